@@ -1,0 +1,27 @@
+"""GMF on MovieLens 100K."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+
+from ncf.experiment import Experiment, Hyperparameters
+
+DEFAULTS = Hyperparameters()
+
+
+def search_space(trial: optuna.Trial) -> Hyperparameters:
+    """Suggests one setting."""
+    return replace(
+        DEFAULTS,
+        embedding_dim=trial.suggest_categorical("embedding_dim", [16, 32, 64, 128]),
+        learning_rate=trial.suggest_float("learning_rate", 5e-3, 1e-1, log=True),
+        n_negatives=trial.suggest_int("n_negatives", 2, 12),
+        weight_decay=trial.suggest_float("weight_decay", 1e-4, 5e-2, log=True),
+    )
+
+
+experiment = Experiment(
+    name="ml-100k", data="ml-100k", defaults=DEFAULTS, search_space=search_space
+)

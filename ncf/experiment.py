@@ -1,0 +1,117 @@
+"""What a search is about: the hyperparameters of one trial and the experiment around them.
+
+This module imports nothing heavy: the coordinator, the workers and the experiment files share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """One setting of everything that a trial may vary.
+
+    Attributes:
+        optimizer: "sgd", the compiled per-sample loop (CPU), or "adam", PyTorch minibatches.
+        initialization: "spectral" starts from a truncated SVD, "xavier" from random draws.
+        embedding_dim: D, the number of factors of a user and of an item.
+        learning_rate: Step size of the first epoch.
+        learning_rate_decay: Factor on the learning rate after every epoch.
+        weight_decay: L2 penalty; "sgd" applies it to the rows that a sample uses, "adam" to every
+            parameter at every step.
+        n_negatives: N, negatives drawn for each positive and epoch.
+        batch_size: Samples (user-item pairs) per step of "adam"; "sgd" steps after each sample.
+        init_rms: Root mean square of the factors of a spectral start.
+    """
+
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    initialization: Literal["xavier", "spectral"] = "spectral"
+    embedding_dim: int = 32
+    learning_rate: float = 0.02
+    learning_rate_decay: float = 1.0
+    weight_decay: float = 0.005
+    n_negatives: int = 4
+    batch_size: int = 1024
+    init_rms: float = 0.15
+
+    def __post_init__(self) -> None:
+        _check(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
+        _check(
+            self.initialization in ("xavier", "spectral"),
+            "initialization is 'xavier' or 'spectral'",
+            self.initialization,
+        )
+        for name in ("embedding_dim", "n_negatives", "batch_size"):
+            value = getattr(self, name)
+            _check(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
+        for name in ("learning_rate", "learning_rate_decay", "init_rms"):
+            value = getattr(self, name)
+            _check(math.isfinite(value) and value > 0, f"0 < {name} < inf", value)
+        _check(
+            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
+            "0 <= weight_decay < inf",
+            self.weight_decay,
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A file in `experiments/` defines one of these under the name `experiment`.
+
+    Attributes:
+        name: Name of the MLflow experiment, and of the study unless `--study` gives one.
+        data: Name or path of the data set.
+        defaults: Trial 0, so that a search never ends below its defaults.
+        search_space: Given an Optuna trial, suggests the hyperparameters of it.
+        epochs: Most epochs that a trial may train.
+        patience: Epochs without a better validation nDCG after which a trial stops.
+        n_candidates: Negatives per user of the sampled evaluation.
+    """
+
+    name: str
+    data: str
+    defaults: Hyperparameters
+    search_space: Callable[[optuna.Trial], Hyperparameters]
+    epochs: int = 30
+    patience: int = 4
+    n_candidates: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "n_candidates"):
+            _check(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+
+
+def describe(hyperparameters: Hyperparameters) -> str:
+    """Returns what tells one trial from another, short enough for a run's name."""
+    h = hyperparameters
+    batch = f" · batch {h.batch_size}" if h.optimizer == "adam" else ""
+    return (
+        f"{h.optimizer} · dim {h.embedding_dim} · lr {h.learning_rate:.2g}"
+        f" · neg {h.n_negatives} · decay {h.weight_decay:.1g}{batch}"
+    )
+
+
+def hyperparameters_from(values: dict[str, Any]) -> Hyperparameters:
+    """Builds hyperparameters from logged values, ignoring none and inventing none.
+
+    Raises:
+        ValueError: A field is missing or unknown: the values are of another version.
+    """
+    names = {field.name for field in fields(Hyperparameters)}
+    if names != set(values):
+        raise ValueError(
+            f"hyperparameters must have exactly the fields {sorted(names)}, got {sorted(values)}"
+        )
+    return Hyperparameters(**values)
+
+
+def _check(holds: bool, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"`{rule}` must hold, but got {value!r}")

@@ -1,0 +1,137 @@
+"""Models as MLflow keeps them: packaged as a folder, logged with a run.
+
+A trial's model is as complete as the winner's, so that any of them can be registered in the UI,
+loaded and served. It holds data only; the code is `ncf.recommender`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ncf.experiment import Hyperparameters
+from ncf.messages import Outcome
+from ncf.recommender import Catalogue
+from ncf.tracking import Tracker
+
+import mlflow  # isort: skip  (after ncf.tracking, which sets its environment)
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus  # isort: skip
+from mlflow.models import ModelSignature  # isort: skip
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # isort: skip
+from mlflow.types.schema import Array, DataType  # isort: skip
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where trials leave their weights until MLflow has them.
+
+    Attributes:
+        folder: A folder of this study.
+        catalogue: The catalogue of all the trials' models.
+        catalogue_uri: The artifact that holds it, which they share.
+    """
+
+    folder: Path
+    catalogue: Catalogue
+    catalogue_uri: str
+
+    def weights(self, number: int) -> Path:
+        """Returns the file for a trial's weights."""
+        return self.folder / f"trial-{number:04d}.safetensors"
+
+    def log(
+        self, tracker: Tracker, run_id: str, outcome: Outcome, hyperparameters: Hyperparameters
+    ) -> str:
+        """Logs the model that a trial left; returns its id."""
+        weights = self.weights(outcome.number)
+        folder = weights.with_suffix("")
+        shutil.rmtree(folder, ignore_errors=True)
+        package(folder, weights, hyperparameters, self.catalogue, self.catalogue_uri)
+        model_id = log_model(tracker, run_id, folder.name, folder, outcome.best_epoch)
+        shutil.rmtree(folder)
+        return model_id
+
+
+def package(
+    folder: Path,
+    weights: Path,
+    hyperparameters: Hyperparameters,
+    catalogue: Catalogue,
+    catalogue_uri: str | None = None,
+) -> None:
+    """Makes `folder` an MLflow model of the weights.
+
+    Args:
+        folder: Where to; it must not exist.
+        weights: The safetensors file of a GMF.
+        hyperparameters: What it was trained with, kept beside the weights.
+        catalogue: The catalogue of the model.
+        catalogue_uri: The artifact that holds the catalogue already; None packs it in.
+    """
+    data = folder.with_suffix(".data")
+    data.mkdir()
+    shutil.copyfile(weights, data / "weights.safetensors")
+    (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
+    if catalogue_uri is None:
+        catalogue.save(data / "catalogue.npz")
+    else:
+        (data / "catalogue.json").write_text(json.dumps({"uri": catalogue_uri}))
+    mlflow.pyfunc.save_model(
+        folder,
+        loader_module="ncf.recommender",
+        data_path=str(data),
+        signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
+        pip_requirements=[f"ncf-search=={version('ncf-search')}"],  # given: inferring takes seconds
+    )
+    shutil.rmtree(data)
+
+
+def log_model(tracker: Tracker, run_id: str, name: str, folder: Path, step: int) -> str:
+    """Keeps a packaged model as a logged model of the run.
+
+    Returns:
+        The model's id; its URI is `models:/<id>`.
+    """
+    client = tracker.client
+    model = client.create_logged_model(
+        tracker.experiment_id,
+        name=name,
+        source_run_id=run_id,
+        params=client.get_run(run_id).data.params,
+        model_type="recommender",
+    )
+    try:
+        client.log_model_artifacts(model.model_id, str(folder))
+    except BaseException:
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+    return str(model.model_id)
+
+
+def _signature(has_integer_ids: bool) -> ModelSignature:
+    item_id = DataType.long if has_integer_ids else DataType.string
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "user_id")]),  # integers are cast to it
+        outputs=Schema(
+            [
+                ColSpec(DataType.string, "user_id"),
+                ColSpec(Array(item_id), "item_ids"),
+                ColSpec(Array(DataType.double), "scores"),
+                ColSpec(Array(DataType.string), "titles"),
+                ColSpec(DataType.boolean, "known"),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("k", DataType.long, 10),
+                ParamSpec("include_seen", DataType.boolean, False),
+            ]
+        ),
+    )

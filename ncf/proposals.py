@@ -1,0 +1,80 @@
+"""Which hyperparameters trial t trains: the same for any number of jobs.
+
+Trial t is decided from the seed, the outcomes of the trials up to t - LAG and the parameters of
+the trials after those, which Optuna's TPE then treats as still running, whether or not they have
+ended by now. The decision is thus a function of the study's record alone: `--jobs 1` and `--jobs 4`
+visit the same trials, and so does a search that was killed and continued.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ncf.experiment import Experiment, Hyperparameters
+from ncf.seeds import Purpose, spawn_int
+
+LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
+_N_PROBES = 64
+
+
+def is_decidable(trials: Sequence[FrozenTrial], number: int) -> bool:
+    """Returns whether every trial that trial `number` is decided from has ended."""
+    return all(trial.state.is_finished() for trial in trials[: max(0, number - LAG + 1)])
+
+
+def known_outcomes(trials: Sequence[FrozenTrial], number: int) -> Sequence[FrozenTrial]:
+    """Returns the trials whose outcomes trial `number` may be decided from."""
+    return trials[: max(0, number - LAG + 1)]
+
+
+def propose(
+    experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
+) -> tuple[Hyperparameters, FrozenTrial]:
+    """Decides the next trial, number `len(trials)`.
+
+    Returns:
+        Its hyperparameters, and the running Optuna trial to record.
+
+    Raises:
+        ValueError: The search space cannot make the experiment's defaults (trial 0).
+    """
+    number = len(trials)
+    sampler = optuna.samplers.TPESampler(seed=spawn_int(seed, Purpose.SAMPLER, number))
+    view = optuna.create_study(direction="maximize", sampler=sampler)
+    n_known = len(known_outcomes(trials, number))
+    view.add_trials([*trials[:n_known], *map(_as_running, trials[n_known:])])
+    if number == 0:
+        view.enqueue_trial(asdict(experiment.defaults))
+    trial = view.ask()
+    hyperparameters = experiment.search_space(trial)
+    if number == 0 and hyperparameters != experiment.defaults:
+        raise ValueError(
+            f"experiment {experiment.name}: the search space must be able to make the defaults, "
+            f"but for {experiment.defaults} it made {hyperparameters}; suggest each field under "
+            "its own name and in a range that holds the default"
+        )
+    return hyperparameters, _as_running(trial)
+
+
+def describe_space(search_space: Callable[[optuna.Trial], Hyperparameters]) -> dict[str, list[str]]:
+    """Returns every distribution that the space suggests by name, as JSON, found by probing it."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found: dict[str, set[str]] = {}
+    for _ in range(_N_PROBES):
+        trial = study.ask()
+        search_space(trial)
+        for name, distribution in trial.distributions.items():
+            found.setdefault(name, set()).add(distribution_to_json(distribution))
+    return {name: sorted(found[name], key=json.dumps) for name in sorted(found)}
+
+
+def _as_running(trial: FrozenTrial | optuna.Trial) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+    )

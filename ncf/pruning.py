@@ -1,0 +1,36 @@
+"""When to stop a trial early: the median stopping rule (Golovin et al., "Google Vizier", KDD 2017).
+
+A trial stops after epoch e if its best validation nDCG so far is below the given percentile of
+what the finished trials had reached by epoch e. The rule of trial t reads the trials up to t - LAG
+only (see `ncf.proposals`), all of which have ended when t starts. So it is a row of thresholds
+known at the start: the worker applies it by itself, at no cost and the same in any order of events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+N_STARTUP_TRIALS = 5
+WARMUP_EPOCHS = 1
+PERCENTILE = 50.0
+
+
+def stopping_thresholds(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
+    """Returns the nDCG below which to stop after each epoch, (epochs,); -inf where not to.
+
+    Args:
+        curves: The validation nDCG of each epoch of each finished trial; a curve that ended early
+            stays at its best.
+        epochs: Most epochs of a trial.
+    """
+    if len(curves) < N_STARTUP_TRIALS:
+        return (-math.inf,) * epochs
+    best_so_far = np.array(
+        [np.maximum.accumulate([*c, *[-math.inf] * (epochs - len(c))])[:epochs] for c in curves]
+    )
+    thresholds = np.percentile(best_so_far, PERCENTILE, axis=0)
+    thresholds[:WARMUP_EPOCHS] = -math.inf
+    return tuple(float(threshold) for threshold in thresholds)

@@ -1,0 +1,159 @@
+"""The one place that talks to the terminal: progress bars, the closing table, what to do next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ncf import journal
+from ncf.experiment import Hyperparameters
+from ncf.messages import EpochReport
+from ncf.recommender import Recommendations
+from ncf.study import TrialEnded, TrialStarted
+from ncf.tracking import DataFacts
+from ncf.winner import Winner
+
+_N_SHOWN = 10
+
+
+def follow(
+    events: Iterable[TrialStarted | EpochReport | TrialEnded],
+    trials: Sequence[FrozenTrial],
+    n_trials: int,
+    epochs: int,
+) -> None:
+    """Draws a search as it happens; silent where the output is not a terminal.
+
+    Args:
+        events: What the coordinator yields.
+        trials: What the study has already.
+        n_trials: Trained trials that it shall have.
+        epochs: Most epochs of a trial.
+    """
+    n_trained = sum(map(journal.is_trained, trials))
+    best = max(
+        (trial.value or -math.inf for trial in journal.best_first(trials)), default=-math.inf
+    )
+    counts = {"pruned": 0, "failed": 0}
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=n_trials, initial=n_trained, desc="study", unit="trial", disable=None) as study,
+        tqdm(total=epochs, desc="trial", unit="epoch", disable=None, leave=False) as trial,
+    ):
+        for event in events:
+            if isinstance(event, EpochReport):
+                trial.set_description(f"trial {event.number}", refresh=False)
+                trial.n = event.epoch
+                trial.refresh()
+            elif isinstance(event, TrialEnded):
+                if event.trial.state == TrialState.COMPLETE:
+                    best = max(best, event.trial.value or -math.inf)
+                elif event.trial.state == TrialState.PRUNED:
+                    counts["pruned"] += 1
+                else:
+                    counts["failed"] += 1
+                study.set_postfix({"best": f"{best:.4f}", **counts}, refresh=False)
+                study.update(journal.is_trained(event.trial))
+
+
+def show_data(data: DataFacts) -> None:
+    """Prints what is searched on."""
+    counts = data.counts
+    print(
+        f"{data.name}: {counts['users']:,} users, {counts['items']:,} items, "
+        f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated "
+        f"(fingerprint {data.fingerprint[:12]})"
+    )
+
+
+def show_nothing_to_do(study: str, n_trials: int) -> None:
+    """Prints that the study has its trials."""
+    print(f"Study {study!r} has its {n_trials} trials already: nothing left to train.")
+
+
+def show_interruption(study: str) -> None:
+    """Prints how to continue."""
+    print(
+        f"\nInterrupted. What study {study!r} has finished is kept; the same command continues it."
+    )
+
+
+def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
+    """Prints the best trials, and how the others ended."""
+    header = ("rank", "trial", "opt", "dim", "lr", "neg", "decay", "epochs", "best at")
+    metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}", "seconds")
+    rows: list[tuple[str, ...]] = [(*header, *metrics)]
+    for rank, trial in enumerate(journal.best_first(trials)[:_N_SHOWN], start=1):
+        h = Hyperparameters(**trial.user_attrs["hyperparameters"])
+        outcome = journal.outcome_of(trial)
+        rows.append(
+            (
+                str(rank),
+                str(trial.number),
+                h.optimizer,
+                str(h.embedding_dim),
+                f"{h.learning_rate:.2g}",
+                str(h.n_negatives),
+                f"{h.weight_decay:.1g}",
+                str(outcome.epochs),
+                str(outcome.best_epoch),
+                f"{outcome.metrics[f'hit_ratio_{k}']:.4f}",
+                f"{outcome.metrics[f'ndcg_{k}']:.4f}",
+                f"{outcome.metrics_full[f'ndcg_{k}']:.4f}",
+                f"{outcome.seconds:.1f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print("\nBest trials, by validation:")
+    for row in rows:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    states = [trial.state for trial in trials]
+    print(
+        f"{states.count(TrialState.COMPLETE)} finished, {states.count(TrialState.PRUNED)} pruned, "
+        f"{states.count(TrialState.FAIL)} failed"
+    )
+
+
+def show_winner(winner: Winner, k: int) -> None:
+    """Prints the test metrics and the registered model."""
+
+    def line(metrics: Mapping[str, float]) -> str:
+        hit_ratio, ndcg, mrr = (metrics[f"{name}_{k}"] for name in ("hit_ratio", "ndcg", "mrr"))
+        return f"HR@{k} {hit_ratio:.4f}  nDCG@{k} {ndcg:.4f}  MRR@{k} {mrr:.4f}"
+
+    print(
+        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
+        "epochs, test read once:"
+    )
+    print(f"  sampled         {line(winner.test)}")
+    print(f"  full catalogue  {line(winner.test_full)}")
+    if winner.name:
+        print(f"Registered: {winner.name} version {winner.version}; {winner.decision}")
+    else:
+        print(f"Model: {winner.model_uri} (not registered)")
+
+
+def show_next_steps(ui_command: str, ui_link: str, winner: Winner | None) -> None:
+    """Prints how to go on."""
+    print("\nCompare the trials in the MLflow UI:")
+    print(f"  {ui_command}")
+    print(f"  {ui_link}")
+    if winner is not None:
+        model = f"{winner.name}/{winner.version}" if winner.name else winner.model_uri[8:]
+        print("Ask the model for ten items:")
+        print(f"  python -m ncf recommend --model models:/{model} --user ID")
+
+
+def show_recommendations(answers: Sequence[Recommendations]) -> None:
+    """Prints a list for each user."""
+    for answer in answers:
+        known = "" if answer.known else " (unknown user: the most popular items)"
+        print(f"user {answer.user_id}{known}")
+        width = max((len(str(item_id)) for item_id in answer.item_ids), default=0)
+        rows = zip(answer.item_ids, answer.scores, answer.titles, strict=True)
+        for rank, (item_id, score, title) in enumerate(rows, start=1):
+            print(f"{rank:4}  {item_id!s:>{width}}  {score:.3f}  {title}".rstrip())

@@ -1,0 +1,354 @@
+"""MLflow's runs: the store, a study's run, its trials' runs, and links to them in the UI.
+
+A thin layer over `MlflowClient` with explicit run ids. A study is a parent run and a trial a child
+run. Metrics are written in batches, so that a trial costs some tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+for _name in ("mlflow", "alembic"):  # migrations and hints that the person can do nothing about
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+import mlflow  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+from ncf.experiment import Hyperparameters, describe  # noqa: E402
+from ncf.messages import EpochReport, Failure, Outcome  # noqa: E402
+
+STUDY_TAG, TRIAL_TAG, STATE_TAG = "ncf.study", "ncf.trial", "ncf.state"
+ROOT = Path("mlruns")
+_PARENT_TAG = "mlflow.parentRunId"
+_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
+_PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data set as MLflow is told of it."""
+
+    name: str
+    fingerprint: str
+    counts: Mapping[str, int]
+
+    @property
+    def digest(self) -> str:
+        """As much of the fingerprint as MLflow's column holds."""
+        return self.fingerprint[:32]
+
+
+class Tracker:
+    """Writes one study to MLflow."""
+
+    def __init__(self, tracking_uri: str, root: Path, experiment: str, data: DataFacts) -> None:
+        """Opens the store and the experiment, making either where it is missing.
+
+        Args:
+            tracking_uri: Where MLflow keeps its records.
+            root: Folder for the artifacts of a local store.
+            experiment: Name of the MLflow experiment.
+            data: The data set of the study.
+        """
+        self.uri = tracking_uri
+        mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
+        self.client = MlflowClient()
+        self.experiment_id = _experiment_id(self.client, tracking_uri, root, experiment)
+        self._data = data
+        self.parent = ""  # the study's run id
+        self._study = ""
+        self._source_tags = _source_tags()
+
+    # The study's run
+
+    def start_study(self, study: str, run_id: str | None, params: Mapping[str, Any]) -> str:
+        """Opens the parent run anew, or makes it; closes what a kill left running below it.
+
+        Returns:
+            The parent run's id.
+        """
+        self._study = study
+        if run_id is not None and self._reopen(run_id):
+            self.parent = run_id
+            return run_id
+        tags = {STUDY_TAG: study, **self._source_tags, **_version_tags()}
+        self.parent = self._create_run(f"study {study}", tags)
+        self.client.log_batch(self.parent, params=_params(params))
+        return self.parent
+
+    def logged_trials(self) -> set[int]:
+        """Returns the numbers of the trials whose runs are whole."""
+        return {
+            int(run.data.tags[TRIAL_TAG])
+            for run in self._children()
+            if run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
+        }
+
+    def describe_study(self, description: str) -> None:
+        """Sets the Markdown that the UI shows on the parent run's page."""
+        self._set_tags(self.parent, {"mlflow.note.content": description})
+
+    def end_study(self, state: str) -> None:
+        """Closes the parent run."""
+        self._set_tags(self.parent, {STATE_TAG: state})
+        self.client.set_terminated(self.parent, _STATUS[state])
+
+    def log_result(self, metrics: Mapping[str, float], step: int, model_id: str) -> None:
+        """Notes the winner's metrics on the parent run and on the winner's model."""
+        metrics_of_both = self._metrics(metrics, step, model_id=model_id)
+        self.client.log_batch(self.parent, metrics=metrics_of_both)
+
+    def has_artifact(self, name: str) -> bool:
+        """Returns whether the parent run keeps a file of this name."""
+        return any(file.path == name for file in self.client.list_artifacts(self.parent))
+
+    def log_artifact(self, path: Path) -> None:
+        """Keeps a file with the parent run."""
+        self.client.log_artifact(self.parent, str(path))
+
+    # A trial's run
+
+    def start_trial(self, number: int, hyperparameters: Hyperparameters) -> str:
+        """Makes the child run of a trial.
+
+        Returns:
+            Its id.
+        """
+        tags = {
+            STUDY_TAG: self._study,
+            TRIAL_TAG: str(number),
+            STATE_TAG: "running",
+            _PARENT_TAG: self.parent,
+            **self._source_tags,
+        }
+        run_id = self._create_run(f"trial {number} · {describe(hyperparameters)}", tags)
+        self.client.log_batch(run_id, params=_params(asdict(hyperparameters)))
+        return run_id
+
+    def log_epochs(self, run_id: str, reports: Sequence[EpochReport]) -> None:
+        """Writes the metrics of some epochs at once."""
+        metrics = [
+            metric
+            for report in reports
+            for metric in self._metrics(
+                {
+                    "train/loss": report.loss,
+                    "train/seconds": report.seconds,
+                    "train/samples_per_second": report.n_samples / report.seconds,
+                    **_prefixed("validation", report.metrics),
+                },
+                report.epoch,
+                report.time,
+            )
+        ]
+        if metrics:
+            self.client.log_batch(run_id, metrics=metrics)
+
+    def finish_trial(self, run_id: str, outcome: Outcome, model_id: str | None) -> None:
+        """Closes the run of a trained trial; its model, if any, gets the metrics too."""
+        best = {
+            **_prefixed("best", outcome.metrics),
+            **_prefixed("best_full", outcome.metrics_full),
+        }
+        state = "pruned" if outcome.pruned else "finished"
+        counts = {
+            "best/epoch": outcome.best_epoch,
+            "trial/epochs": outcome.epochs,
+            "trial/seconds": outcome.seconds,
+        }
+        step = outcome.best_epoch
+        self.client.log_batch(
+            run_id,
+            metrics=[
+                *self._metrics(best, step, model_id=model_id),
+                *self._metrics(counts, step),
+            ],
+            tags=[RunTag(STATE_TAG, state)],
+        )
+        self.client.set_terminated(run_id, _STATUS[state])
+
+    def fail_trial(self, run_id: str, failure: Failure, state: str) -> None:
+        """Closes the run of a trial that "failed" or was "interrupted", with the reason."""
+        note = f"**{state.capitalize()}:** {failure.reason}"
+        if failure.traceback:
+            note += f"\n\n```\n{failure.traceback[-6000:]}\n```"
+        tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], "mlflow.note.content": note}
+        self._set_tags(run_id, tags)
+        self.client.set_terminated(run_id, _STATUS[state])
+
+    # Links
+
+    def ui_command(self) -> str:
+        """Returns the command that starts the UI on this store."""
+        if urlsplit(self.uri).scheme in ("http", "https"):
+            return "(the tracking server shows it)"
+        return (
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
+            f"--backend-store-uri {redacted(self.uri)}"
+        )
+
+    def ui_link(self, order_by: str) -> str:
+        """Returns the address of this study's trials, best first, with charts."""
+        parts = urlsplit(self.uri)
+        server = (
+            redacted(self.uri) if parts.scheme in ("http", "https") else "http://127.0.0.1:5000"
+        )
+        query = {
+            "searchFilter": f"tags.`{STUDY_TAG}` = '{self._study}'",
+            "orderByKey": f"metrics.`{order_by}`",
+            "orderByAsc": "false",
+            "compareRunsMode": "CHART",
+            "workflowType": "machine_learning",
+        }
+        encoded = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+        return f"{server}/#/experiments/{self.experiment_id}/runs?{encoded}"
+
+    # The rest is how
+
+    def _reopen(self, run_id: str) -> bool:
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException:
+            return False  # another store, or deleted: the study gets a new run
+        if run.info.experiment_id != self.experiment_id:
+            return False
+        self.parent = run_id
+        self.client.update_run(run_id, status="RUNNING")
+        for child in self._children("attributes.status = 'RUNNING'"):
+            self._set_tags(child.info.run_id, {STATE_TAG: "interrupted"})
+            self.client.set_terminated(child.info.run_id, _STATUS["interrupted"])
+        return True
+
+    def _children(self, condition: str = "") -> list[Run]:
+        query = f"tags.`{_PARENT_TAG}` = '{self.parent}'" + (
+            f" and {condition}" if condition else ""
+        )
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], query, max_results=1000, page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
+        run = self.client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
+        run_id = str(run.info.run_id)
+        dataset = Dataset(
+            name=self._data.name,
+            digest=self._data.digest,
+            source_type="local",
+            source=json.dumps({"fingerprint": self._data.fingerprint}),
+            profile=json.dumps(dict(self._data.counts)),
+        )
+        self.client.log_inputs(
+            run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])]
+        )
+        return run_id
+
+    def _metrics(
+        self,
+        values: Mapping[str, float],
+        step: int,
+        at: float | None = None,
+        model_id: str | None = None,
+    ) -> list[Metric]:
+        milliseconds = int((time.time() if at is None else at) * 1000)
+        dataset = (self._data.name, self._data.digest) if model_id else (None, None)
+        return [
+            Metric(
+                key, float(value), milliseconds, step,
+                model_id=model_id, dataset_name=dataset[0], dataset_digest=dataset[1],
+            )
+            for key, value in values.items()
+        ]  # fmt: skip
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def default_uri(root: Path = ROOT) -> str:
+    """Returns the store to use where no option names one: the environment's, else SQLite."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
+
+
+def redacted(uri: str) -> str:
+    """Returns the URI without its user and password."""
+    parts = urlsplit(uri)
+    if parts.username is None and parts.password is None:
+        return uri
+    host = parts.hostname or ""
+    netloc = f"***@{host}" + (f":{parts.port}" if parts.port else "")
+    return parts._replace(netloc=netloc).geturl()
+
+
+def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        location = (root.resolve() / "artifacts").as_uri()
+    else:
+        database, location = None, None
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or rename the experiment"
+        )
+    if database is not None:
+        with sqlite3.connect(database) as connection:  # a property of the file, kept by it
+            connection.execute("PRAGMA journal_mode=WAL")
+    if found is not None:
+        return str(found.experiment_id)
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifact_location=location, tags=tags))
+
+
+def _params(values: Mapping[str, Any]) -> list[Param]:
+    return [Param(key, str(value)) for key, value in values.items()]
+
+
+def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{key}": value for key, value in values.items()}
+
+
+def _version_tags() -> dict[str, str]:
+    return {f"version.{package}": version(package) for package in _PACKAGES}
+
+
+def _source_tags() -> dict[str, str]:
+    from mlflow.tracking.context import registry
+
+    tags: dict[str, str] = registry.resolve_tags()
+    if "mlflow.source.git.commit" not in tags:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode == 0:
+            tags["mlflow.source.git.commit"] = result.stdout.strip()
+    return tags

@@ -1,0 +1,177 @@
+"""Training as a generator of epochs: the caller evaluates, logs, reports and stops it.
+
+The loss is binary cross-entropy on logits over each positive and its N negatives, drawn afresh
+every epoch (He et al. 2017, eq. 7). Negatives are drawn for each positive as a group, so that a
+step gathers a user's row once and not 1 + N times. "adam" is PyTorch minibatches on any device;
+"sgd" is the compiled per-sample loop of `ncf.sgd`, which updates the same module in place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ncf.experiment import Hyperparameters
+from ncf.gmf import GMF
+from ncf.sampling import check_sampleable, draw_negatives
+from ncf.sgd import sgd_epoch
+from ncf.spectral import spectral_start
+from ncf.splitting import History
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch of training.
+
+    Attributes:
+        epoch: From 1.
+        loss: Mean binary cross-entropy of the epoch's samples, each before its update.
+        seconds: Duration of the training alone.
+        n_samples: User-item pairs trained on.
+        model: The model after this epoch; the next epoch changes it in place.
+    """
+
+    epoch: int
+    loss: float
+    seconds: float
+    n_samples: int
+    model: GMF
+
+
+def choose_device(device: str) -> torch.device:
+    """Turns "auto" into the best device of this machine, and checks any other.
+
+    Raises:
+        ValueError: The device is not there.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return torch.device(next(name for name, is_there in available.items() if is_there))
+    if not available.get(torch.device(device).type, False):
+        raise ValueError(f"--device {device}: this machine has no such device; use auto or cpu")
+    return torch.device(device)
+
+
+def train(
+    history: History,
+    hyperparameters: Hyperparameters,
+    *,
+    epochs: int,
+    seed: np.random.SeedSequence,
+    device: str = "cpu",
+) -> Iterator[EpochResult]:
+    """Yields after every epoch. Same history, hyperparameters and seed, same result, bit for bit.
+
+    Raises:
+        ValueError: A user has interacted with every item, so that it has no negative.
+    """
+    check_sampleable(history.indptr, history.n_items)
+    init_seed, *epoch_seeds = seed.generate_state(1 + epochs, np.uint64)
+    model = _start(history, hyperparameters, int(init_seed))
+    if hyperparameters.optimizer == "sgd":
+        run_epoch = _sgd(model, history, hyperparameters)
+    else:
+        run_epoch = _adam(model.to(choose_device(device)), history, hyperparameters)
+    n_samples = len(history.items) * (1 + hyperparameters.n_negatives)
+    learning_rate = hyperparameters.learning_rate
+    for epoch, epoch_seed in enumerate(epoch_seeds, start=1):
+        start = time.perf_counter()
+        loss = run_epoch(learning_rate, int(epoch_seed))
+        yield EpochResult(epoch, loss, time.perf_counter() - start, n_samples, model)
+        learning_rate *= hyperparameters.learning_rate_decay
+
+
+def _start(history: History, hyperparameters: Hyperparameters, seed: int) -> GMF:
+    dim = hyperparameters.embedding_dim
+    if hyperparameters.initialization == "xavier":
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        return GMF(history.n_users, history.n_items, dim, generator)
+    model = GMF(history.n_users, history.n_items, dim, None)
+    user_factors, item_factors = spectral_start(
+        history.indptr, history.items, history.n_items, dim, rms=hyperparameters.init_rms, seed=seed
+    )
+    with torch.no_grad():
+        model.user_embedding.weight.copy_(torch.from_numpy(user_factors))
+        model.item_embedding.weight.copy_(torch.from_numpy(item_factors))
+    return model
+
+
+def _sgd(
+    model: GMF, history: History, hyperparameters: Hyperparameters
+) -> Callable[[float, int], float]:
+    views = [
+        parameter.detach().numpy()
+        for parameter in (
+            model.user_embedding.weight,
+            model.item_embedding.weight,
+            model.item_bias.weight,
+            model.output.weight,
+            model.output.bias,
+        )
+    ]
+
+    def run_epoch(learning_rate: float, seed: int) -> float:
+        return sgd_epoch(
+            history.indptr,
+            history.items,
+            history.user_of,
+            history.n_items,
+            *views,
+            n_negatives=hyperparameters.n_negatives,
+            learning_rate=learning_rate,
+            l2=hyperparameters.weight_decay,
+            seed=seed,
+        )
+
+    return run_epoch
+
+
+def _adam(
+    model: GMF, history: History, hyperparameters: Hyperparameters
+) -> Callable[[float, int], float]:
+    device = model.output.weight.device
+    n_negatives = hyperparameters.n_negatives
+    groups = max(
+        1, hyperparameters.batch_size // (1 + n_negatives)
+    )  # a positive with its negatives
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=hyperparameters.learning_rate,
+        weight_decay=hyperparameters.weight_decay,
+        fused=True,
+    )
+
+    def run_epoch(learning_rate: float, seed: int) -> float:
+        optimizer.param_groups[0]["lr"] = learning_rate
+        order = np.random.default_rng(seed).permutation(len(history.items))
+        users = history.user_of[order]
+        negatives = draw_negatives(
+            history.indptr, history.items, history.n_items, users, n_negatives, seed
+        )
+        items = np.concatenate([history.items[order, None], negatives], axis=1)  # (E, 1 + N)
+        user_batches = torch.from_numpy(users).to(device).split(groups)
+        item_batches = torch.from_numpy(items).to(device).split(groups)
+        labels = torch.zeros(groups, 1 + n_negatives, device=device)
+        labels[:, 0] = 1
+        total = torch.zeros((), device=device)  # stays on the device: no wait for it in the loop
+        for user_batch, item_batch in zip(user_batches, item_batches, strict=True):
+            n_groups = len(user_batch)
+            loss = binary_cross_entropy_with_logits(
+                model(user_batch, item_batch), labels[:n_groups]
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * n_groups
+        return float(total) / len(history.items)
+
+    return run_epoch

@@ -1,0 +1,75 @@
+"""One trial: train, evaluate on validation after each epoch, stop, keep the best epoch's weights.
+
+A trial is handed a `TrialData` and a `Task`; the test split is in neither.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+
+from safetensors.torch import save_file
+
+from ncf.evaluation import full_ranks, sampled_ranks
+from ncf.messages import EpochReport, Outcome, Task, TrialData
+from ncf.metrics import summarize
+from ncf.seeds import Purpose, spawn
+from ncf.training import train
+
+
+def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
+    """Yields a report after every epoch and the outcome at last.
+
+    Raises:
+        FloatingPointError: The loss is not finite: the trial diverged.
+    """
+    start = time.perf_counter()
+    best, best_epoch, pruned = -math.inf, 0, False
+    best_metrics: dict[str, float] = {}
+    seed = spawn(task.study_seed, Purpose.TRIAL, task.number)
+    for result in train(
+        data.train, task.hyperparameters, epochs=task.epochs, seed=seed, device=task.device
+    ):
+        if not math.isfinite(result.loss):
+            raise FloatingPointError(
+                f"diverged: the loss of epoch {result.epoch} is {result.loss}; "
+                "a lower learning rate would help"
+            )
+        ranks = sampled_ranks(result.model, data.validation.users, data.candidates)
+        metrics = summarize(ranks, task.k)
+        value = metrics[f"ndcg_{task.k}"]
+        yield EpochReport(
+            task.number,
+            result.epoch,
+            time.time(),
+            result.loss,
+            result.seconds,
+            result.n_samples,
+            metrics,
+        )
+        if value > best:
+            best, best_epoch, best_metrics = value, result.epoch, metrics
+            best_weights = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in result.model.state_dict().items()
+            }
+        pruned = best < task.stop_below[result.epoch - 1]
+        if pruned or result.epoch - best_epoch >= task.patience:
+            break
+    model = result.model
+    model.load_state_dict(best_weights)
+    metrics_full = summarize(full_ranks(model, data.validation, data.train), task.k)
+    unfinished = task.weights.with_suffix(".part")
+    save_file(best_weights, unfinished)
+    os.replace(unfinished, task.weights)  # whole or absent
+    yield Outcome(
+        task.number,
+        pruned,
+        result.epoch,
+        best_epoch,
+        best_metrics,
+        metrics_full,
+        time.perf_counter() - start,
+    )
