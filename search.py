@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -11,21 +12,24 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Searches the best GMF recommender for a data set. Trials, metrics and models "
         "land in MLflow; the winner is registered. The same command continues a study.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--trials", type=int, default=50, help="trials that the study shall have in the end")
-    add("--experiment", default="experiments/ml_100k.py", help="file with the search space")
-    add("--data", help="name (ml-100k, ml-1m, ...) or path, instead of the experiment's")
-    add("--columns", help="names of the file's columns: user=...,item=...,rating=...,timestamp=...")
-    add("--min-rating", type=float, help="keep only ratings at or above this")
+    add("--trials", type=int, default=50, help="trials the study has in the end (default: 50)")
+    add(
+        "--experiment",
+        default=str(Path(__file__).parent / "experiments" / "ml_100k.py"),
+        help="file with the search space (default: experiments/ml_100k.py)",
+    )
+    add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
+    add("--columns", help="names of its columns: user=...,item=...,rating=...,timestamp=...")
+    add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
     add("--study", help="name of the study (default: the experiment's)")
     add("--jobs", type=int, help="trials trained at once (default: the number of cores)")
-    add("--epochs", type=int, help="most epochs of a trial, instead of the experiment's")
+    add("--epochs", type=int, help="most epochs of a trial (default: the experiment's)")
     add("--timeout", type=float, help="seconds after which no new trial starts")
-    add("--seed", type=int, default=0, help="seed of the study")
-    add("--k", type=int, default=10, help="length of the lists that are judged")
-    add("--device", default="auto", help="auto, cpu, cuda or mps; for the adam optimizer")
+    add("--seed", type=int, default=0, help="seed of the study (default: 0)")
+    add("--k", type=int, default=10, help="length of the lists that are judged (default: 10)")
+    add("--device", default="auto", help="of the adam optimizer: auto (default), cpu, cuda, mps")
     add("--no-prune", action="store_true", help="let every trial train to its end")
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")

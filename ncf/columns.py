@@ -109,7 +109,7 @@ def convert(role: str, column: pa.Array) -> tuple[Any, NDArray[np.bool_]]:
     """Returns a column's values, and which of them break the role's rule, each (rows,).
 
     Ids come as integers, int32 where they fit, or as a pyarrow dictionary of text; ratings as
-    float64; times as seconds, int64, or float64 where they may have parts of a second.
+    float64; times as seconds, int64, or float64 where some have parts of a second.
 
     Raises:
         ValueError: Where the column's type does not fit its role.
@@ -118,7 +118,10 @@ def convert(role: str, column: pa.Array) -> tuple[Any, NDArray[np.bool_]]:
         return _ids(role, column)
     if role == "timestamp":
         seconds = _seconds(column)
-        return seconds, ~((seconds >= 0) & (seconds <= _LAST_SECOND))
+        bad = ~((seconds >= 0) & (seconds <= _LAST_SECOND))
+        if not bad.any() and ((whole := seconds.astype(np.int64)) == seconds).all():
+            seconds = whole
+        return seconds, bad
     ratings = _floats(role, column)
     return ratings, ~np.isfinite(ratings)
 
@@ -172,11 +175,13 @@ def _seconds(column: pa.Array) -> Seconds:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if _is_text(column.type):
-        times = pd.to_datetime(
-            column.to_pandas(), format="ISO8601", utc=True, errors="coerce"
-        ).dt.as_unit("us")
-        micros = times.astype("int64").to_numpy()
-        return np.where(times.isna(), math.nan, micros / 1e6)
+        try:
+            column = column.cast(pa.timestamp("us"))  # fast, for dates that name no zone
+        except pa.ArrowInvalid:
+            times = pd.to_datetime(
+                column.to_pandas(), format="ISO8601", utc=True, errors="coerce"
+            ).dt.as_unit("us")
+            column = pa.array(times)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         micros = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return _floats("timestamp", micros) / 1e6

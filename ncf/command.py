@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import logging
 import os
 import re
+import shutil
 import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from ncf.interactions import Interactions
 from ncf.messages import TrialData
 from ncf.models import ModelFiles
 from ncf.proposals import LAG, describe_space
-from ncf.ratings import Columns
+from ncf.columns import Columns
 from ncf.recommender import Catalogue
 from ncf.sampling import draw_candidates
 from ncf.seeds import Purpose, spawn_int
@@ -107,8 +106,9 @@ def _search(options: argparse.Namespace) -> int:
         study = journal.open_study(storage, study_name, identity)
         uri = options.tracking_uri or default_uri()
         tracker = Tracker(uri, ROOT, experiment.name, data.facts)
-        parent = study.user_attrs.get("mlflow_run")
-        study.set_user_attr("mlflow_run", tracker.start_study(study_name, parent, _flat(identity)))
+        params = {key: value for key, value in identity.items() if not isinstance(value, dict)}
+        run_id = tracker.start_study(study_name, study.user_attrs["id"], params)
+        study.set_user_attr("mlflow_run", run_id)
         try:
             _train(study, tracker, experiment, settings, data, folder, options.jobs)
             trials = study.get_trials(deepcopy=False)
@@ -154,6 +154,7 @@ def _train(
     coordinator = Coordinator(study, tracker, experiment, settings, models)
     with LocalWorkers(n_workers, data_folder) as workers:
         terminal.follow(coordinator.run(workers), trials, settings.n_trials, experiment.epochs)
+    shutil.rmtree(data_folder)
 
 
 def _winner(
@@ -279,13 +280,6 @@ def _identity(experiment: Experiment, settings: Settings, data: _Data) -> dict[s
         "lag": LAG,
         "defaults": asdict(experiment.defaults),
         "space": describe_space(experiment.search_space),
-    }
-
-
-def _flat(identity: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in identity.items()
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from ncf.columns import USUAL_NAMES, Columns
 from ncf.interactions import Interactions, from_columns, load, save
 from ncf.movielens import NAMES, cache_folder, ratings_file
+from ncf.ratings import read_ratings
 
 _log = logging.getLogger(__name__)
 
@@ -103,8 +104,6 @@ def _prepared(
 def _read(
     name: str, path: Path, titles: Path | None, columns: Columns, min_rating: float | None
 ) -> Interactions:
-    from ncf.ratings import read_ratings  # pyarrow takes long to import, and the cache needs none
-
     ratings = read_ratings(path, columns, min_rating)
     return from_columns(name, *ratings, _read_titles(titles) if titles else None)
 

@@ -24,8 +24,8 @@ import pyarrow.csv
 
 from ncf.columns import KNOWN_NAMES, RULES, Columns, breaks_rule, find_columns, is_known
 
-DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
-"""What reading a damaged compressed file raises."""
+DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+"""What reading a damaged compressed file raises; an OSError with a number is another matter."""
 
 _BLOCK_BYTES = 2**22
 _LINE_BYTES = 2**20
@@ -55,8 +55,8 @@ def find_layout(path: Path, columns: Columns) -> Layout:
         for number, line in enumerate(iter(lambda: file.readline(_LINE_BYTES), b""), start=1):
             if re.search(rb"[\x00-\x08\x0e-\x1f]", line):
                 raise ValueError(
-                    f"{path}, line {number}: binary data; give UTF-8 text or parquet, with a suffix "
-                    "that fits: .csv .tsv .dat .parquet, then .gz .bz2 .xz .zst .zip if compressed"
+                    f"{path}, line {number}: binary data; give UTF-8 text or parquet, with a "
+                    "suffix that fits: .csv .tsv .dat .parquet, and .gz .bz2 .xz .zst .zip after it"
                 )
             text = line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
             if text:
@@ -66,8 +66,9 @@ def find_layout(path: Path, columns: Columns) -> Layout:
     if not rows:
         raise ValueError(f"{path}: the file is empty; give one with users and items")
     number, first = rows[0]
-    # A .csv file is taken at its word, so that its ids may have a tab or '::' in them.
-    signs = (",", ";", "\t", "::") if ".csv" in path.suffixes else ("::", "\t", ",", ";")
+    # A .csv file is taken at its word, so that its ids may have a tab or '::' in them. Semicolons
+    # go first, as commas may be decimal ones.
+    signs = (";", ",", "\t", "::") if ".csv" in path.suffixes else ("::", "\t", ";", ",")
     delimiter = next((sign for sign in signs if sign in first), None)
     if delimiter is None:
         raise ValueError(

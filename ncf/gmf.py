@@ -11,7 +11,7 @@ al., "Neural Collaborative Filtering vs. Matrix Factorization Revisited", RecSys
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -46,10 +46,11 @@ class GMF(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Returns the logits (B, C) of users (B,) with items (B, C)."""
-        user_factors = self.user_embedding(users) * self.output.weight  # (B, D), gathered once
-        item_factors = self.item_embedding(items)  # (B, C, D)
-        products = torch.bmm(item_factors, user_factors.unsqueeze(2)).squeeze(2)  # (B, C)
-        logits: Tensor = products + self.item_bias(items).squeeze(2) + self.output.bias
+        user_factors = self.user_embedding(users).unsqueeze(1)  # (B, 1, D), gathered once
+        products = user_factors * self.item_embedding(items)  # (B, C, D)
+        # A plain index: the gradient of an embedding lookup of width 1 takes half of a step.
+        bias = self.item_bias.weight.squeeze(1)[items]  # (B, C)
+        logits: Tensor = self.output(products).squeeze(2) + bias
         return logits
 
     @torch.inference_mode()
@@ -58,14 +59,16 @@ class GMF(nn.Module):
     ) -> NDArray[np.float32]:
         """Returns the logits (B, C) of users (B,) with items (B, C)."""
         device = self.output.weight.device
-        logits = self(torch.from_numpy(users).to(device), torch.from_numpy(items).to(device))
+        logits = self(
+            torch.tensor(users, device=device).long(), torch.tensor(items, device=device).long()
+        )
         return np.asarray(logits.cpu().numpy())
 
     @torch.inference_mode()
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the logits (B, I) of users (B,) with every item."""
         device = self.output.weight.device
-        factors = self.user_embedding(torch.from_numpy(users).to(device)) * self.output.weight
+        factors = self.user_embedding(torch.tensor(users, device=device)) * self.output.weight
         bias = self.item_bias.weight.squeeze(1) + self.output.bias
         logits = torch.addmm(bias, factors, self.item_embedding.weight.T)
         return np.asarray(logits.cpu().numpy())
@@ -73,4 +76,5 @@ class GMF(nn.Module):
 
 def _embedding(n_rows: int, n_columns: int) -> nn.Embedding:
     # Zeros, to be filled: the default draws normals, which nobody needs, from the global generator.
-    return nn.Embedding.from_pretrained(torch.zeros(n_rows, n_columns), freeze=False)
+    rows = torch.zeros(n_rows, n_columns)
+    return cast(nn.Embedding, nn.Embedding.from_pretrained(rows, freeze=False))

@@ -204,6 +204,8 @@ def _encode(ids: OwnIds) -> tuple[NDArray[np.int32], NDArray[Any]]:
     else:
         codes, values = pd.factorize(ids.astype(object))
         values = values.astype(np.str_)
+    if codes.min() < 0:  # pandas' mark of a missing value
+        raise ValueError(f"own ids must not be missing, got none in row {int(np.argmin(codes))}")
     used = np.zeros(len(values), dtype=np.bool_)
     used[codes] = True
     kept = np.flatnonzero(used)

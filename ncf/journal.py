@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -69,6 +70,7 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
     )
     recorded = study.user_attrs.get(_IDENTITY)
     if recorded is None:
+        study.set_user_attr("id", uuid.uuid4().hex)  # names alone are not unique across stores
         study.set_user_attr(_IDENTITY, dict(identity))
     elif differences := _differences(recorded, identity):
         raise ValueError(

@@ -26,6 +26,9 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # isort: skip
 from mlflow.types.schema import Array, DataType  # isort: skip
 
 
+DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """Where trials leave their weights until MLflow has them.
@@ -50,7 +53,6 @@ class ModelFiles:
         """Logs the model that a trial left; returns its id."""
         weights = self.weights(outcome.number)
         folder = weights.with_suffix("")
-        shutil.rmtree(folder, ignore_errors=True)
         package(folder, weights, hyperparameters, self.catalogue, self.catalogue_uri)
         model_id = log_model(tracker, run_id, folder.name, folder, outcome.best_epoch)
         shutil.rmtree(folder)
@@ -67,14 +69,17 @@ def package(
     """Makes `folder` an MLflow model of the weights.
 
     Args:
-        folder: Where to; it must not exist.
+        folder: Where to; what is there is replaced.
         weights: The safetensors file of a GMF.
         hyperparameters: What it was trained with, kept beside the weights.
         catalogue: The catalogue of the model.
         catalogue_uri: The artifact that holds the catalogue already; None packs it in.
     """
-    data = folder.with_suffix(".data")
-    data.mkdir()
+    staging = folder.with_suffix(".data")
+    for left_by_a_kill in (folder, staging):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    data = staging / DATA_FOLDER.name
+    data.mkdir(parents=True)
     shutil.copyfile(weights, data / "weights.safetensors")
     (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
     if catalogue_uri is None:
@@ -88,7 +93,7 @@ def package(
         signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
         pip_requirements=[f"ncf-search=={version('ncf-search')}"],  # given: inferring takes seconds
     )
-    shutil.rmtree(data)
+    shutil.rmtree(staging)
 
 
 def log_model(tracker: Tracker, run_id: str, name: str, folder: Path, step: int) -> str:

