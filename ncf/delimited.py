@@ -122,7 +122,8 @@ def read_batches(layout: Layout, types: Mapping[str, pa.DataType]) -> Iterator[p
 
 def role_not_converted(layout: Layout, error: ValueError) -> str | None:
     """Returns the role of the column whose type pyarrow found wrong; None for other errors."""
-    found = re.search(r"In CSV column #(\d+): CSV conversion error", str(error))
+    # pyarrow adds "Row #2: " where it reads with one thread.
+    found = re.search(r"In CSV column #(\d+): (Row #\d+: )?CSV conversion error", str(error))
     if found is None:
         return None
     step = len(layout.delimiter)

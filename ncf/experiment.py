@@ -6,12 +6,15 @@ This module imports nothing heavy: the coordinator, the workers and the experime
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import optuna
+
+RESULTS = Path("mlruns")  # where a person's results live, below the folder that they work in
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,20 @@ class Experiment:
             _check(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """The data set of a search, in a few words and numbers."""
+
+    name: str
+    fingerprint: str
+    counts: Mapping[str, int]
+
+    @property
+    def digest(self) -> str:
+        """As much of the fingerprint as MLflow's column holds."""
+        return self.fingerprint[:32]
+
+
 def describe(hyperparameters: Hyperparameters) -> str:
     """Returns what tells one trial from another, short enough for a run's name."""
     h = hyperparameters
@@ -96,20 +113,6 @@ def describe(hyperparameters: Hyperparameters) -> str:
         f"{h.optimizer} · dim {h.embedding_dim} · lr {h.learning_rate:.2g}"
         f" · neg {h.n_negatives} · decay {h.weight_decay:.1g}{batch}"
     )
-
-
-def hyperparameters_from(values: dict[str, Any]) -> Hyperparameters:
-    """Builds hyperparameters from logged values, ignoring none and inventing none.
-
-    Raises:
-        ValueError: A field is missing or unknown: the values are of another version.
-    """
-    names = {field.name for field in fields(Hyperparameters)}
-    if names != set(values):
-        raise ValueError(
-            f"hyperparameters must have exactly the fields {sorted(names)}, got {sorted(values)}"
-        )
-    return Hyperparameters(**values)
 
 
 def _check(holds: bool, rule: str, value: object) -> None:

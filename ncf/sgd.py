@@ -51,7 +51,7 @@ def sgd_epoch(
     learning_rate: float,
     l2: float,
     seed: int,
-    learn_output: bool = True,
+    learn_output_weight: bool = True,
     learn_item_bias: bool = True,
 ) -> float:
     """Trains for one epoch, in place, and returns the mean loss, each sample's before its update.
@@ -72,7 +72,7 @@ def sgd_epoch(
         learning_rate: Step size of every update.
         l2: L2 penalty of what a sample alone uses, p, q and c, as `weight_decay` of torch's `SGD`.
         seed: Any 64-bit integer; equal seeds give equal epochs, bit for bit, on one machine.
-        learn_output: Whether w and b are updated.
+        learn_output_weight: Whether w is updated.
         learn_item_bias: Whether c is updated.
 
     Returns:
@@ -113,7 +113,7 @@ def sgd_epoch(
             output_bias,
             F(learning_rate),
             F(l2),
-            learn_output,
+            learn_output_weight,
             learn_item_bias,
         )
     return loss / (len(items) * (1 + n_negatives))
@@ -152,7 +152,8 @@ def _samples(
         1 + n_blocks, np.uint64
     )
     # pairs are shuffled, not indices: one walk through memory in random order, not three
-    pairs = np.column_stack((user_of, items))
+    pairs = np.empty((len(items), 2), np.int32)
+    pairs[:, 0], pairs[:, 1] = user_of, items
     shuffle(pairs.view(np.int64).reshape(-1), int(seeds[0]))
     touched = touched_filter(indptr, items, n_items)
     for block in range(n_blocks):
@@ -241,7 +242,7 @@ def _update(
     output_bias: NDArray[np.float32],
     learning_rate: Any,
     l2: Any,
-    learn_output: bool,
+    learn_output_weight: bool,
     learn_item_bias: bool,
 ) -> float:
     """Updates on each sample in turn and returns the sum of their losses."""
@@ -281,11 +282,11 @@ def _update(
             else:  # or NaN, which spreads to all that it meets
                 step = rate if against > 0 else against
                 loss += against
-            if learn_output:
+            if learn_output_weight:
                 _update_all(p, item_embedding, i, w, keep, step)
-                b += step
             else:
                 _update_rows(p, item_embedding, i, w, keep, step)
+            b += step
             if learn_item_bias:
                 item_bias[i] = keep * item_bias[i] + step
         for d in range(dim):

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.interactions import Interactions
+if TYPE_CHECKING:  # it loads pandas, which workers do without
+    from ncf.interactions import Interactions
 
 MIN_INTERACTIONS = 3  # one each for train, validation and test
 
@@ -66,14 +68,14 @@ class Split:
     validation: HeldOut
     test: HeldOut
 
-    @property
+    @cached_property
     def train_and_validation(self) -> History:
         """What the winner is fitted on."""
         users = np.concatenate([self.train.user_of, self.validation.users])
         items = np.concatenate([self.train.items, self.validation.items])
         return history_of(users, items, self.train.n_users, self.train.n_items)
 
-    @property
+    @cached_property
     def whole(self) -> History:
         """Every interaction: what a user has seen, and what a sampled negative may not be."""
         seen = self.train_and_validation

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,11 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf import journal
 from ncf.experiment import Experiment, Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task
-from ncf.models import ModelFiles
 from ncf.proposals import is_decidable, known_outcomes, propose
 from ncf.pruning import stopping_thresholds
-from ncf.tracking import Tracker
 from ncf.workers import LocalWorkers
+
+if TYPE_CHECKING:  # MLflow takes a second to load, and the workers start meanwhile
+    from ncf.models import ModelFiles
+    from ncf.tracking import Tracker
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)

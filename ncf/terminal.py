@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ncf import journal
-from ncf.experiment import Hyperparameters
+from ncf.experiment import DataFacts, Hyperparameters
 from ncf.messages import EpochReport
 from ncf.recommender import Recommendations
 from ncf.study import TrialEnded, TrialStarted
-from ncf.tracking import DataFacts
-from ncf.winner import Winner
+
+if TYPE_CHECKING:
+    from ncf.winner import Winner
 
 _N_SHOWN = 10
 

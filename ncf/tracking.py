@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from mlflow.entities import (
     RunTag,
 )
 
-from ncf.experiment import Hyperparameters, describe
+from ncf.experiment import RESULTS, DataFacts, Hyperparameters, describe
 from ncf.messages import EpochReport, Failure, Outcome
 
 for _name in ("mlflow", "alembic"):  # migrations and hints that the person can do nothing about
@@ -42,24 +42,9 @@ for _name in ("mlflow", "alembic"):  # migrations and hints that the person can 
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
 TRIAL_TAG, STATE_TAG = "ncf.trial", "ncf.state"
-ROOT = Path("mlruns")
 _PARENT_TAG = "mlflow.parentRunId"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """The data set as MLflow is told of it."""
-
-    name: str
-    fingerprint: str
-    counts: Mapping[str, int]
-
-    @property
-    def digest(self) -> str:
-        """As much of the fingerprint as MLflow's column holds."""
-        return self.fingerprint[:32]
 
 
 class Tracker:
@@ -297,7 +282,7 @@ class Tracker:
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def default_uri(root: Path = ROOT) -> str:
+def default_uri(root: Path = RESULTS) -> str:
     """Returns the store to use where no option names one: the environment's, else SQLite."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
 

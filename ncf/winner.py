@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
-from safetensors.torch import save_file
 
 from ncf import journal, registry
 from ncf.evaluation import full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
-from ncf.gmf import GMF
 from ncf.metrics import summarize
 from ncf.models import log_model, package
+from ncf.preparation import Prepared
 from ncf.recommender import Catalogue
 from ncf.seeds import Purpose, spawn
-from ncf.splitting import Split
-from ncf.study import Settings
 from ncf.tracking import Tracker
-from ncf.training import train
+
+if TYPE_CHECKING:
+    from ncf.gmf import GMF
 
 
 @dataclass(frozen=True)
@@ -51,62 +48,43 @@ class Winner:
     decision: str = ""
 
 
-def fit(trial: FrozenTrial, split: Split, settings: Settings) -> GMF:
+def fit(trial: FrozenTrial, prepared: Prepared) -> GMF:
     """Trains the trial's setting on train and validation, for its best epoch count."""
+    from ncf.training import train  # here: torch takes seconds, and only the winner needs it
+
     *_, last = train(
-        split.train_and_validation,
+        prepared.split.train_and_validation,
         Hyperparameters(**trial.user_attrs["hyperparameters"]),
         epochs=journal.outcome_of(trial).best_epoch,
-        seed=spawn(settings.seed, Purpose.REFIT, trial.number),
-        device=settings.device,
+        seed=spawn(prepared.settings.seed, Purpose.REFIT, trial.number),
+        device=prepared.settings.device,
     )
     return last.model
 
 
 def crown(
     trial: FrozenTrial,
-    split: Split,
-    candidates: NDArray[np.int32],
-    catalogue: Catalogue,
+    prepared: Prepared,
     tracker: Tracker,
-    settings: Settings,
-    *,
-    name: str | None,
-    protocol: Mapping[str, str],
-    study: str,
+    catalogue: Catalogue,
     folder: Path,
+    name: str | None,
 ) -> Winner:
-    """Fits the best trial, evaluates it on test, logs it with the study and registers it.
+    """Fits the best trial, reads test, logs the model with the study's run and registers it.
 
     Args:
         trial: The best trial by validation.
-        split: The data, test included.
-        candidates: Test candidates (V, C).
-        catalogue: What the model carries.
+        prepared: The search.
         tracker: The study in MLflow.
-        settings: Of the search.
-        name: Name in the registry, None for not to register.
-        protocol: What must be equal for two validation metrics to be comparable.
-        study: Name of the study.
+        catalogue: What the model carries.
         folder: For files on their way to MLflow.
+        name: Name in the registry, None for not to register.
     """
-    outcome = journal.outcome_of(trial)
-    model = fit(trial, split, settings)
-    test = summarize(sampled_ranks(model, split.test.users, candidates), settings.k)
-    seen = split.train_and_validation
-    test_full = summarize(full_ranks(model, split.test, seen), settings.k)
-
-    weights, package_folder = folder / "winner.safetensors", folder / "winner"
-    save_file(model.to("cpu").state_dict(), weights)
-    hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
-    package(package_folder, weights, hyperparameters, catalogue)
-    model_id = log_model(
-        tracker,
-        tracker.parent,
-        f"winner-of-trial-{trial.number:04d}",
-        package_folder,
-        outcome.best_epoch,
-    )
+    outcome, k, split = journal.outcome_of(trial), prepared.settings.k, prepared.split
+    model = fit(trial, prepared)
+    test = summarize(sampled_ranks(model, split.test.users, prepared.test_candidates), k)
+    test_full = summarize(full_ranks(model, split.test, split.train_and_validation), k)
+    model_id = _log(model, trial, tracker, catalogue, folder)
     metrics = {
         f"{prefix}/{key}": value
         for prefix, values in (
@@ -117,17 +95,35 @@ def crown(
         )
         for key, value in values.items()
     }
-    weights.unlink()
-    shutil.rmtree(package_folder)
     tracker.log_result(metrics, outcome.best_epoch, model_id)
     winner = Winner(trial.number, outcome.best_epoch, test, test_full, f"models:/{model_id}")
     if name is None:
         return winner
+    protocol = {
+        "fingerprint": prepared.facts.fingerprint,
+        "protocol": f"leave-one-out, {prepared.experiment.n_candidates} negatives, k {k}, "
+        f"seed {prepared.settings.seed}",
+    }
     tags = {key.replace("/", "_"): repr(value) for key, value in metrics.items()}
-    version = registry.register(
-        tracker.client, name, model_id, tracker.parent, {**tags, **protocol, "study": study}
-    )
-    decision = registry.promote(
-        tracker.client, version, f"best_{settings.objective}", tuple(protocol)
-    )
+    tags |= {**protocol, "study": prepared.study_name, "trial": str(trial.number)}
+    version = registry.register(tracker.client, name, model_id, tracker.parent, tags)
+    metric = f"best_{prepared.settings.objective}"
+    decision = registry.promote(tracker.client, version, metric, tuple(protocol))
     return replace(winner, name=name, version=str(version.version), decision=decision)
+
+
+def _log(
+    model: GMF, trial: FrozenTrial, tracker: Tracker, catalogue: Catalogue, folder: Path
+) -> str:
+    from safetensors.torch import save_file
+
+    weights, packaged = folder / "winner.safetensors", folder / "winner"
+    save_file(model.to("cpu").state_dict(), weights)
+    hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
+    package(packaged, weights, hyperparameters, catalogue)
+    step = journal.outcome_of(trial).best_epoch
+    name = f"winner-of-trial-{trial.number:04d}"
+    model_id = log_model(tracker, tracker.parent, name, packaged, step)
+    weights.unlink()
+    shutil.rmtree(packaged)
+    return model_id

@@ -49,9 +49,8 @@ class LocalWorkers:
         tb: TracebackType | None,
     ) -> None:
         for worker in self._workers:
+            worker.process.kill()  # it holds nothing: what it writes is whole or absent
             worker.connection.close()
-            if worker.task is not None:
-                worker.process.kill()  # in mid-trial; an idle one ends by itself
         for worker in self._workers:
             worker.process.join()
 

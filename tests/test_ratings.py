@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ncf import delimited
 from ncf.columns import USUAL_NAMES, Columns, breaks_rule, convert
 from ncf.interactions import from_columns
 from ncf.ratings import read_ratings
@@ -164,6 +165,16 @@ def test_text_ids(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.fixture(params=[1, 2])
+def n_threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs a test with one and with two threads in pyarrow, whose messages differ."""
+    before = pa.cpu_count()
+    pa.set_cpu_count(request.param)
+    yield
+    pa.set_cpu_count(before)
+
+
+@pytest.mark.usefixtures("n_threads")
 def test_one_text_id_far_down_makes_all_ids_text(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     rows = [(row, 10**10 + row, 5, 1e9) for row in range(300_000)]
@@ -172,6 +183,21 @@ def test_one_text_id_far_down_makes_all_ids_text(tmp_path: Path) -> None:
     assert ratings.user_ids[17] == "17"
     assert ratings.user_ids[300_000] == "x"
     assert ratings.item_ids[17] == 10**10 + 17
+
+
+@pytest.mark.usefixtures("n_threads")
+def test_blocks_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 2**9)
+    rows = [(f"u{row % 7}", f"i{row}", row % 5, row) for row in range(500)]
+    lines = [f'{user},{item},{rating},{time},"a\n""{row}"' for row, (user, item, rating, time)
+             in enumerate(rows)]  # fmt: skip
+    path = tmp_path / "r.csv"
+    path.write_text("\n".join(["user,item,rating,time,review", *lines]))
+    expected = [(user, item, time) for user, item, rating, time in rows if rating >= 2]
+    assert read(path, min_rating=2) == expected
+    path.write_text("\n".join(["user,item,rating,time,review", *lines, ",x,1,1,"]))
+    with pytest.raises(ValueError, match=r"r.csv, line 1002: user '' must not be empty"):
+        read(path)
 
 
 def test_two_columns_are_interactions_in_file_order(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ def test_a_trials_model_loads_again_and_scores_what_was_logged(
     _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
     factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
     scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
-    ranks = (scores >= scores[:, :1]).sum(axis=1).astype(np.int32)
+    is_real = validation >= 0  # small catalogues leave padding
+    ranks = ((scores >= scores[:, :1]) & is_real).sum(axis=1).astype(np.int32)
     for name, value in summarize(ranks, 10).items():
         assert run.data.metrics[f"best/{name}"] == pytest.approx(value, abs=1e-3)
 

@@ -85,6 +85,7 @@ class Curve:
         self.n_trained = 0
 
     def __call__(self, *_: object, epochs: int, **__: object) -> Iterator[EpochResult]:
+        """Yields the curve's epochs."""
         model = GMF(N_USERS, N_ITEMS, 1, None)
         for epoch in range(1, epochs + 1):
             self.n_trained = epoch
@@ -151,10 +152,9 @@ def test_patience_counts_epochs_without_a_better_one(
     monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path, patience: int, epochs: int
 ) -> None:
     ranks = [9, 8, 8, 7, 7, 7, 6, 6, 6]  # waits of 1, 2 and 2 epochs
-    expected = {1: 3, 2: 6, 3: 9, 4: 9}[patience]
     task = task_of(tmp_path, epochs=9, patience=patience)
     _, outcome = follow(monkeypatch, data, ranks, task)
-    assert outcome.epochs == expected == epochs
+    assert outcome.epochs == epochs
     assert not outcome.pruned
 
 
@@ -244,7 +244,7 @@ def test_the_trials_number_and_the_study_seed_fix_the_result(
 
     first = result()
     assert result() == first
-    assert result(k=5) == first  # what is measured does not change what is trained
+    assert result(k=5)[0] == first[0]  # what is measured does not change what is trained
     assert result(number=6) != first
     assert result(study_seed=4) != first
     seed = spawn(3, Purpose.TRIAL, 5)

@@ -1,0 +1,106 @@
+"""A study carried to its end: trials, the table, the winner, all of it in MLflow."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from ncf import journal, terminal
+from ncf.experiment import RESULTS
+from ncf.models import ModelFiles
+from ncf.preparation import Prepared
+from ncf.recommender import Catalogue
+from ncf.study import Coordinator
+from ncf.tracking import Tracker, default_uri
+from ncf.winner import Winner, crown
+from ncf.workers import LocalWorkers
+
+
+def conclude(
+    study: optuna.Study,
+    prepared: Prepared,
+    workers: LocalWorkers,
+    folder: Path,
+    options: argparse.Namespace,
+) -> int:
+    """Trains what the study lacks, crowns the winner and prints both.
+
+    Returns:
+        The exit status of the command.
+    """
+    uri = options.tracking_uri or default_uri()
+    tracker = Tracker(uri, RESULTS, prepared.experiment.name, prepared.facts)
+    params = {k: v for k, v in prepared.identity.items() if not isinstance(v, dict)}
+    run_id = tracker.start_study(study.study_name, study.user_attrs["id"], params)
+    study.set_user_attr("mlflow_run", run_id)
+    settings = prepared.settings
+    catalogue = Catalogue.of(prepared.interactions, prepared.split.whole)
+    state = "interrupted"
+    try:
+        models = ModelFiles(folder, catalogue, _share(tracker, folder, prepared, catalogue))
+        coordinator = Coordinator(study, tracker, prepared.experiment, settings, models)
+        terminal.follow(
+            coordinator.run(workers),
+            study.get_trials(deepcopy=False),
+            settings.n_trials,
+            prepared.experiment.epochs,
+        )
+        terminal.show_trials(study.get_trials(deepcopy=False), settings.k)
+        name = options.register or f"gmf-{prepared.facts.name}"
+        winner = _winner(
+            study, prepared, tracker, catalogue, folder, None if options.no_register else name
+        )
+        state = "finished"
+    except KeyboardInterrupt:
+        terminal.show_interruption(study.study_name)
+        return 130
+    finally:
+        tracker.end_study(state)
+    terminal.show_winner(winner, settings.k)
+    link = tracker.ui_link(f"best/{settings.objective}")
+    terminal.show_next_steps(tracker.ui_command(), link, winner)
+    return 0
+
+
+def _winner(
+    study: optuna.Study,
+    prepared: Prepared,
+    tracker: Tracker,
+    catalogue: Catalogue,
+    folder: Path,
+    name: str | None,
+) -> Winner:
+    """Returns the study's winner: the recorded one where it is still the best trial."""
+    ranking = journal.best_first(study.get_trials(deepcopy=False))
+    if not ranking:
+        raise RuntimeError(
+            f"study {study.study_name!r} has no finished trial to crown: give it more --trials"
+        )
+    best = ranking[0]
+    recorded = study.user_attrs.get("winner")
+    if recorded is not None:
+        winner = Winner(**recorded)
+        if winner.number == best.number and (name is None or winner.name == name):
+            return winner
+    winner = crown(best, prepared, tracker, catalogue, folder, name)
+    study.set_user_attr("winner", asdict(winner))
+    return winner
+
+
+def _share(tracker: Tracker, folder: Path, prepared: Prepared, catalogue: Catalogue) -> str:
+    """Keeps the candidates and the catalogue with the study; returns the catalogue's URI."""
+    if not tracker.has_artifact("catalogue.npz"):
+        np.savez_compressed(
+            folder / "candidates.npz",
+            validation=prepared.validation_candidates,
+            test=prepared.test_candidates,
+        )
+        catalogue.save(folder / "catalogue.npz")
+        for name in ("candidates.npz", "catalogue.npz"):
+            tracker.log_artifact(folder / name)
+            (folder / name).unlink()
+    return f"runs:/{tracker.parent}/catalogue.npz"

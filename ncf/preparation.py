@@ -1,0 +1,188 @@
+"""From the command's options to all that a search needs: experiment, data, split, candidates.
+
+What a person can get wrong is found here, before anything costly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncf.columns import Columns
+from ncf.datasets import load_interactions
+from ncf.experiment import DataFacts, Experiment
+from ncf.interactions import Interactions
+from ncf.messages import TrialData
+from ncf.proposals import LAG, describe_space
+from ncf.sampling import check_sampleable, draw_candidates
+from ncf.seeds import Purpose, spawn_int
+from ncf.splitting import HeldOut, Split, leave_one_out
+from ncf.study import Settings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A search that can begin.
+
+    Attributes:
+        study_name: Name of the study.
+        experiment: What is searched, the command's options applied.
+        settings: How.
+        interactions: The data.
+        split: The data, split.
+        validation_candidates: Candidates of the validation items, (V, C).
+        test_candidates: Candidates of the test items, (V, C).
+    """
+
+    study_name: str
+    experiment: Experiment
+    settings: Settings
+    interactions: Interactions
+    split: Split
+    validation_candidates: NDArray[np.int32]
+    test_candidates: NDArray[np.int32]
+
+    @property
+    def facts(self) -> DataFacts:
+        """The data set in a few numbers."""
+        counts = {
+            "users": self.interactions.n_users,
+            "items": self.interactions.n_items,
+            "interactions": self.interactions.n_interactions,
+            "evaluated": len(self.split.test.users),
+        }
+        return DataFacts(self.interactions.name, self.interactions.fingerprint, counts)
+
+    @property
+    def trial_data(self) -> TrialData:
+        """What trials are handed: no test item is in it."""
+        return TrialData(self.split.train, self.split.validation, self.validation_candidates)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that makes the trials of a study comparable."""
+        return {
+            "data": self.interactions.name,
+            "fingerprint": self.interactions.fingerprint,
+            "split": "leave-one-out",
+            "n_candidates": self.experiment.n_candidates,
+            "k": self.settings.k,
+            "seed": self.settings.seed,
+            "epochs": self.experiment.epochs,
+            "patience": self.experiment.patience,
+            "prune": self.settings.prune,
+            "lag": LAG,
+            "defaults": asdict(self.experiment.defaults),
+            "space": describe_space(self.experiment.search_space),
+        }
+
+
+def prepare(options: argparse.Namespace) -> Prepared:
+    """Reads the experiment and the data, splits them and draws the candidates.
+
+    Raises:
+        ValueError: An option, the experiment or the data breaks a rule.
+        OSError: A file is not there, or cannot be read or downloaded.
+    """
+    settings = _settings(options)
+    experiment = _experiment(options)
+    study_name = _study_name(options.study or experiment.name)
+    columns = _columns(options.columns)
+    interactions = load_interactions(experiment.data, columns, options.min_rating)
+    split = leave_one_out(interactions)
+    check_sampleable(split.train_and_validation.indptr, interactions.n_items)
+
+    def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
+        return draw_candidates(
+            split.whole.indptr,
+            split.whole.items,
+            split.whole.n_items,
+            held_out.users,
+            held_out.items,
+            experiment.n_candidates,
+            spawn_int(settings.seed, purpose),
+        )
+
+    validation = draw(split.validation, Purpose.VALIDATION_CANDIDATES)
+    test = draw(split.test, Purpose.TEST_CANDIDATES)
+    return Prepared(study_name, experiment, settings, interactions, split, validation, test)
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Runs an experiment file and returns the `experiment` that it defines.
+
+    Raises:
+        ValueError: The file does not run, or defines none.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such experiment file; --experiment names one")
+    spec = importlib.util.spec_from_file_location("experiment_file", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path}: an experiment is a Python file, NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        raise ValueError(f"{path}{where}: {type(error).__name__}: {error}") from error
+    experiment = getattr(module, "experiment", None)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{path}: must define `experiment = Experiment(...)`, see template.py")
+    return experiment
+
+
+def _experiment(options: argparse.Namespace) -> Experiment:
+    experiment = load_experiment(Path(options.experiment))
+    if options.data is not None and options.data != experiment.data:
+        name = Path(options.data).name.split(".")[0]
+        experiment = replace(experiment, data=options.data, name=name)
+    if options.epochs is not None:
+        experiment = replace(experiment, epochs=options.epochs)
+    return experiment
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    for name in ("trials", "jobs", "k", "timeout"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise ValueError(f"--{name} must be positive, but got {value}")
+    if options.seed < 0:
+        raise ValueError(f"--seed must not be negative, but got {options.seed}")
+    if options.device not in ("auto", "cpu"):
+        from ncf.training import choose_device
+
+        choose_device(options.device)  # raises now and not in every trial
+    return Settings(
+        n_trials=options.trials,
+        seed=options.seed,
+        k=options.k,
+        device=options.device,
+        timeout=options.timeout,
+        prune=not options.no_prune,
+    )
+
+
+def _study_name(name: str) -> str:
+    if not re.fullmatch(r"[\w-][\w. -]*", name):  # it names a folder
+        raise ValueError(f"--study {name!r}: a name is letters, digits, '-', '_', '.' and spaces")
+    return name
+
+
+def _columns(option: str | None) -> Columns:
+    if option is None:
+        return Columns()
+    pairs = dict(part.partition("=")[::2] for part in option.split(","))
+    known = [field.name for field in fields(Columns)]
+    if not set(pairs) <= set(known) or not all(pairs.values()):
+        raise ValueError(
+            f"--columns {option}: expected NAME=COLUMN,... with names of {', '.join(known)}"
+        )
+    return Columns(**pairs)
