@@ -92,7 +92,7 @@ def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str
             called = " and ".join(repr(names[index]) for index in fitting)
             raise ValueError(
                 f"{place}: {called} could each be the {role} column; "
-                f"name one that is there once: Columns({role}=...)"
+                f"name one that is there once: --columns {role}=..."
             )
         if fitting:
             found[role] = fitting[0]
@@ -100,7 +100,7 @@ def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str
             what = f"{role} column" if wanted is None else f"{role} column {wanted!r}"
             raise ValueError(
                 f"{place}: no {what} among {', '.join(map(repr, names))}; "
-                f"name it: Columns({role}=...)"
+                f"name it: --columns {role}=..."
             )
     return found
 

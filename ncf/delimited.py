@@ -85,9 +85,10 @@ def find_layout(path: Path, columns: Columns) -> Layout:
         return Layout(path, delimiter, len(names), places, number)
     looks_like_names = len(table) == 2 and _n_numbers(table[1]) > _n_numbers(table[0]) == 0
     if looks_like_names or columns.given or not 2 <= len(names) <= 4:
+        absent = " and no ".join(map(repr, sorted(columns.given))) or "known column"
         raise ValueError(
-            f"{path}, line {number}: no known column among {', '.join(map(repr, names))}; "
-            "name them: Columns(user=..., item=...), or, without a header, give 2 to 4 columns: "
+            f"{path}, line {number}: no {absent} among {', '.join(map(repr, names))}; "
+            "name them: --columns user=...,item=..., or, without a header, give 2 to 4 columns: "
             "user, item, rating, timestamp"
         )
     places = {role: place for place, role in enumerate(KNOWN_NAMES) if place < len(names)}

@@ -136,7 +136,7 @@ def _check_min_rating(path: Path, places: Mapping[str, int], min_rating: float |
     if min_rating is not None and "rating" not in places:
         raise ValueError(
             f"{path}: min_rating={min_rating} needs a rating column, and there is none; "
-            "name it: Columns(rating=...), or leave min_rating out"
+            "name it: --columns rating=..., or leave min_rating out"
         )
 
 

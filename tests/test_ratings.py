@@ -316,7 +316,7 @@ def test_bad_parquet(tmp_path: Path, frame: dict[str, list[Any]], message: str) 
             None,
             ", line 1: no user column 'who' among 'userId', 'movieId'",
         ),
-        (text(","), Columns(user="who"), None, ", line 1: no known column among '7', '30', '4.5'"),
+        (text(","), Columns(user="who"), None, ", line 1: no 'who' among '7', '30', '4.5'"),
         (CSV, Columns(), 6.0, ": no rating reaches min_rating=6.0; the highest is 5.0, so lower"),
         ("1,2\n3,4\n", Columns(), 6.0, ": min_rating=6.0 needs a rating column, and there is none"),
     ],
