@@ -1,4 +1,4 @@
-"""GMF on MovieLens 100K."""
+"""GMF on MovieLens 100K, with the compiled optimizer: the default of `search.py`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
     """Suggests one setting."""
     return replace(
         DEFAULTS,
-        embedding_dim=trial.suggest_categorical("embedding_dim", [16, 32, 64, 128]),
-        learning_rate=trial.suggest_float("learning_rate", 5e-3, 1e-1, log=True),
+        embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
+        learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
         n_negatives=trial.suggest_int("n_negatives", 2, 12),
-        weight_decay=trial.suggest_float("weight_decay", 1e-4, 5e-2, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 3e-2, log=True),
+        init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
     )
 
 

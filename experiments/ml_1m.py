@@ -8,7 +8,7 @@ import optuna
 
 from ncf.experiment import Experiment, Hyperparameters
 
-DEFAULTS = Hyperparameters(embedding_dim=64, n_negatives=8)
+DEFAULTS = Hyperparameters(n_negatives=8, learning_rate_decay=0.9, weight_decay=0.004)
 
 
 def search_space(trial: optuna.Trial) -> Hyperparameters:
@@ -19,6 +19,7 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
         n_negatives=trial.suggest_int("n_negatives", 4, 12),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 2e-2, log=True),
+        init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
     )
 
 

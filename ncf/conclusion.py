@@ -61,7 +61,7 @@ def conclude(
     finally:
         tracker.end_study(state)
     terminal.show_winner(winner, settings.k)
-    link = tracker.ui_link(f"best/{settings.objective}")
+    link = tracker.ui_link(f"validation_best/{settings.objective}")
     terminal.show_next_steps(tracker.ui_command(), link, winner)
     return 0
 

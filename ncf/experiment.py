@@ -32,17 +32,20 @@ class Hyperparameters:
         n_negatives: N, negatives drawn for each positive and epoch.
         batch_size: Samples (user-item pairs) per step of "adam"; "sgd" steps after each sample.
         init_rms: Root mean square of the factors of a spectral start.
+        learn_output_weight: Whether the output weights are learned, as in the paper, or stay 1.
+            They have no L2 in "sgd", so that their growth undoes the L2 of the factors.
     """
 
     optimizer: Literal["adam", "sgd"] = "sgd"
     initialization: Literal["xavier", "spectral"] = "spectral"
-    embedding_dim: int = 32
+    embedding_dim: int = 64
     learning_rate: float = 0.02
-    learning_rate_decay: float = 1.0
-    weight_decay: float = 0.005
+    learning_rate_decay: float = 0.95
+    weight_decay: float = 0.01
     n_negatives: int = 4
     batch_size: int = 1024
     init_rms: float = 0.15
+    learn_output_weight: bool = False
 
     def __post_init__(self) -> None:
         _check(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
@@ -101,17 +104,17 @@ class DataFacts:
 
     @property
     def digest(self) -> str:
-        """As much of the fingerprint as MLflow's column holds."""
-        return self.fingerprint[:32]
+        """The part of the fingerprint that tables show."""
+        return self.fingerprint[:12]
 
 
 def describe(hyperparameters: Hyperparameters) -> str:
     """Returns what tells one trial from another, short enough for a run's name."""
     h = hyperparameters
-    batch = f" · batch {h.batch_size}" if h.optimizer == "adam" else ""
+    adam = f" · adam, batch {h.batch_size}" if h.optimizer == "adam" else ""
     return (
-        f"{h.optimizer} · dim {h.embedding_dim} · lr {h.learning_rate:.2g}"
-        f" · neg {h.n_negatives} · decay {h.weight_decay:.1g}{batch}"
+        f"dim {h.embedding_dim} · lr {h.learning_rate:.2g} · neg {h.n_negatives}"
+        f" · L2 {h.weight_decay:.1g}{adam}"
     )
 
 

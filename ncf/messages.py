@@ -99,6 +99,7 @@ class Outcome:
         metrics: Validation metrics of the best epoch, on the sampled candidates.
         metrics_full: The same over the full catalogue.
         seconds: Wall time of the trial.
+        time: When it ended, in seconds since 1970.
     """
 
     number: int
@@ -108,6 +109,7 @@ class Outcome:
     metrics: dict[str, float]
     metrics_full: dict[str, float]
     seconds: float
+    time: float
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 
 import optuna
 from optuna.distributions import distribution_to_json
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.experiment import Experiment, Hyperparameters
@@ -33,8 +34,16 @@ def known_outcomes(trials: Sequence[FrozenTrial], number: int) -> Sequence[Froze
     return trials[: max(0, number - LAG + 1)]
 
 
+def tpe(seed: int) -> BaseSampler:
+    """Returns the default sampler; evidence in experiments/benchmarks/choose_pruner.py."""
+    return optuna.samplers.TPESampler(seed=seed)
+
+
 def propose(
-    experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
+    experiment: Experiment,
+    trials: Sequence[FrozenTrial],
+    seed: int,
+    make_sampler: Callable[[int], BaseSampler] = tpe,
 ) -> tuple[Hyperparameters, FrozenTrial]:
     """Decides the next trial, number `len(trials)`.
 
@@ -45,7 +54,7 @@ def propose(
         ValueError: The search space cannot make the experiment's defaults (trial 0).
     """
     number = len(trials)
-    sampler = optuna.samplers.TPESampler(seed=spawn_int(seed, Purpose.SAMPLER, number))
+    sampler = make_sampler(spawn_int(seed, Purpose.SAMPLER, number))
     view = optuna.create_study(direction="maximize", sampler=sampler)
     n_known = len(known_outcomes(trials, number))
     view.add_trials([*trials[:n_known], *map(_as_running, trials[n_known:])])

@@ -18,19 +18,29 @@ WARMUP_EPOCHS = 1
 PERCENTILE = 50.0
 
 
-def stopping_thresholds(curves: Sequence[Sequence[float]], epochs: int) -> tuple[float, ...]:
+def stopping_thresholds(
+    curves: Sequence[Sequence[float]],
+    epochs: int,
+    *,
+    n_startup_trials: int = N_STARTUP_TRIALS,
+    warmup_epochs: int = WARMUP_EPOCHS,
+    percentile: float = PERCENTILE,
+) -> tuple[float, ...]:
     """Returns the nDCG below which to stop after each epoch, (epochs,); -inf where not to.
 
     Args:
         curves: The validation nDCG of each epoch of each finished trial; a curve that ended early
             stays at its best.
         epochs: Most epochs of a trial.
+        n_startup_trials: Finished trials without which none is stopped.
+        warmup_epochs: Epochs after which none is stopped.
+        percentile: Of the finished trials' best values by the same epoch.
     """
-    if len(curves) < N_STARTUP_TRIALS:
+    if len(curves) < n_startup_trials:
         return (-math.inf,) * epochs
     best_so_far = np.array(
         [np.maximum.accumulate([*c, *[-math.inf] * (epochs - len(c))])[:epochs] for c in curves]
     )
-    thresholds = np.percentile(best_so_far, PERCENTILE, axis=0)
-    thresholds[:WARMUP_EPOCHS] = -math.inf
+    thresholds = np.percentile(best_so_far, percentile, axis=0)
+    thresholds[:warmup_epochs] = -math.inf
     return tuple(float(threshold) for threshold in thresholds)

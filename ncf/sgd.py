@@ -9,9 +9,10 @@ Revisited" (Rendle et al., RecSys 2020): binary cross-entropy on logits, L2 on t
     q <- q - lr (g w p + l2 q)             b <- b - lr g
     c <- c - lr (g + l2 c)
 
-All five updates use the old values. w and b, which every sample uses, have no L2. An epoch visits
-the E positives in a fresh random order, each followed by its N fresh negatives: E (1 + N) samples,
-each with an update of its own.
+All five updates use the old values. w and b, which every sample uses, have no L2. By its growth w
+can undo the L2 of p and q; a fixed w = 1 (matrix factorization) overfits later. An epoch visits the
+E positives in a fresh random order, each followed by its N fresh negatives: E (1 + N) samples, each
+with an update of its own.
 
 The loss is exact but for rounding: -log of a product of probabilities, one logarithm for hundreds.
 """

@@ -6,9 +6,9 @@ With R the binary train matrix (U, I) and m, n the degrees of its users and item
     P = diag(m)^a X diag(s)^(1/2),   Q = diag(n)^a Y diag(s)^(1/2)
 
 a = 1/2 would be the normalized adjacency of LightGCN (He et al., SIGIR 2020) and a = 0 PureSVD
-(Cremonesi et al., RecSys 2010). a = 0.4 does best on validation over the range of D, since a
-popular item neither takes a dimension to itself nor vanishes. Each of P and Q is then scaled to
-one root mean square. With output weights of 1 and no biases, GMF ranks well before its first epoch.
+(Cremonesi et al., RecSys 2010). On validation of ml-100k and ml-1m, a between 0.3 and 0.4 ranks
+best, the former at D = 32 and the latter at D = 128. Each of P and Q is then scaled to one root
+mean square. With output weights of 1 and no biases, GMF ranks well before its first epoch.
 """
 
 from __future__ import annotations

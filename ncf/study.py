@@ -169,7 +169,8 @@ class Coordinator:
                 self._models.weights(number),
             )
         )
-        run_id = self._write(lambda: self._tracker.start_trial(number, hyperparameters))
+        at = time.time()
+        run_id = self._write(lambda: self._tracker.start_trial(number, hyperparameters, at))
         trial = optuna.Trial(self._study, frozen._trial_id)
         self._running[number] = _Running(trial, hyperparameters, run_id)
         return TrialStarted(number, hyperparameters)
@@ -258,9 +259,13 @@ class Coordinator:
             if trial.number in logged:
                 continue
             hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
-            run_id = self._tracker.start_trial(trial.number, hyperparameters)
+            run_id = self._tracker.start_trial(trial.number, hyperparameters, _start_of(trial))
             self._tracker.log_epochs(run_id, journal.reports_of(trial))
             if journal.is_trained(trial):
                 self._log_outcome(run_id, journal.outcome_of(trial), hyperparameters)
             else:
                 self._tracker.fail_trial(run_id, journal.failure_of(trial), "failed")
+
+
+def _start_of(trial: FrozenTrial) -> float:
+    return time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()

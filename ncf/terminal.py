@@ -68,7 +68,7 @@ def show_data(data: DataFacts) -> None:
     print(
         f"{data.name}: {counts['users']:,} users, {counts['items']:,} items, "
         f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated "
-        f"(fingerprint {data.fingerprint[:12]})"
+        f"(fingerprint {data.digest})"
     )
 
 

@@ -127,8 +127,8 @@ class Tracker:
 
     # A trial's run
 
-    def start_trial(self, number: int, hyperparameters: Hyperparameters) -> str:
-        """Makes the child run of a trial.
+    def start_trial(self, number: int, hyperparameters: Hyperparameters, at: float) -> str:
+        """Makes the child run of a trial that began `at` (seconds since 1970).
 
         Returns:
             Its id.
@@ -140,7 +140,7 @@ class Tracker:
             _PARENT_TAG: self.parent,
             **self._source_tags,
         }
-        run_id = self._create_run(f"trial {number} · {describe(hyperparameters)}", tags)
+        run_id = self._create_run(f"trial {number} · {describe(hyperparameters)}", tags, at)
         self.client.log_batch(run_id, params=_params(asdict(hyperparameters)))
         return run_id
 
@@ -166,12 +166,12 @@ class Tracker:
     def finish_trial(self, run_id: str, outcome: Outcome, model_id: str | None) -> None:
         """Closes the run of a trained trial; its model, if any, gets the metrics too."""
         best = {
-            **_prefixed("best", outcome.metrics),
-            **_prefixed("best_full", outcome.metrics_full),
+            **_prefixed("validation_best", outcome.metrics),
+            **_prefixed("validation_full", outcome.metrics_full),
         }
         state = "pruned" if outcome.pruned else "finished"
         counts = {
-            "best/epoch": outcome.best_epoch,
+            "trial/best_epoch": outcome.best_epoch,
             "trial/epochs": outcome.epochs,
             "trial/seconds": outcome.seconds,
         }
@@ -184,7 +184,7 @@ class Tracker:
             ],
             tags=[RunTag(STATE_TAG, state)],
         )
-        self.client.set_terminated(run_id, _STATUS[state])
+        self.client.set_terminated(run_id, _STATUS[state], int(outcome.time * 1000))
 
     def fail_trial(self, run_id: str, failure: Failure, state: str) -> None:
         """Closes the run of a trial that "failed" or was "interrupted", with the reason."""
@@ -246,8 +246,9 @@ class Tracker:
             if not token:
                 return runs
 
-    def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
-        run = self.client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
+    def _create_run(self, name: str, tags: Mapping[str, str], at: float | None = None) -> str:
+        start = int((at or time.time()) * 1000)
+        run = self.client.create_run(self.experiment_id, start, dict(tags), name)
         run_id = str(run.info.run_id)
         dataset = Dataset(
             name=self._data.name,

@@ -129,6 +129,7 @@ def _sgd(
             n_negatives=hyperparameters.n_negatives,
             learning_rate=learning_rate,
             l2=hyperparameters.weight_decay,
+            learn_output_weight=hyperparameters.learn_output_weight,
             seed=seed,
         )
 
@@ -143,6 +144,7 @@ def _adam(
     groups = max(
         1, hyperparameters.batch_size // (1 + n_negatives)
     )  # a positive with its negatives
+    model.output.weight.requires_grad_(hyperparameters.learn_output_weight)
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=hyperparameters.learning_rate,

@@ -72,4 +72,5 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         best_metrics,
         metrics_full,
         time.perf_counter() - start,
+        time.time(),
     )

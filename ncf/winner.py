@@ -88,8 +88,8 @@ def crown(
     metrics = {
         f"{prefix}/{key}": value
         for prefix, values in (
-            ("best", outcome.metrics),
-            ("best_full", outcome.metrics_full),
+            ("validation_best", outcome.metrics),
+            ("validation_full", outcome.metrics_full),
             ("test", test),
             ("test_full", test_full),
         )
@@ -104,10 +104,12 @@ def crown(
         "protocol": f"leave-one-out, {prepared.experiment.n_candidates} negatives, k {k}, "
         f"seed {prepared.settings.seed}",
     }
-    tags = {key.replace("/", "_"): repr(value) for key, value in metrics.items()}
+    tags = {
+        key.replace("/", "_"): f"{value:.6f}" for key, value in metrics.items() if "mrr" not in key
+    }
     tags |= {**protocol, "study": prepared.study_name, "trial": str(trial.number)}
     version = registry.register(tracker.client, name, model_id, tracker.parent, tags)
-    metric = f"best_{prepared.settings.objective}"
+    metric = f"validation_best_{prepared.settings.objective}"
     decision = registry.promote(tracker.client, version, metric, tuple(protocol))
     return replace(winner, name=name, version=str(version.version), decision=decision)
 

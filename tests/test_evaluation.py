@@ -29,12 +29,12 @@ class Table:
         """Returns the scores (B, C)."""
         self.asked.append(len(users))
         assert items.min() >= 0  # an embedding has no row -1
-        return self.scores[users[:, None], items]
+        return np.asarray(self.scores[users[:, None], items])
 
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Returns the scores (B, I)."""
         self.asked.append(len(users))
-        return self.scores[users]
+        return np.asarray(self.scores[users])
 
 
 def table(scores: Any) -> Table:

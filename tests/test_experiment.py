@@ -52,10 +52,14 @@ def test_edges_are_accepted() -> None:
 @pytest.mark.parametrize("field", ["epochs", "patience", "n_candidates"])
 def test_an_experiment_needs_counts_of_one_or_more(field: str) -> None:
     defaults = Hyperparameters()
-    experiment = Experiment("name", "data", defaults, lambda trial: defaults)
-    assert getattr(replace(experiment, **{field: 1}), field) == 1
+
+    def with_count(value: int) -> Experiment:
+        counts: dict[str, Any] = {field: value}
+        return Experiment("name", "data", defaults, lambda trial: defaults, **counts)
+
+    assert getattr(with_count(1), field) == 1
     with pytest.raises(ValueError, match=f"`{field} >= 1` must hold, but got 0"):
-        replace(experiment, **{field: 0})
+        with_count(0)
 
 
 def test_runs_are_named_by_what_was_searched() -> None:

@@ -8,7 +8,11 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    label_ranking_average_precision_score,
+    ndcg_score,
+    top_k_accuracy_score,
+)
 
 from ncf import metrics
 from ncf.metrics import hit_ratio, ndcg, reciprocal_rank, summarize

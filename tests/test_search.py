@@ -116,7 +116,7 @@ def test_every_trial_is_a_child_run_with_metrics_by_epoch(
             assert [metric.step for metric in history] == list(trial.intermediate_values)
         logged = [m.value for m in client.get_metric_history(run.info.run_id, "validation/ndcg_10")]
         assert logged == list(trial.intermediate_values.values())
-        assert run.data.metrics["best/ndcg_10"] == max(logged)
+        assert run.data.metrics["validation_best/ndcg_10"] == max(logged)
         assert run.inputs.dataset_inputs[0].dataset.name == "shop"
     versions = {key for key in parent.data.tags if key.startswith("version.")}
     assert {"version.torch", "version.ncf-search"} <= versions
@@ -134,16 +134,16 @@ def test_a_trials_model_loads_again_and_scores_what_was_logged(
         validation = arrays["validation"]
     number, run = next(iter(trials.items()))
     (model,) = client.search_logged_models([run.info.experiment_id], f"name = 'trial-{number:04d}'")
-    assert {metric.key: metric.value for metric in model.metrics or []}["best/ndcg_10"] == (
-        run.data.metrics["best/ndcg_10"]
-    )
+    assert {metric.key: metric.value for metric in model.metrics or []}[
+        "validation_best/ndcg_10"
+    ] == (run.data.metrics["validation_best/ndcg_10"])
     _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
     factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
     scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
     is_real = validation >= 0  # small catalogues leave padding
     ranks = ((scores >= scores[:, :1]) & is_real).sum(axis=1).astype(np.int32)
     for name, value in summarize(ranks, 10).items():
-        assert run.data.metrics[f"best/{name}"] == pytest.approx(value, abs=1e-3)
+        assert run.data.metrics[f"validation_best/{name}"] == pytest.approx(value, abs=1e-3)
 
 
 def test_the_same_command_again_has_nothing_to_do(
@@ -204,7 +204,7 @@ def test_the_registered_model_answers_with_own_ids(
 ) -> None:
     version = client.get_model_version_by_alias("gmf-shop", "champion")
     assert version.version == "1" or version.version == 1
-    assert {"fingerprint", "study", "best_ndcg_10", "test_ndcg_10"} <= set(version.tags)
+    assert {"fingerprint", "study", "validation_best_ndcg_10", "test_ndcg_10"} <= set(version.tags)
     model = mlflow.pyfunc.load_model("models:/gmf-shop@champion")
     answer = model.predict(pd.DataFrame({"user_id": ["c0", "stranger"]}), params={"k": 3})
     assert answer["known"].tolist() == [True, False]

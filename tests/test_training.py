@@ -23,6 +23,7 @@ from ncf.experiment import Hyperparameters
 from ncf.gmf import GMF
 from ncf.messages import TrialData
 from ncf.metrics import summarize
+from ncf.sampling import draw_negatives
 from ncf.splitting import History, Split, history_of
 from ncf.training import EpochResult, choose_device, train
 
@@ -158,10 +159,9 @@ def test_negatives_of_adam_by_watching_the_draws(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
-    draw = training.draw_negatives
 
     def watch(*arguments: Any, **options: Any) -> NDArray[np.int32]:
-        negatives = draw(*arguments, **options)
+        negatives = draw_negatives(*arguments, **options)
         drawn.append((arguments[3], negatives))
         return negatives
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -218,7 +218,7 @@ def test_weights_of_an_earlier_attempt_are_replaced(
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_the_saved_weights_have_the_reported_metrics(
-    optimizer: str, trial_data: TrialData, tmp_path: Path
+    optimizer: Literal["adam", "sgd"], trial_data: TrialData, tmp_path: Path
 ) -> None:
     setting = replace(SGD, optimizer=optimizer, learning_rate=0.05 if optimizer == "sgd" else 0.1)
     task = task_of(tmp_path, epochs=8, hyperparameters=setting)

@@ -21,7 +21,9 @@ def main(path: str) -> None:
     """Trains for 1 and for 3 epochs, with the batch size that Cornac has by itself."""
     with open(path) as file:
         rows = [line.split("\t")[:3] for line in file]
-    data = cornac.data.Dataset.from_uir([(user, item, float(rating)) for user, item, rating in rows])
+    data = cornac.data.Dataset.from_uir(
+        [(user, item, float(rating)) for user, item, rating in rows]
+    )
     seconds = {}
     for epochs in (1, 3):
         model = cornac.models.GMF(

@@ -1,0 +1,138 @@
+"""Part `quality`: seconds until a model is nearly as good as it gets, beside iALS, on one core.
+
+Data: the training file of the NCF paper's ml-1m (He et al. 2017) and no other, so nothing of its
+test set is seen. Each user's last training item is held out and ranked among 99 items that the user
+has not touched in that file. Time starts with the start from the SVD and leaves out evaluation.
+iALS is irspack's, with the settings of the README, on the same items and candidates.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measurement import Row, Setup, in_fresh_process, one_thread, run_peer
+
+Curve = list[tuple[float, float]]  # after each epoch: seconds so far, validation nDCG@10
+
+EPOCHS = 25
+SETTINGS: dict[str, dict[str, Any]] = {
+    "dim 32, N 4": {"embedding_dim": 32, "n_negatives": 4},
+    "dim 64, N 8": {"embedding_dim": 64, "n_negatives": 8},
+    "dim 128, N 8": {"embedding_dim": 128, "n_negatives": 8},
+    "dim 192, N 10": {
+        "embedding_dim": 192,
+        "n_negatives": 10,
+        "learning_rate": 0.015,
+        "learning_rate_decay": 0.97,
+    },
+}
+
+
+def measure(setup: Setup) -> list[Row]:
+    """Returns the rows of the part."""
+    data = setup.folder / "ncf-ml-1m.npz"
+    in_fresh_process(hold_out, data)
+    curves: dict[str, Curve] = {}
+    for name, setting in list(SETTINGS.items())[: 1 if setup.quick else None]:
+        with one_thread():
+            curves[name], _ = in_fresh_process(learn, data, setting, 4 if setup.quick else EPOCHS)
+    rows = [row for name, curve in curves.items() for row in _rows(f"sgd, {name}", curve)]
+    with one_thread():
+        peer = run_peer(setup, "irspack", str(data))
+    if peer is None:
+        print("quality: irspack is skipped, as --irspack-python is not given")
+        return rows
+    ials: Curve = [(seconds, ndcg) for seconds, ndcg in peer["curve"]]
+    rows += _rows(f"iALS 64, irspack {peer['version']}", ials)
+    best = max(ndcg for _, ndcg in ials)
+    for name, curve in curves.items():
+        what = f"sgd, {name}, to the best of iALS"
+        reference = f"iALS, {_seconds_to(ials, best):.2f}"
+        ours = _seconds_to(curve, best)
+        ratio = ours / _seconds_to(ials, best)
+        rows.append(Row("quality", what, ours, "s", reference, ratio, "< 1"))
+        # At each of its moments iALS is better or worse than the best that sgd had by then.
+        leads = [_best_by(curve, seconds) - ndcg for seconds, ndcg in ials]
+        what = f"sgd, {name}, nDCG less iALS's, least over time"
+        rows.append(Row("quality", what, min(leads), "nDCG@10", goal="> 0"))
+    return rows
+
+
+def hold_out(path: Path) -> None:
+    """Saves the training matrix without each user's last item, and the candidates of that."""
+    from ncf.interactions import from_columns
+    from ncf.movielens import data_home
+    from ncf.sampling import draw_candidates
+    from ncf.splitting import history_of
+
+    file = data_home() / "ncf-ml-1m" / "ml-1m.train.rating"
+    columns = np.loadtxt(file, np.int64, delimiter="\t", usecols=(0, 1, 3))
+    whole = from_columns("ncf-ml-1m", *columns.T)
+    last = whole.indptr[1:] - 1  # of each user, as they are ordered by time
+    user_of = np.repeat(np.arange(whole.n_users, dtype=np.int32), np.diff(whole.indptr))
+    trains = np.ones(whole.n_interactions, np.bool_)
+    trains[last] = False
+    train = history_of(user_of[trains], whole.items[trains], whole.n_users, whole.n_items)
+    seen = history_of(user_of, whole.items, whole.n_users, whole.n_items)
+    users = np.arange(whole.n_users, dtype=np.int32)
+    candidates = draw_candidates(
+        seen.indptr, seen.items, seen.n_items, users, whole.items[last], 99, seed=1
+    )
+    np.savez(
+        path,
+        indptr=train.indptr,
+        items=train.items,
+        n_items=train.n_items,
+        users=users,
+        candidates=candidates,
+    )
+
+
+def learn(path: Path, setting: dict[str, Any], epochs: int) -> Curve:
+    """Trains and evaluates, on one thread."""
+    import torch
+
+    from ncf.evaluation import sampled_ranks
+    from ncf.experiment import Hyperparameters
+    from ncf.metrics import summarize
+    from ncf.sgd import compile_kernels
+    from ncf.splitting import History
+    from ncf.training import train
+
+    torch.set_num_threads(1)
+    compile_kernels()
+    data = np.load(path)
+    history = History(data["indptr"], data["items"], int(data["n_items"]))
+    users, candidates = data["users"], data["candidates"]
+    curve: Curve = []
+    start, evaluation = time.perf_counter(), 0.0
+    seed = np.random.SeedSequence(1)
+    for result in train(history, Hyperparameters(**setting), epochs=epochs, seed=seed):
+        now = time.perf_counter()
+        ndcg = summarize(sampled_ranks(result.model, users, candidates), 10)["ndcg_10"]
+        curve.append((now - start - evaluation, ndcg))
+        evaluation += time.perf_counter() - now
+    return curve
+
+
+def _rows(what: str, curve: Curve) -> list[Row]:
+    best = max(ndcg for _, ndcg in curve)
+    at_first = {"curve": curve}
+    rows = [Row("quality", f"{what}, best nDCG", best, "nDCG@10", details=at_first)]
+    for share in (0.95, 0.99, 1.0):
+        seconds = _seconds_to(curve, share * best)
+        rows.append(Row("quality", f"{what}, to {share:.0%} of its best", seconds, "s"))
+    return rows
+
+
+def _seconds_to(curve: Curve, ndcg: float) -> float:
+    """Returns the time at which the curve reaches a value; infinity where it does not."""
+    return next((seconds for seconds, value in curve if value >= ndcg), float("inf"))
+
+
+def _best_by(curve: Curve, seconds: float) -> float:
+    """Returns the best value that the curve had by then, 0 before its first."""
+    return max((value for second, value in curve if second <= seconds), default=0.0)

@@ -1,0 +1,135 @@
+"""Parts `scale` and `scale100m`: from a large CSV file to a trained trial, each step by itself.
+
+Each step is a fresh process, as in a search: reading, a second start from the prepared data,
+splitting, and a whole trial of two epochs, started from the SVD, on one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from generate import PRESETS, Size, write_ratings
+from measurement import Row, Setup, in_fresh_process, one_thread
+
+SMALL = Size(14_000, 6_000, 1_400_000)  # in a quick run
+
+
+def measure(setup: Setup) -> list[Row]:
+    """Returns the rows of 27.7 million ratings."""
+    return _measure(setup, "scale", "latest", {"read": 2, "trial": 3})
+
+
+def measure_100m(setup: Setup) -> list[Row]:
+    """Returns the rows of 100 million ratings."""
+    return _measure(setup, "scale100m", "100m", {"read": 8, "trial": 8})
+
+
+def generated(setup: Setup, preset: str) -> tuple[str, Path]:
+    """Returns what to call the generated ratings and their file, made where it is not there."""
+    size = SMALL if setup.quick else PRESETS[preset]
+    path = setup.csv if setup.csv and preset == "latest" else setup.folder / f"{preset}.csv"
+    if not path.exists():
+        write_ratings(path, size, seed=1)
+    return f"{size.n_interactions / 1e6:.1f} M generated", path
+
+
+def read(csv: str) -> float:
+    """Returns the seconds from the file, or its prepared data, to `Interactions`."""
+    from ncf.datasets import load_interactions
+
+    start = time.perf_counter()
+    load_interactions(csv)
+    return time.perf_counter() - start
+
+
+def split(csv: str, folder: Path) -> float:
+    """Returns the seconds from prepared data to what trials are handed, saved in `folder`."""
+    from ncf.datasets import load_interactions
+    from ncf.messages import TrialData
+    from ncf.sampling import draw_candidates
+    from ncf.splitting import leave_one_out
+
+    start = time.perf_counter()
+    parts = leave_one_out(load_interactions(csv))
+    whole, held_out = parts.whole, parts.validation
+    candidates = draw_candidates(
+        whole.indptr, whole.items, whole.n_items, held_out.users, held_out.items, 100, 1
+    )
+    folder.mkdir(exist_ok=True)
+    TrialData(parts.train, held_out, candidates).save(folder)
+    return time.perf_counter() - start
+
+
+def train(folder: Path) -> dict[str, Any]:
+    """Runs a trial of two epochs and returns its seconds and sizes."""
+    from ncf import trial
+    from ncf.experiment import Hyperparameters
+    from ncf.messages import EpochReport, Task, TrialData
+
+    setting = Hyperparameters(embedding_dim=32, n_negatives=4)
+    data = TrialData.load(folder)
+    no_floor = (-1.0, -1.0)
+    weights = folder / "weights.safetensors"
+    task = Task(0, setting, 0, 2, 2, 10, "cpu", no_floor, weights)
+    start = time.perf_counter()
+    events = list(trial.run(task, data))
+    reports = [event for event in events if isinstance(event, EpochReport)]
+    return {
+        "seconds": time.perf_counter() - start,
+        "epochs": [report.seconds for report in reports],
+        "n_samples": reports[0].n_samples,
+        "ndcg": [report.metrics["ndcg_10"] for report in reports],
+        "sizes": (data.train.n_users, data.train.n_items),
+    }
+
+
+def _measure(setup: Setup, part: str, preset: str, gigabytes: dict[str, int]) -> list[Row]:
+    from kernel import memory_limit  # here, so that the processes that read do not load it
+
+    from ncf.experiment import Hyperparameters
+
+    start = time.perf_counter()
+    name, csv = generated(setup, preset)
+    made = time.perf_counter() - start
+    prepared = Path(os.environ["NCF_CACHE_HOME"]) / "prepared"
+    folder = setup.folder / f"{preset}-trial"
+
+    first, again = [], []
+    for _ in range(1 if setup.quick or part == "scale100m" else 3):
+        shutil.rmtree(prepared, ignore_errors=True)
+        first.append(in_fresh_process(read, str(csv)))
+        again.append(in_fresh_process(read, str(csv)))
+    split_seconds, split_peak = in_fresh_process(split, str(csv), folder)
+    with one_thread():
+        trained, trial_peak = in_fresh_process(train, folder)
+    limit, _ = memory_limit(*trained["sizes"], Hyperparameters(embedding_dim=32, n_negatives=4))
+    epoch = statistics.median(trained["epochs"])
+    rate = trained["n_samples"] / epoch
+
+    def seconds_row(what: str, value: float, goal: float | None = None) -> Row:
+        limit = "" if goal is None or part == "scale100m" else f"< {goal:g} s"
+        return Row(part, f"{what}, {name}", value, "s", goal=limit)
+
+    def peak_row(what: str, value: float, goal: int | None = None) -> Row:
+        limit = "" if goal is None else f"< {goal} GB"
+        return Row(part, f"peak memory, {what}", value / 1e3, "GB", goal=limit)
+
+    read_seconds = statistics.median(seconds for seconds, _ in first)
+    return [
+        seconds_row("generated or found", made),
+        seconds_row("CSV to prepared arrays", read_seconds, 30),
+        peak_row("CSV to prepared arrays", max(peak for _, peak in first), gigabytes["read"]),
+        seconds_row("second start", statistics.median(seconds for seconds, _ in again)),
+        seconds_row("split and candidates", split_seconds),
+        peak_row("split and candidates", split_peak, gigabytes["read"]),
+        seconds_row("one sgd epoch, dim 32, N 4, 1 thread", epoch, 40),
+        Row(part, "the same", rate / 1e6, "M samples/s", f"memory's limit, {limit / 1e6:.1f}",
+            rate / limit, details=trained),
+        seconds_row("whole trial of 2 epochs", trained["seconds"]),
+        peak_row("whole trial", trial_peak, gigabytes["trial"]),
+    ]  # fmt: skip

@@ -1,0 +1,174 @@
+"""Parts `jobs` and `budget`: whole searches, run as a person runs them, in folders of their own.
+
+Rates are taken between the ends of trials in the study's journal, from the second on, so that
+start-up is no part of them. The cost of tracking is found by training the same trials again, for
+the same numbers of epochs, in the same workers, with neither Optuna nor MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from measurement import ROOT, Row, Setup, in_fresh_process
+from optuna.trial import FrozenTrial
+
+from ncf import journal
+from ncf.datasets import load_interactions
+from ncf.experiment import Hyperparameters
+from ncf.messages import EpochReport, Failure, Task, TrialData
+from ncf.sampling import draw_candidates
+from ncf.seeds import Purpose, spawn_int
+from ncf.splitting import leave_one_out
+from ncf.workers import LocalWorkers
+
+EXPERIMENTS = {"ml-100k": "ml_100k.py", "ml-1m": "ml_1m.py"}
+NOT_YET = 2  # trials whose ends are not counted: the workers may still be starting
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search came to: its wall time, its trained trials by number, and when they ended."""
+
+    seconds: float
+    trials: list[FrozenTrial]
+    ends: list[float]
+
+    @property
+    def rate(self) -> float:
+        """Trials per second, start-up and the end of the command left out."""
+        return _rate(self.ends)
+
+
+def measure_jobs(setup: Setup) -> list[Row]:
+    """Returns the rows of two jobs beside one: the same trials, in half of the time."""
+    rows = []
+    for data, n_trials in (("ml-100k", 30), ("ml-1m", 10)):
+        if setup.quick:
+            n_trials = 6
+        one, two = (search(setup, data, n_trials, "--jobs", str(jobs)) for jobs in (1, 2))
+        ratio = two.rate / one.rate
+        reference = f"--jobs 1, {3600 * one.rate:.0f}"
+        what = f"{data}, --jobs 2, {n_trials} trials"
+        rows.append(
+            Row("jobs", what, 3600 * two.rate, "trials/h", reference, ratio, ">= 1.8 times")
+        )
+        same = {_outcome(trial) for trial in one.trials} == {_outcome(t) for t in two.trials}
+        rows.append(Row("jobs", f"{data}, same trials and values", float(same), "1 = yes"))
+        if setup.quick:
+            break
+    return rows
+
+
+def measure_budget(setup: Setup) -> list[Row]:
+    """Returns the rows of 50 trials with everything, and of what is not training."""
+    rows = []
+    for data, goal, share_goal in (("ml-100k", 45, "< 10 %"), ("ml-1m", 480, "< 1 %")):
+        n_trials = 6 if setup.quick else 50
+        found = search(setup, data, n_trials)
+        n_jobs = os.cpu_count() or 1
+        replayed, _ = in_fresh_process(replay, data, _tasks(found), n_jobs)
+        share = 1 - found.rate / _rate(replayed)
+        window = (len(found.trials) - NOT_YET) / found.rate
+        trained = [journal.outcome_of(trial) for trial in found.trials]
+        busy = sum(outcome.seconds for outcome in trained[NOT_YET:]) / (n_jobs * window)
+        epochs = statistics.mean(outcome.epochs for outcome in trained)
+        details = {"trial_seconds": [outcome.seconds for outcome in trained]}
+        what = f"{data}, {n_trials} trials, {n_jobs} cores"
+        rows += [
+            Row("budget", what, found.seconds, "s", f"{goal} s", found.seconds / goal,
+                f"< {goal} s", details),
+            Row("budget", f"{data}, start-up and end", found.seconds - window, "s"),
+            Row("budget", f"{data}, cost of tracking", 100 * share, "%",
+                f"replay, {3600 * _rate(replayed):.0f} trials/h", 1 - share, share_goal),
+            Row("budget", f"{data}, workers busy", 100 * busy, "%"),
+            Row("budget", f"{data}, epochs per trial", epochs, "epochs"),
+        ]  # fmt: skip
+        if setup.quick:
+            break
+    return rows
+
+
+def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
+    """Runs `search.py` in an empty folder.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    folder = tempfile.mkdtemp(dir=setup.folder, prefix=f"{data}-")
+    experiment = ROOT / "experiments" / EXPERIMENTS[data]
+    command = [sys.executable, str(ROOT / "search.py"), "--experiment", str(experiment)]
+    own = {"MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"}
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--trials", str(n_trials), *options],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name not in own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode != 0:
+        raise RuntimeError(f"search.py failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    storage = journal.open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
+    trials = optuna.load_study(study_name=data, storage=storage).trials
+    trained = [trial for trial in trials if journal.is_trained(trial)]
+    ends = [trial.datetime_complete for trial in trained]
+    return Search(seconds, trained, sorted(end.timestamp() for end in ends if end is not None))
+
+
+def replay(data: str, tasks: list[Task], n_jobs: int) -> list[float]:
+    """Trains the tasks in workers and returns when each ended."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        split = leave_one_out(load_interactions(data))
+        whole, held_out = split.whole, split.validation
+        seed = spawn_int(0, Purpose.VALIDATION_CANDIDATES)
+        candidates = draw_candidates(
+            whole.indptr, whole.items, whole.n_items, held_out.users, held_out.items, 100, seed
+        )
+        TrialData(split.train, held_out, candidates).save(folder)
+        waiting, ends = list(tasks), []
+        with LocalWorkers(n_jobs, folder) as workers:
+            while len(ends) < len(tasks):
+                while waiting and workers.n_idle:
+                    workers.submit(waiting.pop(0))
+                for event in workers.receive():
+                    if isinstance(event, Failure):
+                        raise RuntimeError(event.reason)
+                    if not isinstance(event, EpochReport):
+                        ends.append(time.time())
+        for task in tasks:
+            task.weights.unlink()
+    return ends
+
+
+def _tasks(found: Search) -> list[Task]:
+    """Returns tasks that train as the trials did, in the order in which they began."""
+    folder = Path(tempfile.mkdtemp())
+    tasks = []
+    for trial in found.trials:
+        setting = Hyperparameters(**trial.user_attrs["hyperparameters"])
+        epochs = journal.outcome_of(trial).epochs
+        weights = folder / f"{trial.number}.safetensors"
+        no_floor = (-1.0,) * epochs
+        tasks.append(Task(trial.number, setting, 0, epochs, epochs, 10, "auto", no_floor, weights))
+    return tasks
+
+
+def _rate(ends: list[float]) -> float:
+    return (len(ends) - NOT_YET) / (ends[-1] - ends[NOT_YET - 1])
+
+
+def _outcome(trial: FrozenTrial) -> tuple[Any, ...]:
+    outcome = journal.outcome_of(trial)
+    return trial.number, outcome.epochs, outcome.metrics["ndcg_10"]
