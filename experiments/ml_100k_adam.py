@@ -1,4 +1,4 @@
-"""GMF on MovieLens 100K the paper's way: Xavier start, learned output weights, Adam (any device)."""
+"""GMF on MovieLens 100K the paper's way: Xavier start, learned output weights, Adam."""
 
 from __future__ import annotations
 

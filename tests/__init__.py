@@ -1,0 +1,1 @@
+"""Tests of the project; one file for each module."""

@@ -1,9 +1,10 @@
-"""The evidence for the default sampler and pruner: `python experiments/benchmarks/choose_pruner.py`.
+"""The evidence for the default sampler and pruner.
 
-Runs the search loop of `ncf.study` in one process (same proposals, same lag, same trials) with each
-sampler and each stopping rule, over several study seeds, and prints for each: epochs trained, the
-winner's validation nDCG, and the mean of the winner's setting over fresh trial seeds, which tells a
-good setting from a lucky trial. Everything is judged on validation; test is never read.
+`python experiments/benchmarks/choose_pruner.py` runs the search loop of `ncf.study` in one process
+(same proposals, same lag, same trials) with each sampler and each stopping rule, over several study
+seeds. For each it prints the epochs trained, the winner's validation nDCG, and the mean of the
+winner's setting over fresh trial seeds, which tells a good setting from a lucky trial. Everything
+is judged on validation; test is never read.
 """
 
 from __future__ import annotations
@@ -217,9 +218,7 @@ def main() -> None:
         options.json.write_text(json.dumps(results, indent=1))
     baseline = np.mean([r["epochs"] for r in results if r["variant"] == options.variants[0]])
     print(f"{options.experiment}, {options.trials} trials, {options.seeds} study seeds")
-    print(
-        f"{'sampler, pruner':36} {'epochs':>7} {'of first':>8} {'best':>7} {'fresh':>7} {'sd':>7}"
-    )
+    print(f"{'sampler, pruner':36}  epochs of first    best   fresh      sd")
     for variant in options.variants:
         rows = [r for r in results if r["variant"] == variant]
         epochs = np.mean([r["epochs"] for r in rows])

@@ -33,31 +33,38 @@ def measure(setup: Setup) -> list[Row]:
     """Returns the rows of the part."""
     seconds = 1.0 if setup.quick else 8.0
     setting = Hyperparameters(embedding_dim=32, n_negatives=4)
-    rows: list[Row] = []
-    total = {}
-    for n_workers in (1, 2):
-        rates = _workers("ml-100k", setting, n_workers, seconds)
-        total[n_workers] = sum(rates)
-        what = f"sgd, ml-100k, dim 32, N 4, {n_workers} worker{'s' * (n_workers > 1)}"
-        goal = ">= 10 M" if n_workers == 1 else ""
-        rows.append(_row(what, sum(rates), goal=goal, details={"workers": rates}))
-    rows += _limit_rows(setting, total[1])
-    peers = [("recbole", "1024"), ("recbole", "8192"), ("cornac", str(ratings_file("ml-100k")))]
-    for peer, argument in peers:
+    one, two = (_workers("ml-100k", setting, n_workers, seconds) for n_workers in (1, 2))
+    small = load_interactions("ml-100k")
+    limit, n_bytes = memory_limit(small.n_users, small.n_items, setting)
+    what = "ml-100k, dim 32, N 4, {} of 1 thread"
+    against = "memory's limit"
+    rows = [
+        _row(what.format("1 worker"), one, against, limit, ">= 10 M samples/s"),
+        _row(what.format("2 workers"), two, "1 worker", sum(one)),
+        Row("kernel", "memory's limit, bytes per sample", n_bytes, "B"),
+        Row("kernel", "memory's limit, rows read and written", limit * n_bytes / 1e9, "GB/s"),
+    ]
+    for dim in (64,) if setup.quick else (64, 128):
+        larger = Hyperparameters(embedding_dim=dim, n_negatives=8)
+        rates = _workers("ml-1m", larger, 1, seconds)
+        large = load_interactions("ml-1m")
+        limit, _ = memory_limit(large.n_users, large.n_items, larger)
+        rows.append(_row(f"ml-1m, dim {dim}, N 8, 1 worker", rates, against, limit))
+    u_data = str(ratings_file("ml-100k"))
+    for peer, argument, goal in (
+        ("recbole", "1024", ">= 20 times"),
+        ("recbole", "8192", ">= 20 times"),
+        ("cornac", u_data, ">= 200 times"),
+    ):
         with one_thread():  # faster than two for both, where the cores are shared
             result = run_peer(setup, peer, argument)
         if result is None:
             print(f"kernel: {peer} is skipped, as --{peer}-python is not given")
             continue
-        rate = result["samples_per_second"]
-        batch = f", batch {argument}" if argument.isdecimal() else ""
-        what = f"{peer} {result['version']}{batch}, 1 thread"
-        goal = {"1024": "1/20", "8192": ""}.get(argument, "1/200")
-        rows.append(_row(what, rate, "sgd, 2 workers", rate / total[2], goal))
-    for dim in (64,) if setup.quick else (64, 128):
-        larger = Hyperparameters(embedding_dim=dim, n_negatives=8)
-        rates = _workers("ml-1m", larger, 1, seconds)
-        rows.append(_row(f"sgd, ml-1m, dim {dim}, N 8, 1 worker", sum(rates)))
+        name = f"{peer} {result['version']}" + (
+            f" at batch {argument}" if peer == "recbole" else ""
+        )
+        rows.append(_row(what.format("2 workers"), two, name, result["samples_per_second"], goal))
     return rows
 
 
@@ -110,25 +117,20 @@ def _workers(data: str, setting: Hyperparameters, n_workers: int, seconds: float
     return [statistics.median(rates) for rates in together]
 
 
-def _limit_rows(setting: Hyperparameters, rate: float) -> list[Row]:
-    interactions = load_interactions("ml-100k")
-    limit, n_bytes = memory_limit(interactions.n_users, interactions.n_items, setting)
-    return [
-        _row("memory's limit on ml-100k, 1 core", limit, "the limit", rate / limit),
-        Row("kernel", "bytes moved per sample, dim 32, N 4", n_bytes, "B"),
-        Row("kernel", "random rows at the limit, 1 core", limit * n_bytes / 1e9, "GB/s"),
-    ]
-
-
 def _row(
-    what: str,
-    rate: float,
-    reference: str = "",
-    ratio: float | None = None,
-    goal: str = "",
-    details: dict[str, Any] | None = None,
+    what: str, workers: list[float], reference: str, reference_rate: float, goal: str = ""
 ) -> Row:
-    return Row("kernel", what, rate / 1e6, "M samples/s", reference, ratio, goal, details or {})
+    rate = sum(workers)
+    return Row(
+        "kernel",
+        f"sgd, {what}",
+        rate / 1e6,
+        "M samples/s",
+        f"{reference}, {reference_rate / 1e6:.3g}",
+        rate / reference_rate,
+        goal,
+        {"workers": workers},
+    )
 
 
 def _touch_rows(table: NDArray[Any], dim: int, order: NDArray[Any], factor: Any) -> None:

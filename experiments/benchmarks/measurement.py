@@ -1,4 +1,4 @@
-"""What every part of the benchmarks shares: its setup, its rows, and fresh processes to measure in."""
+"""What the parts of the benchmarks share: their setup, their rows, and fresh processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Row:
         value: The number, a median where it was repeated.
         unit: Its unit.
         reference: What it is compared with.
-        ratio: The value in units of the reference, measured in the same run.
+        ratio: How many times the reference the value is.
         goal: What it should be.
         details: Repeats, curves and settings, for the JSON file only.
     """
@@ -81,8 +81,7 @@ def run_peer(setup: Setup, peer: str, *arguments: str) -> dict[str, Any] | None:
         return None
     done = subprocess.run(
         [str(python), "-W", "ignore", str(HERE / f"peer_{peer}.py"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         cwd=setup.folder,
         check=False,

@@ -107,7 +107,8 @@ def _measure(setup: Setup, part: str, preset: str, gigabytes: dict[str, int]) ->
     split_seconds, split_peak = in_fresh_process(split, str(csv), folder)
     with one_thread():
         trained, trial_peak = in_fresh_process(train, folder)
-    limit, _ = memory_limit(*trained["sizes"], Hyperparameters(embedding_dim=32, n_negatives=4))
+    n_users, n_items = trained["sizes"]
+    limit, _ = memory_limit(n_users, n_items, Hyperparameters(embedding_dim=32, n_negatives=4))
     epoch = statistics.median(trained["epochs"])
     rate = trained["n_samples"] / epoch
 

@@ -137,7 +137,8 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> list[float]:
             whole.indptr, whole.items, whole.n_items, held_out.users, held_out.items, 100, seed
         )
         TrialData(split.train, held_out, candidates).save(folder)
-        waiting, ends = list(tasks), []
+        waiting = list(tasks)
+        ends: list[float] = []
         with LocalWorkers(n_jobs, folder) as workers:
             while len(ends) < len(tasks):
                 while waiting and workers.n_idle:
