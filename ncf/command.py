@@ -12,11 +12,11 @@ import warnings
 import optuna
 from optuna.trial import TrialState
 
-from ncf import journal, terminal
+from ncf import journal, scoring, sgd, terminal
+from ncf.estimate import check_fits
 from ncf.experiment import RESULTS
 from ncf.preparation import Prepared, prepare
 from ncf.proposals import LAG
-from ncf.sgd import compile_kernels
 from ncf.workers import LocalWorkers
 
 
@@ -42,8 +42,12 @@ def _search(options: argparse.Namespace) -> int:
     with journal.lock_study(folder):
         study = journal.open_study(storage, prepared.study_name, prepared.identity)
         prepared.trial_data.save(data_folder)
-        compile_kernels()  # once, into numba's cache, before several workers would
-        with LocalWorkers(_n_workers(study, prepared, options.jobs), data_folder) as workers:
+        sgd.compile_kernels()  # once, into numba's cache, before several workers would
+        scoring.compile_kernel()
+        n_workers = _n_workers(study, prepared, options.jobs)
+        if n_workers > 0:
+            terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_workers)
+        with LocalWorkers(n_workers, data_folder) as workers:
             from ncf.conclusion import conclude  # MLflow loads while the workers load torch
 
             status = conclude(study, prepared, workers, folder, options)

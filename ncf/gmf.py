@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ncf.scoring import candidate_scores
+
 
 class GMF(nn.Module):
     """The model, and the scorer of it that evaluation and serving ask.
@@ -59,19 +61,26 @@ class GMF(nn.Module):
     ) -> NDArray[np.float32]:
         """Returns the logits (B, C) of users (B,) with items (B, C)."""
         device = self.output.weight.device
-        logits = self(
-            torch.tensor(users, device=device).long(), torch.tensor(items, device=device).long()
-        )
+        if device.type == "cpu":
+            factors, bias = self._user_factors(users).numpy(), self._bias().numpy()
+            return candidate_scores(factors, self.item_embedding.weight.numpy(), bias, items)
+        logits = self(torch.tensor(users).long().to(device), torch.tensor(items).long().to(device))
         return np.asarray(logits.cpu().numpy())
 
     @torch.inference_mode()
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the logits (B, I) of users (B,) with every item."""
-        device = self.output.weight.device
-        factors = self.user_embedding(torch.tensor(users, device=device)) * self.output.weight
-        bias = self.item_bias.weight.squeeze(1) + self.output.bias
-        logits = torch.addmm(bias, factors, self.item_embedding.weight.T)
+        item_factors = self.item_embedding.weight.T
+        logits = torch.addmm(self._bias(), self._user_factors(users), item_factors)
         return np.asarray(logits.cpu().numpy())
+
+    def _user_factors(self, users: NDArray[np.integer[Any]]) -> Tensor:
+        device = self.output.weight.device
+        rows = self.user_embedding.weight[torch.tensor(users, device=device).long()]
+        return torch.mul(rows, self.output.weight)  # (B, D)
+
+    def _bias(self) -> Tensor:
+        return torch.add(self.item_bias.weight.squeeze(1), self.output.bias)  # (I,)
 
 
 def _embedding(n_rows: int, n_columns: int) -> nn.Embedding:

@@ -33,8 +33,13 @@ def open_storage(location: str) -> BaseStorage:
         return optuna.storages.get_storage(location)
     path = Path(location).resolve()  # absolute: Optuna's lock needs it to be released after a kill
     path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    lock = JournalFileOpenLock(str(path))
+    lock.acquire()  # else the line that another study is just writing would look torn
+    try:
+        _drop_torn_line(path)
+    finally:
+        lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def lock_study(folder: Path) -> FileLock:
@@ -78,11 +83,6 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
             "again, or begin another study with --study NAME"
         )
     return study
-
-
-def record_epoch(trial: optuna.Trial, report: EpochReport, value: float) -> None:
-    """Notes the objective after an epoch."""
-    trial.report(value, report.epoch)
 
 
 def record_outcome(

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from ncf.columns import Columns
 from ncf.datasets import load_interactions
+from ncf.estimate import Estimate, estimate
 from ncf.experiment import DataFacts, Experiment
 from ncf.interactions import Interactions
 from ncf.messages import TrialData
-from ncf.proposals import LAG, describe_space
+from ncf.proposals import LAG, describe_space, examples, propose
 from ncf.sampling import check_sampleable, draw_candidates
 from ncf.seeds import Purpose, spawn_int
 from ncf.splitting import HeldOut, Split, leave_one_out
@@ -66,6 +67,13 @@ class Prepared:
         return TrialData(self.split.train, self.split.validation, self.validation_candidates)
 
     @property
+    def estimates(self) -> list[Estimate]:
+        """What trials all over the search space would take."""
+        settings = [self.experiment.defaults, *examples(self.experiment.search_space)]
+        size = self.validation_candidates.size
+        return [estimate(self.split.train, size, setting) for setting in settings]
+
+    @property
     def identity(self) -> dict[str, Any]:
         """All that makes the trials of a study comparable."""
         return {
@@ -93,6 +101,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
     """
     settings = _settings(options)
     experiment = _experiment(options)
+    propose(experiment, [], settings.seed)  # a search space that fails does so now
     study_name = _study_name(options.study or experiment.name)
     columns = _columns(options.columns)
     interactions = load_interactions(experiment.data, columns, options.min_rating)

@@ -8,8 +8,7 @@ visit the same trials, and so does a search that was killed and continued.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import optuna
@@ -22,6 +21,8 @@ from ncf.seeds import Purpose, spawn_int
 
 LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
 _N_PROBES = 64
+
+SearchSpace = Callable[[optuna.Trial], Hyperparameters]
 
 
 def is_decidable(trials: Sequence[FrozenTrial], number: int) -> bool:
@@ -61,26 +62,41 @@ def propose(
     if number == 0:
         view.enqueue_trial(asdict(experiment.defaults))
     trial = view.ask()
-    hyperparameters = experiment.search_space(trial)
-    if number == 0 and hyperparameters != experiment.defaults:
+    try:
+        hyperparameters = experiment.search_space(trial)
+        running = _as_running(trial)
+        if number == 0 and hyperparameters != experiment.defaults:
+            raise ValueError(f"it made {hyperparameters} of {experiment.defaults}")
+    except ValueError as error:
+        if number > 0:
+            raise
         raise ValueError(
-            f"experiment {experiment.name}: the search space must be able to make the defaults, "
-            f"but for {experiment.defaults} it made {hyperparameters}; suggest each field under "
-            "its own name and in a range that holds the default"
-        )
-    return hyperparameters, _as_running(trial)
+            f"experiment {experiment.name}: the search space must be able to make the defaults; "
+            "suggest each field under its own name and in a range that holds the default "
+            f"({error})"
+        ) from error
+    return hyperparameters, running
 
 
-def describe_space(search_space: Callable[[optuna.Trial], Hyperparameters]) -> dict[str, list[str]]:
+def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:
     """Returns every distribution that the space suggests by name, as JSON, found by probing it."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found: dict[str, set[str]] = {}
-    for _ in range(_N_PROBES):
-        trial = study.ask()
-        search_space(trial)
+    for trial, _ in _probe(search_space):
         for name, distribution in trial.distributions.items():
             found.setdefault(name, set()).add(distribution_to_json(distribution))
-    return {name: sorted(found[name], key=json.dumps) for name in sorted(found)}
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def examples(search_space: SearchSpace) -> list[Hyperparameters]:
+    """Returns some settings of the space, from all over it."""
+    return [hyperparameters for _, hyperparameters in _probe(search_space)]
+
+
+def _probe(search_space: SearchSpace) -> Iterator[tuple[optuna.Trial, Hyperparameters]]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(_N_PROBES):
+        trial = study.ask()
+        yield trial, search_space(trial)
 
 
 def _as_running(trial: FrozenTrial | optuna.Trial) -> FrozenTrial:

@@ -115,7 +115,7 @@ class Recommender:
             known = np.array([-1 if user is None else user for user in users])
             logits = self.user_factors[known] @ self.item_factors.T + self.item_bias
             for user_id, user, row in zip(asked, users, logits, strict=True):
-                scores = self._popularity.copy() if user is None else 1 / (1 + np.exp(-row))
+                scores = self._popularity.copy() if user is None else row
                 if user is not None and not include_seen:
                     indptr = self.catalogue.seen.indptr
                     scores[self.catalogue.seen.items[indptr[user] : indptr[user + 1]]] = -np.inf
@@ -166,14 +166,17 @@ class Recommender:
         known: bool,
     ) -> Recommendations:
         n_best = min(k, len(scores))
-        best = np.argpartition(-scores, n_best - 1)[:n_best]
-        best = best[np.lexsort((best, -scores[best]))]
-        best = best[scores[best] > -np.inf]
+        worst = np.partition(scores, -n_best)[-n_best]
+        best = np.flatnonzero((scores >= worst) & (scores > -np.inf))
+        best = best[np.argsort(-scores[best], kind="stable")][:n_best]  # ties by the item's index
+        shown = scores[best].astype(np.float64)
+        if known:
+            shown = np.exp(-np.logaddexp(0, -shown))  # the sigmoid, of any logit
         titles = self.catalogue.titles
         return Recommendations(
             str(user_id),
             self.catalogue.item_ids[best].tolist(),
-            [round(float(score), 6) for score in scores[best]],
+            shown.round(6).tolist(),
             [""] * len(best) if titles is None else titles[best].tolist(),
             known,
         )

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ncf import journal
+from ncf.estimate import Estimate
 from ncf.experiment import DataFacts, Hyperparameters
 from ncf.messages import EpochReport
 from ncf.recommender import Recommendations
@@ -69,6 +70,14 @@ def show_data(data: DataFacts) -> None:
         f"{data.name}: {counts['users']:,} users, {counts['items']:,} items, "
         f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated "
         f"(fingerprint {data.digest})"
+    )
+
+
+def show_estimate(largest: Estimate, n_workers: int) -> None:
+    """Prints what the largest trial of the search space takes."""
+    print(
+        f"{n_workers} trials at once; the largest of the search space takes about "
+        f"{largest.n_bytes / 2**30:.1f} GiB and {largest.seconds_per_epoch:.2g} s per epoch"
     )
 
 

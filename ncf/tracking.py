@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -299,25 +300,25 @@ def redacted(uri: str) -> str:
 
 
 def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
+    location = None  # the server's own
     if uri.startswith("sqlite:///"):
         database = Path(uri.removeprefix("sqlite:///"))
         database.parent.mkdir(parents=True, exist_ok=True)
+        # A write-ahead log is a property of the file, kept by it; set before MLflow makes the
+        # tables, since it spares most of the waiting for the disk.
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
         location = (root.resolve() / "artifacts").as_uri()
-    else:
-        database, location = None, None
     found = client.get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage == "deleted":
+    if found is None:
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+    if found.lifecycle_stage == "deleted":
         raise ValueError(
             f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
             f"--experiment-id {found.experiment_id}`, or rename the experiment"
         )
-    if database is not None:
-        with sqlite3.connect(database) as connection:  # a property of the file, kept by it
-            connection.execute("PRAGMA journal_mode=WAL")
-    if found is not None:
-        return str(found.experiment_id)
-    tags = {"mlflow.experimentKind": "custom_model_development"}
-    return str(client.create_experiment(name, artifact_location=location, tags=tags))
+    return str(found.experiment_id)
 
 
 def _params(values: Mapping[str, Any]) -> list[Param]:

@@ -56,7 +56,11 @@ def choose_device(device: str) -> torch.device:
     }
     if device == "auto":
         return torch.device(next(name for name, is_there in available.items() if is_there))
-    if not available.get(torch.device(device).type, False):
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:  # not a device's name
+        kind = ""
+    if not available.get(kind, False):
         raise ValueError(f"--device {device}: this machine has no such device; use auto or cpu")
     return torch.device(device)
 

@@ -55,8 +55,9 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
                 name: tensor.detach().to("cpu", copy=True)
                 for name, tensor in result.model.state_dict().items()
             }
-        pruned = best < task.stop_below[result.epoch - 1]
-        if pruned or result.epoch - best_epoch >= task.patience:
+        is_done = result.epoch == task.epochs or result.epoch - best_epoch >= task.patience
+        pruned = not is_done and best < task.stop_below[result.epoch - 1]
+        if is_done or pruned:
             break
     model = result.model
     model.load_state_dict(best_weights)

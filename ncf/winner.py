@@ -50,8 +50,11 @@ class Winner:
 
 def fit(trial: FrozenTrial, prepared: Prepared) -> GMF:
     """Trains the trial's setting on train and validation, for its best epoch count."""
-    from ncf.training import train  # here: torch takes seconds, and only the winner needs it
+    import torch  # here: it takes seconds to load, and only the winner needs it
 
+    from ncf.training import train
+
+    torch.set_num_threads(1)  # as in the workers: the same result on any number of cores
     *_, last = train(
         prepared.split.train_and_validation,
         Hyperparameters(**trial.user_attrs["hyperparameters"]),

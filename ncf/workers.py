@@ -84,8 +84,8 @@ class LocalWorkers:
             try:
                 event = worker.connection.recv()
             except (EOFError, OSError):
-                self._workers[index] = self._start()
                 event = _death(worker)
+                self._workers[index] = self._start()
                 if event is None:
                     continue
             else:

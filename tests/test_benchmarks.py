@@ -52,15 +52,13 @@ def test_the_counts_are_exact_and_pairs_distinct(generate: ModuleType, tmp_path:
     assert frame["timestamp"].min() > 0
 
 
-def test_the_seed_and_nothing_else_decides(
-    generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_seed_and_nothing_else_decides(generate: ModuleType, tmp_path: Path) -> None:
     first = written(generate, tmp_path / "a.csv", seed=1)
     assert first == written(generate, tmp_path / "b.csv", seed=1)
     assert first != written(generate, tmp_path / "c.csv", seed=2)
 
 
-def test_the_number_of_blocks_changes_no_user(
+def test_small_blocks_hold_all_users_in_order(
     generate: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generate, "BLOCK", 500)

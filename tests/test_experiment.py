@@ -28,6 +28,7 @@ from ncf.experiment import Experiment, Hyperparameters, describe
         ("learning_rate_decay", 0.0),
         ("weight_decay", -1e-9),
         ("weight_decay", math.nan),
+        ("weight_decay", math.inf),
         ("init_rms", 0.0),
     ],
 )
@@ -63,8 +64,10 @@ def test_an_experiment_needs_counts_of_one_or_more(field: str) -> None:
 
 
 def test_runs_are_named_by_what_was_searched() -> None:
-    setting = Hyperparameters(optimizer="adam", embedding_dim=24, learning_rate=0.0123)
-    assert describe(setting) == "adam · dim 24 · lr 0.012 · neg 4 · decay 0.005 · batch 1024"
+    setting = Hyperparameters(
+        optimizer="adam", embedding_dim=24, learning_rate=0.0123, n_negatives=4, weight_decay=0.005
+    )
+    assert describe(setting) == "dim 24 · lr 0.012 · neg 4 · L2 0.005 · adam, batch 1024"
     varied = [
         replace(setting, **change)
         for change in (

@@ -22,6 +22,7 @@ TABLE: dict[str, set[str]] = {
     "prefetch": {"llvmlite", "numba"},
     "sampling": {"numba", "numpy"},
     "sgd": {"numba", "numpy"},
+    "scoring": {"numba", "numpy"},
     "spectral": {"numpy", "scipy"},
     # data
     "interactions": {"numpy", "pandas"},
@@ -31,6 +32,7 @@ TABLE: dict[str, set[str]] = {
     "movielens": {"platformdirs", "pooch"},
     "datasets": set(),
     "splitting": {"numpy"},
+    "estimate": {"psutil"},
     # a trial: neither Optuna nor MLflow
     "evaluation": {"numpy"},
     "messages": {"numpy"},
@@ -49,7 +51,7 @@ TABLE: dict[str, set[str]] = {
     "study": {"optuna"},
     # the command
     "preparation": {"numpy"},
-    "winner": {"optuna", "safetensors"},
+    "winner": {"optuna", "safetensors", "torch"},
     "terminal": {"optuna", "tqdm"},
     "conclusion": {"numpy", "optuna"},
     "command": {"optuna"},

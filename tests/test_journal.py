@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.storages.journal import JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
 from ncf import journal
@@ -24,7 +26,7 @@ REPORTS = [
 
 
 def outcome(number: int, pruned: bool = False) -> Outcome:
-    return Outcome(number, pruned, 3, 2, {"ndcg_10": 0.2}, {"ndcg_10": 0.05}, 1.25)
+    return Outcome(number, pruned, 3, 2, {"ndcg_10": 0.2}, {"ndcg_10": 0.05}, 1.25, 1.7e9)
 
 
 def open_study(path: Path, name: str = "toy") -> optuna.Study:
@@ -151,6 +153,21 @@ def test_a_torn_last_line_is_dropped(
     first, second = open_study(path).get_trials()
     assert first.value == 0.2
     assert second.state == TrialState.RUNNING
+
+
+def test_a_line_that_another_process_is_writing_is_not_torn(path: Path) -> None:
+    begin(open_study(path))
+    opened = Thread(target=journal.open_storage, args=(str(path),))
+    lock = JournalFileOpenLock(str(path))  # the lock under which Optuna writes
+    lock.acquire()
+    with path.open("ab", buffering=0) as file:
+        file.write(b'{"op_code": 0, "worker_id": "w", "study_name": "half", ')
+        opened.start()
+        opened.join(timeout=0.3)  # it waits for the lock
+        file.write(b'"directions": [2]}\n')
+    lock.release()
+    opened.join()
+    assert path.read_bytes().endswith(b'"study_name": "half", "directions": [2]}\n')
 
 
 def test_a_file_that_is_one_torn_line_is_begun_anew(path: Path) -> None:

@@ -16,7 +16,7 @@ from ncf.splitting import HeldOut, History, Split
 
 TASK = Task(3, Hyperparameters(), 1, 30, 4, 10, "cpu", (0.1, 0.2), Path("weights"))
 REPORT = EpochReport(3, 1, 1.7e9, 0.69, 0.01, 100, {"ndcg_10": 0.3})
-OUTCOME = Outcome(3, False, 5, 4, {"ndcg_10": 0.3}, {"ndcg_10": 0.1}, 1.5)
+OUTCOME = Outcome(3, False, 5, 4, {"ndcg_10": 0.3}, {"ndcg_10": 0.1}, 1.5, 1.7e9)
 FAILURE = Failure(3, "ValueError: no", "Traceback ...")
 
 

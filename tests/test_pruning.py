@@ -53,6 +53,16 @@ def test_there_is_a_threshold_for_every_epoch_whatever_the_curves_lengths(epochs
     assert all(type(threshold) is float for threshold in thresholds)
 
 
+def test_the_rules_numbers_can_be_given() -> None:
+    """As the script that chose the defaults does."""
+    curves = [[0.1, 0.2, 0.3], [0.3, 0.4, 0.5], [0.2, 0.3, 0.4]]
+    thresholds = stopping_thresholds(
+        curves, 3, n_startup_trials=3, warmup_epochs=2, percentile=100.0
+    )
+    assert thresholds == (NEVER, NEVER, 0.5)
+    assert stopping_thresholds(curves, 3, n_startup_trials=4) == (NEVER,) * 3
+
+
 def optuna_stops_at(curves: NDArray[np.float64], new: NDArray[np.float64]) -> int | None:
     """Returns the epoch after which `MedianPruner` stops the new curve."""
     pruner = optuna.pruners.MedianPruner(

@@ -27,10 +27,17 @@ from ncf.sampling import draw_negatives
 from ncf.splitting import History, Split, history_of
 from ncf.training import EpochResult, choose_device, train
 
-ADAM = Hyperparameters(
-    optimizer="adam", initialization="xavier", embedding_dim=8, learning_rate=0.02,
-    weight_decay=0.0, batch_size=256,
-)  # fmt: skip
+ADAM = Hyperparameters(  # everything that an expectation here rests on, whatever the defaults
+    optimizer="adam",
+    initialization="xavier",
+    embedding_dim=8,
+    learning_rate=0.02,
+    learning_rate_decay=1.0,
+    weight_decay=0.0,
+    n_negatives=4,
+    batch_size=256,
+    learn_output_weight=True,
+)
 SGD = replace(ADAM, optimizer="sgd", learning_rate=0.05)
 SPECTRAL = replace(SGD, initialization="spectral")
 BOTH = pytest.mark.parametrize("setting", [ADAM, SGD], ids=["adam", "sgd"])
@@ -221,12 +228,22 @@ def test_the_loss_of_adam_is_the_mean_over_positives_and_negatives(batch_size: i
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_adam_agrees_with_a_plain_pytorch_loop(weight_decay: float) -> None:
+@pytest.mark.parametrize("learn_output_weight", [False, True])
+def test_adam_agrees_with_a_plain_pytorch_loop(
+    weight_decay: float, learn_output_weight: bool
+) -> None:
     """Full batches and forced negatives leave nothing to chance but the start."""
     history = one_untouched()
-    setting = replace(ADAM, learning_rate=0.02, batch_size=10_000, weight_decay=weight_decay)
+    setting = replace(
+        ADAM,
+        learning_rate=0.02,
+        batch_size=10_000,
+        weight_decay=weight_decay,
+        learn_output_weight=learn_output_weight,
+    )
     (start,) = epochs_of(history, replace(setting, learning_rate=STILL), epochs=1)
     model = start.model
+    model.output.weight.requires_grad_(learn_output_weight)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=0.02, weight_decay=weight_decay, fused=False
     )
@@ -251,6 +268,19 @@ def test_the_spectral_start_has_the_asked_size(split: Split) -> None:
     (result,) = epochs_of(split.train, still, epochs=1)
     factors = torch.cat([result.model.user_embedding.weight, result.model.item_embedding.weight])
     assert factors.square().mean().sqrt().item() == pytest.approx(0.3, rel=0.25)
+
+
+@ALL
+@pytest.mark.parametrize("learn_output_weight", [False, True])
+def test_output_weights_are_learnt_only_if_asked(
+    setting: Hyperparameters, learn_output_weight: bool, split: Split
+) -> None:
+    setting = replace(setting, learn_output_weight=learn_output_weight, weight_decay=0.01)
+    *_, last = epochs_of(split.train, setting, epochs=2)
+    assert (last.model.output.weight == 1).any().item() is not learn_output_weight
+    assert (last.model.output.weight == 1).all().item() is not learn_output_weight
+    assert last.model.output.bias.item() != 0  # which is learnt in any case
+    assert last.model.item_bias.weight.all()
 
 
 # Devices

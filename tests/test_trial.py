@@ -274,4 +274,5 @@ def test_reports_tell_samples_and_time(trial_data: TrialData, tmp_path: Path) ->
         assert report.seconds > 0
         assert set(report.metrics) == {"hit_ratio_10", "ndcg_10", "mrr_10"}
     assert reports[0].time <= reports[1].time
+    assert reports[1].time <= outcome.time
     assert outcome.seconds >= sum(report.seconds for report in reports)

@@ -2,10 +2,10 @@
 
     python experiments/benchmarks/generate.py --preset latest --seed 1 latest.csv
 
-Users are log-normally active, in exactly E ratings. Item i of popularity rank r has the weight
-(r + 100)^-1.6, and belongs to one of 32 groups. A user draws half of the items from a first group,
-three in ten from a second, the rest from all, each in proportion to the weights and without
-replacement. Every item occurs. A model that learns the groups ranks far above popularity.
+Users are log-normally active, in exactly E ratings. The item of popularity rank r has the weight
+(r + 20 + I / 1000)^-1.6 and belongs to one of 32 groups. A user draws half of the items from a
+first group, three in ten from a second, the rest from all, each in proportion to the weights and
+without replacement. Every item occurs. A model that learns the groups ranks far above popularity.
 
 The file is `userId,movieId,rating,timestamp`, ordered by user and movie, not by time. It is written
 a block of users at a time, so that memory grows with users and items only.
@@ -141,7 +141,7 @@ def _activity(size: Size, rng: np.random.Generator) -> NDArray[np.int64]:
 
 def _catalogue(n_items: int, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
     """Returns items ordered by group, the groups' bounds and the running sum of the weights."""
-    weights = (rng.permutation(n_items) + 100.0) ** -1.6
+    weights = (rng.permutation(n_items) + 20 + n_items / 1000) ** -1.6
     group_of = rng.integers(0, N_GROUPS, n_items)
     by_group = np.argsort(group_of, kind="stable").astype(np.int32)
     bounds = np.searchsorted(group_of[by_group], np.arange(N_GROUPS + 1))

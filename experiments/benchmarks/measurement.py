@@ -45,7 +45,7 @@ class Row:
     Attributes:
         part: Name of the part.
         what: What was measured.
-        value: The number, a median where it was repeated.
+        value: The number, a median where it was repeated; infinity is never.
         unit: Its unit.
         reference: What it is compared with.
         ratio: How many times the reference the value is.

@@ -122,7 +122,7 @@ def _rows(what: str, curve: Curve) -> list[Row]:
     best = max(ndcg for _, ndcg in curve)
     at_first = {"curve": curve}
     rows = [Row("quality", f"{what}, best nDCG", best, "nDCG@10", details=at_first)]
-    for share in (0.95, 0.99, 1.0):
+    for share in (0.95, 0.99):
         seconds = _seconds_to(curve, share * best)
         rows.append(Row("quality", f"{what}, to {share:.0%} of its best", seconds, "s"))
     return rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -53,8 +54,8 @@ def main() -> None:
             rows += measured
     print("\n" + _table(rows))
     if options.json:
-        record = {"machine": machine(), "quick": options.quick, "rows": list(map(asdict, rows))}
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+        record = {"machine": machine(), "quick": options.quick, "rows": list(map(_record, rows))}
+        options.json.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def machine() -> dict[str, Any]:
@@ -107,6 +108,13 @@ def _measure(part: str) -> Callable[[Setup], list[Row]]:
     return measure
 
 
+def _record(row: Row) -> dict[str, Any]:
+    return {
+        name: None if value == math.inf else value  # JSON has no infinity
+        for name, value in asdict(row).items()
+    }
+
+
 def _table(rows: list[Row]) -> str:
     lines = [HEADER, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -117,8 +125,9 @@ def _table(rows: list[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
-    return row.part, row.what, f"{row.value:.4g}", row.unit, row.reference, ratio, row.goal
+    ratio = "" if row.ratio in (None, math.inf) else f"{row.ratio:.3g}"
+    value = "never" if row.value == math.inf else f"{row.value:.4g}"
+    return row.part, row.what, value, row.unit, row.reference, ratio, row.goal
 
 
 if __name__ == "__main__":

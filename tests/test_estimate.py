@@ -1,0 +1,60 @@
+"""Estimates against what a real trial takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ncf.estimate import Estimate, check_fits, estimate
+from ncf.experiment import Hyperparameters
+from ncf.splitting import History
+
+SIZE = "n_users, n_items, per_user = 40_000, 20_000, 50"
+TRIAL = f"""
+import resource
+import numpy as np
+from ncf.experiment import Hyperparameters
+from ncf.splitting import History
+from ncf.training import train
+{SIZE}
+rng = np.random.default_rng(0)
+rows = np.sort(rng.integers(0, n_items // per_user, (n_users, per_user)), axis=1)
+items = (rows + np.arange(per_user) * (n_items // per_user)).astype(np.int32).ravel()
+history = History(np.arange(n_users + 1) * per_user, items, n_items)
+h = Hyperparameters(initialization="xavier", embedding_dim=256, n_negatives=1)
+next(train(history, h, epochs=1, seed=np.random.SeedSequence(0)))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read in Linux's units")
+def test_memory_is_right_within_a_factor_of_two() -> None:
+    command = [sys.executable, "-c", TRIAL]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    indptr = np.arange(40_001) * 50
+    history = History(indptr, np.zeros(2_000_000, np.int32), 20_000)
+    setting = Hyperparameters(initialization="xavier", embedding_dim=256, n_negatives=1)
+    expected = estimate(history, 0, setting).n_bytes
+    assert expected / 2 < int(result.stdout) < 2 * expected
+
+
+def test_more_of_anything_takes_more() -> None:
+    history = History(np.array([0, 1000, 2000]), np.zeros(2000, np.int32), 5000)
+    small = Hyperparameters()
+    for larger in (replace(small, embedding_dim=128), replace(small, n_negatives=40)):
+        assert estimate(history, 0, larger).seconds_per_epoch > (
+            estimate(history, 0, small).seconds_per_epoch
+        )
+    wide = replace(small, embedding_dim=1280)
+    assert estimate(history, 0, wide).n_bytes > estimate(history, 0, small).n_bytes
+
+
+def test_what_cannot_fit_is_refused_with_a_remedy() -> None:
+    fits, too_large = Estimate(1 << 20, 1.0), Estimate(1 << 60, 1.0)
+    assert check_fits([fits], 2) == fits
+    with pytest.raises(ValueError, match=r"lower --jobs, or the largest embedding_dim"):
+        check_fits([fits, too_large], 1)
