@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def conclude(
         winner = _winner(
             study, prepared, tracker, catalogue, folder, None if options.no_register else name
         )
+        tracker.describe_study(_description(prepared, study, winner))
         state = "finished"
     except KeyboardInterrupt:
         terminal.show_interruption(study.study_name)
@@ -89,6 +91,44 @@ def _winner(
     winner = crown(best, prepared, tracker, catalogue, folder, name)
     study.set_user_attr("winner", asdict(winner))
     return winner
+
+
+def _description(prepared: Prepared, study: optuna.Study, winner: Winner) -> str:
+    """Returns the Markdown that the UI shows on the page of the study's run."""
+    data, experiment, k = prepared.facts, prepared.experiment, prepared.settings.k
+    trials = study.get_trials(deepcopy=False)
+    counts = data.counts
+    spaces = "\n".join(
+        f"- `{name}`: {', '.join(distributions)}"
+        for name, distributions in prepared.identity["space"].items()
+    )
+
+    def row(name: str, metrics: Mapping[str, float]) -> str:
+        cells = (f"{metrics[f'{metric}_{k}']:.4f}" for metric in ("hit_ratio", "ndcg", "mrr"))
+        return f"| {name} | {' | '.join(cells)} |"
+
+    best = journal.outcome_of(trials[winner.number])
+    return f"""
+{len(trials)} trials of GMF on **{data.name}**: {counts["users"]:,} users, {counts["items"]:,}
+items, {counts["interactions"]:,} interactions; {counts["evaluated"]:,} users are evaluated.
+
+**Winner: trial {winner.number}**, by validation nDCG@{k}; fitted on train + validation for
+{winner.epochs} epochs. {winner.decision}
+
+| | HR@{k} | nDCG@{k} | MRR@{k} |
+|---|---|---|---|
+{row("validation, sampled", best.metrics)}
+{row("validation, full catalogue", best.metrics_full)}
+{row("test, sampled", winner.test)}
+{row("test, full catalogue", winner.test_full)}
+
+Protocol: leave-one-out by time; {experiment.n_candidates} sampled negatives that the user never
+touched, or the full catalogue; ties count against; study seed {prepared.settings.seed}; at most
+{experiment.epochs} epochs, patience {experiment.patience}. Data fingerprint `{data.fingerprint}`.
+
+Search space:
+{spaces}
+"""
 
 
 def _share(tracker: Tracker, folder: Path, prepared: Prepared, catalogue: Catalogue) -> str:
