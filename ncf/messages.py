@@ -52,9 +52,9 @@ class Task:
     """One trial to run.
 
     Attributes:
-        number: The trial's number in its study; with `study_seed` it fixes all randomness.
+        number: What the events of it are marked with: a trial's number in its study.
         hyperparameters: What to train.
-        study_seed: Seed of the study.
+        seed: Fixes all randomness of it.
         epochs: Most epochs to train.
         patience: Epochs without a better validation nDCG after which to stop.
         k: Cut-off of the metrics.
@@ -65,7 +65,7 @@ class Task:
 
     number: int
     hyperparameters: Hyperparameters
-    study_seed: int
+    seed: np.random.SeedSequence
     epochs: int
     patience: int
     k: int

@@ -21,6 +21,7 @@ from ncf.experiment import Experiment, Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task
 from ncf.proposals import is_decidable, known_outcomes, propose
 from ncf.pruning import stopping_thresholds
+from ncf.seeds import Purpose, spawn
 from ncf.workers import LocalWorkers
 
 if TYPE_CHECKING:  # MLflow takes a second to load, and the workers start meanwhile
@@ -160,7 +161,7 @@ class Coordinator:
             Task(
                 number,
                 hyperparameters,
-                self._settings.seed,
+                spawn(self._settings.seed, Purpose.TRIAL, number),
                 epochs,
                 self._experiment.patience,
                 self._settings.k,

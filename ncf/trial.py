@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from ncf.evaluation import full_ranks, sampled_ranks
 from ncf.messages import EpochReport, Outcome, Task, TrialData
 from ncf.metrics import summarize
-from ncf.seeds import Purpose, spawn
 from ncf.training import train
 
 
@@ -28,9 +27,8 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     start = time.perf_counter()
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
-    seed = spawn(task.study_seed, Purpose.TRIAL, task.number)
     for result in train(
-        data.train, task.hyperparameters, epochs=task.epochs, seed=seed, device=task.device
+        data.train, task.hyperparameters, epochs=task.epochs, seed=task.seed, device=task.device
     ):
         if not math.isfinite(result.loss):
             raise FloatingPointError(

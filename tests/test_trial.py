@@ -37,7 +37,7 @@ def task_of(folder: Path, epochs: int = 10, **changes: Any) -> Task:
     task = Task(
         number=5,
         hyperparameters=SGD,
-        study_seed=3,
+        seed=spawn(3, Purpose.TRIAL, 5),
         epochs=epochs,
         patience=epochs,
         k=10,
@@ -234,9 +234,7 @@ def test_the_saved_weights_have_the_reported_metrics(
     assert summarize(full, 10) == outcome.metrics_full
 
 
-def test_the_trials_number_and_the_study_seed_fix_the_result(
-    trial_data: TrialData, tmp_path: Path
-) -> None:
+def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> None:
     def result(**changes: Any) -> tuple[list[float], bytes]:
         task = task_of(tmp_path, epochs=2, **changes)
         reports, _ = run(task, trial_data)
@@ -245,9 +243,11 @@ def test_the_trials_number_and_the_study_seed_fix_the_result(
     first = result()
     assert result() == first
     assert result(k=5)[0] == first[0]  # what is measured does not change what is trained
-    assert result(number=6) != first
-    assert result(study_seed=4) != first
+    assert result(number=6) == first
     seed = spawn(3, Purpose.TRIAL, 5)
+    assert result(seed=seed) == first
+    assert result(seed=spawn(3, Purpose.TRIAL, 6)) != first
+    assert result(seed=spawn(4, Purpose.TRIAL, 5)) != first
     assert [r.loss for r in train(trial_data.train, SGD, epochs=2, seed=seed)] == first[0]
 
 

@@ -16,6 +16,7 @@ import pytest
 from ncf import trial
 from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task, TrialData
+from ncf.seeds import Purpose, spawn
 from ncf.workers import LocalWorkers
 
 SGD = Hyperparameters(
@@ -49,7 +50,7 @@ def task_of(number: int, folder: Path, epochs: int = 3, **changes: Any) -> Task:
     task = Task(
         number=number,
         hyperparameters=SGD,
-        study_seed=3,
+        seed=spawn(3, Purpose.TRIAL, number),
         epochs=epochs,
         patience=epochs,
         k=10,
@@ -152,7 +153,7 @@ class Answer:
 
 def ask(workers: LocalWorkers, folder: Path, expression: str) -> Any:
     """Returns what an expression is in a worker: as its trial's number, it comes back."""
-    workers.submit(task_of(Answer(expression), folder, study_seed=-1))  # type: ignore[arg-type]
+    workers.submit(task_of(0, folder, number=Answer(expression), seed=None))
     (failure,) = until_idle(workers)
     return failure.number
 
