@@ -153,7 +153,7 @@ class Answer:
 
 def ask(workers: LocalWorkers, folder: Path, expression: str) -> Any:
     """Returns what an expression is in a worker: as its trial's number, it comes back."""
-    workers.submit(task_of(0, folder, number=Answer(expression), seed=None))
+    workers.submit(replace(task_of(0, folder), number=Answer(expression), seed=None))  # type: ignore[arg-type]
     (failure,) = until_idle(workers)
     return failure.number
 
