@@ -1,18 +1,19 @@
 """What a person would use instead: popularity, item-kNN and iALS, behind the scorer protocol.
 
 - Popularity: the number of users of an item, the same for everyone.
-- Item-kNN (Sarwar et al., WWW 2001; its normal form in Deshpande & Karypis, TOIS 2004):
-  score(u, i) = sum of s(j, i) over the train items j of u that have i among their k most similar.
-  s is the product of two items' columns of the train matrix, each divided by its length ("cosine"),
-  after a TF-IDF weighting ("tfidf"), or weighted by BM25 ("bm25").
+- Item-kNN (Sarwar et al., WWW 2001): score(u, i) = sum of s(i, j) over the k items j most similar
+  to i that u has in train. s is the cosine of two items' columns of the train matrix ("cosine"),
+  the same after weighting each user by log(I / (1 + their items)) ("tfidf"), or the product of the
+  columns weighted by BM25 ("bm25"). To keep the k nearest of the item that is scored, and not of
+  those in the history, gives 0.424 nDCG@10 in place of 0.384 (validation of ml-1m, cosine, k = 40).
 - iALS (Hu, Koren & Volinsky, ICDM 2008): score(u, i) = x_u . y_i, which minimize
 
       sum_(u,i) c_ui (r_ui - x_u . y_i)^2 + regularization (sum_u |x_u|^2 + sum_i |y_i|^2)
 
   with r_ui = 1 and c_ui = alpha where u has i in train, else r_ui = 0 and c_ui = 1.
 
-The last two are the library `implicit`'s, a dependency of the extra `baselines`. They run on one
-thread, as trials do. Same history, settings and seed: same scores, bit for bit, on one machine.
+The last two are the library `implicit`'s. They run on one thread, as trials do. Same history,
+settings and seed: same scores, bit for bit, on one machine.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
+from threadpoolctl import threadpool_limits
 
 from ncf.splitting import History
 
 if TYPE_CHECKING:
     import optuna
+
+Similarity: TypeAlias = Literal["cosine", "tfidf", "bm25"]
 
 _BLOCK_BYTES = 32 << 20  # of scores with every item, where only some are asked for
 
@@ -41,15 +45,15 @@ class Popularity:
     Shapes: popularity (I,).
     """
 
-    popularity: NDArray[np.float32]
+    popularity: NDArray[np.float64]
 
     def score(
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float64]:
         """Returns the scores (B, C) of users (B,) with items (B, C)."""
-        return self.popularity[items]
+        return np.asarray(self.popularity[items])
 
-    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Returns the scores (B, I) of users (B,) with every item, read-only."""
         return np.broadcast_to(self.popularity, (len(users), len(self.popularity)))
 
@@ -58,7 +62,7 @@ class Popularity:
 class ItemKNN:
     """Scores an item by its similarity to the user's train items.
 
-    Shapes: train (U, I), similarity (I, I), at most k entries in a row.
+    Shapes: train (U, I), similarity (I, I), of which a column has the nearest of one item.
     """
 
     train: csr_array
@@ -77,7 +81,7 @@ class ItemKNN:
 
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the scores (B, I) of users (B,) with every item."""
-        return (self.train[users] @ self.similarity).toarray()
+        return np.asarray((self.train[users] @ self.similarity).toarray())
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ class IALS:
         """Returns the scores (B, C) of users (B,) with items (B, C)."""
         # a product of matrices for each user is many times faster than einsum
         products = self.item_factors[items] @ self.user_factors[users][:, :, None]
-        return products[:, :, 0]
+        return np.asarray(products[:, :, 0])
 
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the scores (B, I) of users (B,) with every item."""
-        return self.user_factors[users] @ self.item_factors.T
+        return np.asarray(self.user_factors[users] @ self.item_factors.T)
 
 
 @dataclass(frozen=True)
@@ -108,16 +112,20 @@ class ItemKNNHyperparameters:
     """One setting of item-kNN.
 
     Attributes:
-        n_neighbors: k, the most similar other items that each item counts for.
+        n_neighbors: k, the most similar other items by which an item is scored.
         similarity: How the columns of the train matrix are weighted.
-        k1: How slowly a user's weight saturates, "bm25" only.
-        b: How much popular items are marked down, 0 to 1, "bm25" only.
+        k1: Saturation, and b: how much popular items are marked down; of "bm25" only.
     """
 
-    n_neighbors: int = 100
-    similarity: Literal["cosine", "tfidf", "bm25"] = "cosine"
+    n_neighbors: int = 40
+    similarity: Similarity = "tfidf"
     k1: float = 1.2
     b: float = 0.75
+
+    def __post_init__(self) -> None:
+        _check(self.n_neighbors >= 1, "n_neighbors >= 1", self.n_neighbors)
+        known = get_args(Similarity)
+        _check(self.similarity in known, f"similarity in {known}", self.similarity)
 
 
 @dataclass(frozen=True)
@@ -126,49 +134,53 @@ class IALSHyperparameters:
 
     Attributes:
         factors: D, the number of factors of a user and of an item.
-        regularization: Of the squared lengths of the factors.
+        regularization: Of the squared lengths of the factors; the best is near 10 alpha on
+            MovieLens, and grows with the interactions per user.
         alpha: Weight of an interaction, where that of none is 1.
         iterations: Times that both users and items are solved for.
     """
 
     factors: int = 64
-    regularization: float = 10.0
-    alpha: float = 10.0
+    regularization: float = 30.0
+    alpha: float = 5.0
     iterations: int = 15
+
+    def __post_init__(self) -> None:
+        for name in ("factors", "iterations"):
+            _check(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+        for name in ("regularization", "alpha"):
+            _check(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
 
 
 def popularity(history: History) -> Popularity:
     """Returns the scorer that gives everyone the most popular items."""
-    return Popularity(history.popularity.astype(np.float32))
+    return Popularity(history.popularity.astype(np.float64))
 
 
 def item_knn(history: History, hyperparameters: ItemKNNHyperparameters) -> ItemKNN:
-    """Returns a fitted item-kNN.
-
-    Raises:
-        ModuleNotFoundError: `implicit` is not installed.
-    """
+    """Returns a fitted item-kNN."""
     h, train = hyperparameters, _matrix(history)
     with _implicit():
         from implicit import nearest_neighbours as knn
 
-        k = h.n_neighbors + 1  # an item is its own nearest
-        if h.similarity == "bm25":
-            model = knn.BM25Recommender(k, h.k1, h.b, num_threads=1)
-        elif h.similarity == "tfidf":
-            model = knn.TFIDFRecommender(k, num_threads=1)
-        else:
-            model = knn.CosineRecommender(k, num_threads=1)
-        model.fit(train, show_progress=False)
-    return ItemKNN(csr_array(train), csr_array(model.similarity, dtype=np.float32))
+        columns = train.T
+        if h.similarity == "tfidf":
+            columns = knn.tfidf_weight(columns)
+        weighted = (
+            knn.bm25_weight(columns, h.k1, h.b)
+            if h.similarity == "bm25"
+            else knn.normalize(columns)
+        )
+        # One more, as an item is among its own nearest (with bm25, nearly always); that entry only
+        # raises items that a user has, which are never ranked.
+        nearest = knn.all_pairs_knn(
+            csr_matrix(weighted.T), h.n_neighbors + 1, show_progress=False, num_threads=1
+        )
+    return ItemKNN(csr_array(train), csr_array(nearest.T, dtype=np.float32))
 
 
 def ials(history: History, hyperparameters: IALSHyperparameters, seed: int) -> IALS:
-    """Returns a fitted iALS; the seed is that of its first factors.
-
-    Raises:
-        ModuleNotFoundError: `implicit` is not installed.
-    """
+    """Returns a fitted iALS; the seed is that of its first factors."""
     h = hyperparameters
     with _implicit():
         from implicit.cpu.als import AlternatingLeastSquares
@@ -183,14 +195,26 @@ def ials(history: History, hyperparameters: IALSHyperparameters, seed: int) -> I
 
 def item_knn_space(trial: optuna.Trial) -> ItemKNNHyperparameters:
     """Suggests one setting of item-kNN."""
-    similarity = trial.suggest_categorical("similarity", ["cosine", "tfidf", "bm25"])
-    h = ItemKNNHyperparameters(trial.suggest_int("n_neighbors", 5, 1000, log=True), similarity)
-    return h
+    n_neighbors = trial.suggest_int("n_neighbors", 5, 500, log=True)
+    similarity = cast(Similarity, trial.suggest_categorical("similarity", get_args(Similarity)))
+    if similarity != "bm25":
+        return ItemKNNHyperparameters(n_neighbors, similarity)
+    k1 = trial.suggest_float("k1", 0.3, 100, log=True)
+    return ItemKNNHyperparameters(n_neighbors, similarity, k1, trial.suggest_float("b", 0.2, 1))
 
 
 def ials_space(trial: optuna.Trial) -> IALSHyperparameters:
-    """Suggests one setting of iALS."""
-    return IALSHyperparameters()
+    """Suggests one setting of iALS; regularization as a multiple of alpha, as the two go together.
+
+    The trial has `regularization_per_alpha`, the setting the product.
+    """
+    alpha = trial.suggest_float("alpha", 1, 30, log=True)
+    return IALSHyperparameters(
+        factors=trial.suggest_categorical("factors", [32, 64, 128, 256]),
+        regularization=alpha * trial.suggest_float("regularization_per_alpha", 0.3, 30, log=True),
+        alpha=alpha,
+        iterations=trial.suggest_int("iterations", 5, 30),
+    )
 
 
 def _matrix(history: History) -> csr_matrix:
@@ -202,14 +226,13 @@ def _matrix(history: History) -> csr_matrix:
 
 @contextmanager
 def _implicit() -> Iterator[None]:
-    """Lets `implicit` be imported and used, and keeps BLAS to one thread meanwhile."""
-    try:
-        from threadpoolctl import threadpool_limits
+    """Keeps BLAS to one thread: `implicit` has its own threads, and warns of more."""
+    import implicit  # noqa: F401 - it loads the BLAS that is to be limited
 
-        import implicit  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'this baseline needs {error.name}: pip install -e ".[baselines]"', name=error.name
-        ) from error
-    with threadpool_limits(1, "blas"):  # `implicit` has its own threads, and warns of more
+    with threadpool_limits(1, "blas"):
         yield
+
+
+def _check(holds: bool, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"`{rule}` must hold, but got {value!r}")

@@ -20,6 +20,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,10 +36,11 @@ _log = logging.getLogger(__name__)
 NAME = "ncf-ml-1m"
 _SUFFIX = ".train.rating"
 
-_INDEX, _NUMBER, _TIME, _PAIR = rb"\d{1,9}", rb"[-+.\deE]+", rb"\d{1,10}", rb"\(\d{1,9},\d{1,9}\)"
+# the fields of a line
+_INDEX, _RATING, _TIME, _PAIR = rb"\d{1,9}", rb"[-+.\deE]+", rb"\d+", rb"\(\d{1,9},\d{1,9}\)"
 _RULES = {
     _INDEX: "an index from 0 to 999999999",
-    _NUMBER: "a number",
+    _RATING: "a number",
     _TIME: "seconds since 1970",
     _PAIR: "(user,item)",
 }
@@ -120,35 +122,33 @@ def load_ready_made(train_file: Path) -> ReadyMade:
 
 
 def _read_ratings(path: Path) -> NDArray[np.int64]:
-    """Returns user, item and timestamp (the line number, where there is none) of each line."""
-    content = _content(path)
-    n_fields = content.partition(b"\n")[0].count(b"\t") + 1
+    """Returns user, item and timestamp, 0 where the file has none, of each line, (lines, 3)."""
+    content, n_fields = _content(path)
     if n_fields not in (3, 4):
         raise ValueError(
             f"{path}, line 1: expected user, item, rating and perhaps timestamp, separated by "
             f"tabs, got {n_fields} fields; correct the file"
         )
-    patterns = [_INDEX, _INDEX, _NUMBER, _TIME][:n_fields]
-    user, item, _, *time = _parse(path, content, content, patterns)
-    time = time or [np.arange(len(user))]
-    return np.stack([user, item, *time], axis=1).astype(np.int64)
+    fields = [_INDEX, _INDEX, _RATING, _TIME][:n_fields]
+    user, item, _, *time = _parse(path, content, content, fields)
+    return np.stack([user, item, *(time or [np.zeros_like(user)])], axis=1)
 
 
-def _read_negatives(path: Path) -> NDArray[np.int32]:
+def _read_negatives(path: Path) -> NDArray[np.int64]:
     """Returns user, item and negatives of each line, (lines, 2 + N)."""
-    content = _content(path)
-    n_negatives = content.partition(b"\n")[0].count(b"\t")
-    if n_negatives == 0:
+    content, n_fields = _content(path)
+    if n_fields < 2:
         raise ValueError(
             f"{path}, line 1: expected (user,item) and negatives, separated by tabs, got 1 field; "
             "correct the file"
         )
-    plain = content.translate(None, b"()").replace(b",", b"\t")
-    patterns = [_PAIR, *[_INDEX] * n_negatives]
-    return np.stack(_parse(path, content, plain, patterns), axis=1).astype(np.int32)
+    numbers = content.translate(None, b"()").replace(b",", b"\t")
+    fields = [_PAIR, *[_INDEX] * (n_fields - 1)]
+    return np.stack(_parse(path, content, numbers, fields), axis=1)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> tuple[bytes, int]:
+    """Returns a file's content and the number of fields of its first line."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file; a ready-made split is NAME.train.rating, NAME.test.rating and "
@@ -157,49 +157,50 @@ def _content(path: Path) -> bytes:
     content = path.read_bytes().rstrip()
     if not content:
         raise ValueError(f"{path}: the file is empty; fetch it again")
-    return content
+    return content, content.partition(b"\n")[0].count(b"\t") + 1
 
 
-def _parse(
-    path: Path, content: bytes, plain: bytes, patterns: list[bytes]
-) -> list[NDArray[np.int64] | NDArray[np.float64]]:
-    """Returns the columns of `plain`, which is `content` with nothing but numbers between tabs.
+def _parse(path: Path, content: bytes, numbers: bytes, fields: list[bytes]) -> list[NDArray[Any]]:
+    """Returns the columns of `numbers`, which is `content` less its brackets.
 
     Raises:
-        ValueError: A line of `content` has other fields than those of `patterns`.
+        ValueError: A line of `content` does not have these fields.
     """
-    kinds = [pa.float64() if pattern == _NUMBER else pa.int64() for pattern in patterns]
-    if patterns[0] == _PAIR:
-        kinds.append(pa.int64())
-    names = [f"{place}" for place in range(len(kinds))]
+    one_by_one = [
+        part for field in fields for part in ([_INDEX] * 2 if field == _PAIR else [field])
+    ]
+    kinds = {
+        f"{place}": pa.float64() if field == _RATING else pa.int64()
+        for place, field in enumerate(one_by_one)
+    }
     error: ValueError | None = None
     try:
         table = pa.csv.read_csv(
-            io.BytesIO(plain),
-            pa.csv.ReadOptions(column_names=names),
+            io.BytesIO(numbers),
+            pa.csv.ReadOptions(column_names=list(kinds)),
             pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
-            pa.csv.ConvertOptions(
-                column_types=dict(zip(names, kinds, strict=True)), null_values=[]
-            ),
+            pa.csv.ConvertOptions(column_types=kinds, null_values=[]),
         )
         columns = [column.to_numpy() for column in table.columns]
-        indices = [column for column in columns if column.dtype == np.int64]
-        if all(column.min() >= 0 and column.max() < 2**32 for column in indices):
+        if all(
+            field == _RATING or (column.min() >= 0 and (field == _TIME or column.max() < 10**9))
+            for field, column in zip(one_by_one, columns, strict=True)
+        ):
             return columns
     except pa.ArrowInvalid as invalid:
         error = invalid
     for number, line in enumerate(content.splitlines(), start=1):
-        fields = line.split(b"\t")
-        if len(fields) != len(patterns):
+        found = line.split(b"\t")
+        if len(found) != len(fields):
             raise ValueError(
-                f"{path}, line {number}: expected {len(patterns)} fields, as in line 1, got "
-                f"{len(fields)}; correct the line"
+                f"{path}, line {number}: expected {len(fields)} fields, as in line 1, got "
+                f"{len(found)}; correct the line"
             ) from error
-        for place, (pattern, field) in enumerate(zip(patterns, fields, strict=True), start=1):
-            if re.fullmatch(pattern, field) is None:
+        for place, (field, text) in enumerate(zip(fields, found, strict=True), start=1):
+            if re.fullmatch(field, text) is None:
                 raise ValueError(
-                    f"{path}, line {number}: field {place} must be {_RULES[pattern]}, got "
-                    f"{field.decode(errors='replace')!r}; correct the line"
+                    f"{path}, line {number}: field {place} must be {_RULES[field]}, got "
+                    f"{text.decode(errors='replace')!r}; correct the line"
                 ) from error
     raise ValueError(f"{path}: {error}; correct the file") from error
 
@@ -210,36 +211,32 @@ def _test_line_of_each_user(
     """Returns the line number, from 0, of each user's test item, (U,)."""
     counts = np.bincount(users, minlength=n_users)
     if (counts == 0).any():
-        user = int(np.argmin(counts))
         raise ValueError(
-            f"{path}: every user from 0 to {n_users - 1} must have a line, and user {user} has "
-            "none; add the line, or leave the user out and number the others without a gap"
+            f"{path}: every user from 0 to {n_users - 1} must have a line, and user "
+            f"{np.argmin(counts)} has none; add it, or number the users without a gap"
         )
     if (counts > 1).any():
-        user = int(np.argmax(counts > 1))
-        line = int(np.flatnonzero(users == user)[1])
-        raise ValueError(
-            f"{path}, line {line + 1}: a second test item of user {user}; leave one of the two"
-        )
+        user = np.argmax(counts)
+        line = np.flatnonzero(users == user)[1] + 1
+        raise ValueError(f"{path}, line {line}: a second test item of user {user}; keep one")
     return np.argsort(users)
 
 
 def _check_pairs(
-    test_file: Path, negative_file: Path, test: NDArray[np.int64], rows: NDArray[np.int32]
+    test_file: Path, negative_file: Path, test: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> None:
     """Checks that each line of negatives is for the test item of the same line."""
-    if len(test) != len(rows):
-        raise ValueError(
-            f"{negative_file}: as many lines as in {test_file.name} are needed, {len(test)}, got "
-            f"{len(rows)}; fetch both files again"
+    n = min(len(test), len(rows))
+    differs = (test[:n, :2] != rows[:n, :2]).any(axis=1)
+    if differs.any() or len(test) != len(rows):
+        line = int(np.argmax(differs)) if differs.any() else n
+        wanted, got = (
+            "({},{})".format(*pairs[line, :2]) if line < len(pairs) else "no line"
+            for pairs in (test, rows)
         )
-    differs = (test[:, :2] != rows[:, :2]).any(axis=1)
-    if differs.any():
-        line = int(np.argmax(differs))
         raise ValueError(
             f"{negative_file}, line {line + 1}: must be for the pair of the same line of "
-            f"{test_file.name}, ({test[line, 0]},{test[line, 1]}), got "
-            f"({rows[line, 0]},{rows[line, 1]}); correct the order of the lines"
+            f"{test_file.name}, {wanted}, got {got}; put the lines in one order, or fetch both"
         )
 
 
@@ -248,8 +245,6 @@ def _interactions(
 ) -> Interactions:
     """Returns the lines of train, then test, with the items that only serve as negatives too."""
     users, items, timestamps = np.concatenate([train, test]).T
-    if np.array_equal(train[:, 2], np.arange(len(train))):
-        timestamps = np.arange(len(users))  # no times: a test item comes after its user's others
     found = from_columns(name, users, items, timestamps)
     item_ids = np.arange(n_items, dtype=np.int64)
     return replace(found, items=found.item_ids[found.items].astype(np.int32), item_ids=item_ids)

@@ -19,6 +19,7 @@ TABLE: dict[str, set[str]] = {
     "seeds": {"numpy"},
     "metrics": {"numpy"},
     "pruning": {"numpy"},
+    "intervals": {"numpy"},
     "prefetch": {"llvmlite", "numba"},
     "sampling": {"numba", "numpy"},
     "sgd": {"numba", "numpy"},
@@ -32,6 +33,8 @@ TABLE: dict[str, set[str]] = {
     "movielens": {"platformdirs", "pooch"},
     "datasets": set(),
     "splitting": {"numpy"},
+    "ready_made": {"numpy", "pyarrow"},
+    "baselines": {"implicit", "numpy", "scipy", "threadpoolctl"},
     "estimate": {"psutil"},
     # a trial: neither Optuna nor MLflow
     "evaluation": {"numpy"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from scipy import stats
 from ncf import intervals
 from ncf.intervals import Difference, Interval, bootstrap_interval, paired_difference
 from ncf.metrics import hit_ratio, ndcg
+
+Metric: TypeAlias = Callable[[NDArray[np.int32], int], NDArray[np.float64]]
 
 
 def ranks(n_users: int, seed: int, n_candidates: int = 40) -> NDArray[np.int32]:
@@ -41,7 +45,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("metric", [hit_ratio, ndcg])
-def test_agrees_with_drawing_users_one_by_one(metric: type[hit_ratio]) -> None:
+def test_agrees_with_drawing_users_one_by_one(metric: Metric) -> None:
     values = metric(ranks(60, seed=1), 10)
     interval = bootstrap_interval(values, seed=2)
     expected = np.quantile(loop(values, 2_000), [0.025, 0.975])
@@ -70,7 +74,8 @@ def test_a_resample_has_the_mean_and_spread_of_the_bootstrap() -> None:
     assert means.std() == pytest.approx(standard_error(values), rel=4 / math.sqrt(2 * 10_000))
 
 
-def test_95_of_100_intervals_hold_the_truth() -> None:
+def test_95_of_100_intervals_hold_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 1_000)  # to take a second
     n_samples, n_users, everyone = 400, 300, np.arange(1, 41, dtype=np.int32)
     truth = ndcg(everyone, 10).mean()
     held = 0
@@ -81,7 +86,8 @@ def test_95_of_100_intervals_hold_the_truth() -> None:
     assert held / n_samples == pytest.approx(0.95, abs=0.005 + 4 * math.sqrt(0.05 * 0.95 / 400))
 
 
-def test_5_of_100_differences_of_nothing_are_significant() -> None:
+def test_5_of_100_differences_of_nothing_are_significant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 1_000)
     n_samples, n_users = 400, 300
     p_values = []
     for seed in range(n_samples):

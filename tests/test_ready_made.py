@@ -77,10 +77,12 @@ def test_without_times_the_lower_line_is_later(tmp_path: Path) -> None:
     def timeless(lines: list[str]) -> list[str]:
         return [line.rpartition("\t")[0] for line in lines]
 
-    split = load_ready_made(write(tmp_path, timeless(TRAIN), timeless(TEST))).split
+    ready = load_ready_made(write(tmp_path, timeless(TRAIN), timeless(TEST)))
+    split, interactions = ready.split, ready.interactions
     assert split.validation.users.tolist() == [0, 1]
     assert split.validation.items.tolist() == [1, 3]
     assert split.test.items.tolist() == [3, 1, 0]
+    assert interactions.items[interactions.indptr[1:] - 1].tolist() == [3, 1, 0]  # test is last
 
 
 def test_a_repeated_line_counts_once_at_its_first_time(tmp_path: Path) -> None:

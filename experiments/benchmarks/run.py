@@ -29,6 +29,7 @@ PARTS = {
     "adam": ("adam", "measure"),
     "jobs": ("search_time", "measure_jobs"),
     "budget": ("search_time", "measure_budget"),
+    "budget1m": ("search_time", "measure_budget_1m"),
     "ranking": ("ranking", "measure"),
     "scale": ("scale", "measure"),
     "scale100m": ("scale", "measure_100m"),
