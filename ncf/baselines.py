@@ -18,7 +18,7 @@ settings and seed: same scores, bit for bit, on one machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
+from ncf.experiment import require
 from ncf.splitting import History
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class IALS:
 
 
 @dataclass(frozen=True)
+class PopularityHyperparameters:
+    """Popularity has none."""
+
+
+@dataclass(frozen=True)
 class ItemKNNHyperparameters:
     """One setting of item-kNN.
 
@@ -123,9 +129,9 @@ class ItemKNNHyperparameters:
     b: float = 0.75
 
     def __post_init__(self) -> None:
-        _check(self.n_neighbors >= 1, "n_neighbors >= 1", self.n_neighbors)
+        require(self.n_neighbors >= 1, "n_neighbors >= 1", self.n_neighbors)
         known = get_args(Similarity)
-        _check(self.similarity in known, f"similarity in {known}", self.similarity)
+        require(self.similarity in known, f"similarity in {known}", self.similarity)
 
 
 @dataclass(frozen=True)
@@ -134,22 +140,37 @@ class IALSHyperparameters:
 
     Attributes:
         factors: D, the number of factors of a user and of an item.
-        regularization: Of the squared lengths of the factors; the best is near 10 alpha on
-            MovieLens, and grows with the interactions per user.
         alpha: Weight of an interaction, where that of none is 1.
+        regularization_per_alpha: Of the squared lengths of the factors, as a multiple of alpha, as
+            the two go together; the best is near 10 on MovieLens, and grows with the interactions
+            per user.
         iterations: Times that both users and items are solved for.
     """
 
     factors: int = 64
-    regularization: float = 30.0
     alpha: float = 5.0
+    regularization_per_alpha: float = 6.0
     iterations: int = 15
 
     def __post_init__(self) -> None:
         for name in ("factors", "iterations"):
-            _check(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-        for name in ("regularization", "alpha"):
-            _check(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
+            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+        for name in ("alpha", "regularization_per_alpha"):
+            require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
+
+
+BaselineSetting: TypeAlias = (
+    PopularityHyperparameters | ItemKNNHyperparameters | IALSHyperparameters
+)
+
+
+def fit(history: History, setting: BaselineSetting, seed: int) -> Popularity | ItemKNN | IALS:
+    """Returns the baseline of a setting, fitted."""
+    if isinstance(setting, ItemKNNHyperparameters):
+        return item_knn(history, setting)
+    if isinstance(setting, IALSHyperparameters):
+        return ials(history, setting, seed)
+    return popularity(history)
 
 
 def popularity(history: History) -> Popularity:
@@ -186,7 +207,7 @@ def ials(history: History, hyperparameters: IALSHyperparameters, seed: int) -> I
         from implicit.cpu.als import AlternatingLeastSquares
 
         model = AlternatingLeastSquares(
-            h.factors, h.regularization, h.alpha,
+            h.factors, h.alpha * h.regularization_per_alpha, h.alpha,
             iterations=h.iterations, num_threads=1, random_state=seed,
         )  # fmt: skip
         model.fit(_matrix(history), show_progress=False)
@@ -204,17 +225,26 @@ def item_knn_space(trial: optuna.Trial) -> ItemKNNHyperparameters:
 
 
 def ials_space(trial: optuna.Trial) -> IALSHyperparameters:
-    """Suggests one setting of iALS; regularization as a multiple of alpha, as the two go together.
-
-    The trial has `regularization_per_alpha`, the setting the product.
-    """
-    alpha = trial.suggest_float("alpha", 1, 30, log=True)
+    """Suggests one setting of iALS."""
     return IALSHyperparameters(
         factors=trial.suggest_categorical("factors", [32, 64, 128, 256]),
-        regularization=alpha * trial.suggest_float("regularization_per_alpha", 0.3, 30, log=True),
-        alpha=alpha,
+        alpha=trial.suggest_float("alpha", 1, 30, log=True),
+        regularization_per_alpha=trial.suggest_float("regularization_per_alpha", 0.3, 30, log=True),
         iterations=trial.suggest_int("iterations", 5, 30),
     )
+
+
+def popularity_space(trial: optuna.Trial) -> PopularityHyperparameters:
+    """Suggests the only setting of popularity."""
+    return PopularityHyperparameters()
+
+
+SPACES: dict[str, tuple[BaselineSetting, Callable[[optuna.Trial], BaselineSetting]]] = {
+    "popularity": (PopularityHyperparameters(), popularity_space),
+    "itemknn": (ItemKNNHyperparameters(), item_knn_space),
+    "ials": (IALSHyperparameters(), ials_space),
+}
+"""Defaults and search space of each baseline, by the name that `--baselines` takes."""
 
 
 def _matrix(history: History) -> csr_matrix:
@@ -231,8 +261,3 @@ def _implicit() -> Iterator[None]:
 
     with threadpool_limits(1, "blas"):
         yield
-
-
-def _check(holds: bool, rule: str, value: object) -> None:
-    if not holds:
-        raise ValueError(f"`{rule}` must hold, but got {value!r}")

@@ -48,19 +48,19 @@ class Hyperparameters:
     learn_output_weight: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
-        _check(
+        require(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
+        require(
             self.initialization in ("xavier", "spectral"),
             "initialization is 'xavier' or 'spectral'",
             self.initialization,
         )
         for name in ("embedding_dim", "n_negatives", "batch_size"):
             value = getattr(self, name)
-            _check(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
+            require(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
         for name in ("learning_rate", "learning_rate_decay", "init_rms"):
             value = getattr(self, name)
-            _check(math.isfinite(value) and value > 0, f"0 < {name} < inf", value)
-        _check(
+            require(math.isfinite(value) and value > 0, f"0 < {name} < inf", value)
+        require(
             math.isfinite(self.weight_decay) and self.weight_decay >= 0,
             "0 <= weight_decay < inf",
             self.weight_decay,
@@ -91,7 +91,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "n_candidates"):
-            _check(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def describe(hyperparameters: Hyperparameters) -> str:
     )
 
 
-def _check(holds: bool, rule: str, value: object) -> None:
+def require(holds: bool, rule: str, value: object) -> None:
+    """Raises a ValueError that states the rule and the value, where the rule does not hold."""
     if not holds:
         raise ValueError(f"`{rule}` must hold, but got {value!r}")

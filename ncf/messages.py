@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ncf.experiment import Hyperparameters
 from ncf.splitting import HeldOut, History
+
+if TYPE_CHECKING:
+    from ncf.baselines import BaselineSetting
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Task:
     """
 
     number: int
-    hyperparameters: Hyperparameters
+    hyperparameters: Hyperparameters | BaselineSetting
     seed: np.random.SeedSequence
     epochs: int
     patience: int

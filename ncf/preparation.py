@@ -101,7 +101,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     """
     settings = _settings(options)
     experiment = _experiment(options)
-    propose(experiment, [], settings.seed)  # a search space that fails does so now
+    # A search space that fails does so now.
+    propose(experiment.name, experiment.defaults, experiment.search_space, [], settings.seed)
     study_name = _study_name(options.study or experiment.name)
     columns = _columns(options.columns)
     interactions = load_interactions(experiment.data, columns, options.min_rating)

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeVar
 
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ncf.experiment import Experiment, Hyperparameters
+from ncf.experiment import Hyperparameters
 from ncf.seeds import Purpose, spawn_int
 
 LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
 _N_PROBES = 64
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    T = TypeVar("T", bound=DataclassInstance)
 
 SearchSpace = Callable[[optuna.Trial], Hyperparameters]
 
@@ -41,18 +47,28 @@ def tpe(seed: int) -> BaseSampler:
 
 
 def propose(
-    experiment: Experiment,
+    name: str,
+    defaults: T,
+    search_space: Callable[[optuna.Trial], T],
     trials: Sequence[FrozenTrial],
     seed: int,
     make_sampler: Callable[[int], BaseSampler] = tpe,
-) -> tuple[Hyperparameters, FrozenTrial]:
+) -> tuple[T, FrozenTrial]:
     """Decides the next trial, number `len(trials)`.
 
+    Args:
+        name: Of what is searched, for messages.
+        defaults: Trial 0, a dataclass.
+        search_space: Given an Optuna trial, makes one setting of it.
+        trials: All trials so far, by number.
+        seed: Of the study.
+        make_sampler: Makes a sampler of a seed.
+
     Returns:
-        Its hyperparameters, and the running Optuna trial to record.
+        The setting, and the running Optuna trial to record.
 
     Raises:
-        ValueError: The search space cannot make the experiment's defaults (trial 0).
+        ValueError: The search space cannot make the defaults (trial 0).
     """
     number = len(trials)
     sampler = make_sampler(spawn_int(seed, Purpose.SAMPLER, number))
@@ -60,22 +76,22 @@ def propose(
     n_known = len(known_outcomes(trials, number))
     view.add_trials([*trials[:n_known], *map(_as_running, trials[n_known:])])
     if number == 0:
-        view.enqueue_trial(asdict(experiment.defaults))
+        view.enqueue_trial(asdict(defaults))
     trial = view.ask()
     try:
-        hyperparameters = experiment.search_space(trial)
+        setting = search_space(trial)
         running = _as_running(trial)
-        if number == 0 and hyperparameters != experiment.defaults:
-            raise ValueError(f"it made {hyperparameters} of {experiment.defaults}")
+        if number == 0 and setting != defaults:
+            raise ValueError(f"it made {setting} of {defaults}")
     except ValueError as error:
         if number > 0:
             raise
         raise ValueError(
-            f"experiment {experiment.name}: the search space must be able to make the defaults; "
+            f"experiment {name}: the search space must be able to make the defaults; "
             "suggest each field under its own name and in a range that holds the default "
             f"({error})"
         ) from error
-    return hyperparameters, running
+    return setting, running
 
 
 def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:

@@ -19,6 +19,9 @@ class Purpose(IntEnum):
     SAMPLER = 2
     TRIAL = 3
     REFIT = 4
+    CONFIRMATION = 5
+    BASELINE = 6
+    BOOTSTRAP = 7
 
 
 def spawn(study_seed: int, purpose: Purpose, number: int = 0) -> np.random.SeedSequence:

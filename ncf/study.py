@@ -145,7 +145,10 @@ class Coordinator:
         n_open = len(self._running) + sum(map(journal.is_trained, trials))
         if is_late or n_open >= self._settings.n_trials or not is_decidable(trials, len(trials)):
             return None
-        hyperparameters, proposal = propose(self._experiment, trials, self._settings.seed)
+        e = self._experiment
+        hyperparameters, proposal = propose(
+            e.name, e.defaults, e.search_space, trials, self._settings.seed
+        )
         proposal.set_user_attr("hyperparameters", asdict(hyperparameters))
         self._study.add_trial(proposal)
         return self._trials()[-1], hyperparameters

@@ -12,19 +12,29 @@ from collections.abc import Iterator
 
 from safetensors.torch import save_file
 
+from ncf.baselines import fit
 from ncf.evaluation import full_ranks, sampled_ranks
+from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Outcome, Task, TrialData
 from ncf.metrics import summarize
 from ncf.training import train
 
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
-    """Yields a report after every epoch and the outcome at last.
+    """Yields a report after every epoch and the outcome at last; a baseline has no epochs.
 
     Raises:
         FloatingPointError: The loss is not finite: the trial diverged.
     """
     start = time.perf_counter()
+    if not isinstance(task.hyperparameters, Hyperparameters):
+        scorer = fit(data.train, task.hyperparameters, int(task.seed.generate_state(1)[0]))
+        sampled = sampled_ranks(scorer, data.validation.users, data.candidates)
+        full = full_ranks(scorer, data.validation, data.train)
+        metrics, metrics_full = summarize(sampled, task.k), summarize(full, task.k)
+        seconds = time.perf_counter() - start
+        yield Outcome(task.number, False, 1, 1, metrics, metrics_full, seconds, time.time())
+        return
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
     for result in train(

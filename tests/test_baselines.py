@@ -28,7 +28,7 @@ from ncf.splitting import History, Split, history_of
 
 no_warning = pytest.mark.filterwarnings("error")  # `implicit` warns of BLAS threads
 
-SMALL = IALSHyperparameters(factors=8, regularization=1.0, alpha=5.0, iterations=10)
+SMALL = IALSHyperparameters(factors=8, alpha=5.0, regularization_per_alpha=0.2, iterations=10)
 
 
 def random_history(n_users: int, n_items: int, seed: int) -> History:
@@ -75,7 +75,7 @@ def ials_objective(scorer: IALS, history: History, h: IALSHyperparameters) -> fl
     targets = dense(history)
     weights = np.where(targets > 0, h.alpha, 1.0)
     users, items = scorer.user_factors.astype(np.float64), scorer.item_factors.astype(np.float64)
-    penalty = h.regularization * ((users**2).sum() + (items**2).sum())
+    penalty = h.alpha * h.regularization_per_alpha * ((users**2).sum() + (items**2).sum())
     return float((weights * (targets - users @ items.T) ** 2).sum() + penalty)
 
 
@@ -149,7 +149,8 @@ def test_ials_ends_where_each_user_and_item_is_at_its_least() -> None:
     for this, that, matrix in ((users, items, targets), (items, users, targets.T)):
         for row, target in zip(this, matrix, strict=True):
             weights = np.where(target > 0, h.alpha, 1.0)
-            normal = (that * weights[:, None]).T @ that + h.regularization * np.eye(h.factors)
+            normal = (that * weights[:, None]).T @ that
+            normal += h.alpha * h.regularization_per_alpha * np.eye(h.factors)
             best = np.linalg.solve(normal, that.T @ (weights * target))
             assert row == pytest.approx(best, abs=2e-3)
 
@@ -219,7 +220,7 @@ def test_item_knn_that_cannot_be(arguments: dict[str, Any], rule: str) -> None:
         ItemKNNHyperparameters(**arguments)
 
 
-@pytest.mark.parametrize("name", ["factors", "regularization", "alpha", "iterations"])
+@pytest.mark.parametrize("name", ["factors", "alpha", "regularization_per_alpha", "iterations"])
 def test_ials_that_cannot_be(name: str) -> None:
     values: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match=rf"`{name} >.* must hold, but got 0"):
@@ -234,10 +235,10 @@ def test_search_spaces_reach_every_hyperparameter() -> None:
     assert {(h.k1, h.b) for h in neighbours if h.similarity != "bm25"} == {(1.2, 0.75)}
     assert len({(h.k1, h.b) for h in neighbours if h.similarity == "bm25"}) > 10
     factors = [ials_space(study.ask()) for _ in range(60)]
-    for name in ("regularization", "alpha", "iterations"):
+    for name in ("alpha", "regularization_per_alpha", "iterations"):
         assert len({getattr(h, name) for h in factors}) > 15
     assert {h.factors for h in factors} == {32, 64, 128, 256}
-    assert all(0.3 <= h.regularization / h.alpha <= 30 for h in factors)
+    assert all(0.3 <= h.regularization_per_alpha <= 30 for h in factors)
 
 
 @no_warning

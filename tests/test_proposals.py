@@ -18,6 +18,12 @@ DEFAULTS = Hyperparameters(embedding_dim=32, learning_rate=0.01)
 Space = Callable[[optuna.Trial], Hyperparameters]
 
 
+def propose_for(
+    experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
+) -> tuple[Hyperparameters, FrozenTrial]:
+    return propose(experiment.name, experiment.defaults, experiment.search_space, trials, seed)
+
+
 def space(trial: optuna.Trial) -> Hyperparameters:
     return replace(
         DEFAULTS,
@@ -56,7 +62,7 @@ def searched(n_trials: int, seed: int = 0) -> list[FrozenTrial]:
     """Returns the trials of a search, each ended before the next was decided."""
     trials: list[FrozenTrial] = []
     for _ in range(n_trials):
-        _, proposal = propose(EXPERIMENT, trials, seed)
+        _, proposal = propose_for(EXPERIMENT, trials, seed)
         trials.append(ended(proposal, value_of(proposal)))
     return trials
 
@@ -67,7 +73,7 @@ FIRST_UNKNOWN = NUMBER - LAG + 1
 
 
 def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
-    return propose(EXPERIMENT, trials, seed)[0]
+    return propose_for(EXPERIMENT, trials, seed)[0]
 
 
 # The first trial
@@ -75,7 +81,7 @@ def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
 
 def test_trial_0_is_the_defaults() -> None:
     for seed in range(3):
-        hyperparameters, trial = propose(EXPERIMENT, [], seed)
+        hyperparameters, trial = propose_for(EXPERIMENT, [], seed)
         assert hyperparameters == DEFAULTS
         assert trial.params == {"embedding_dim": 32, "learning_rate": 0.01}
         assert trial.state == TrialState.RUNNING
@@ -93,7 +99,7 @@ def test_trial_0_is_the_defaults() -> None:
 )
 def test_a_space_that_cannot_make_the_defaults_is_refused(defaults: Hyperparameters) -> None:
     with pytest.raises(ValueError, match="toy: the search space must be able to make the defaults"):
-        propose(experiment_of(space, defaults), [], seed=0)
+        propose_for(experiment_of(space, defaults), [], seed=0)
 
 
 def test_a_space_that_renames_a_field_is_refused() -> None:
@@ -101,7 +107,7 @@ def test_a_space_that_renames_a_field_is_refused() -> None:
         return replace(DEFAULTS, learning_rate=trial.suggest_float("lr", 1e-4, 1.0))
 
     with pytest.raises(ValueError, match="suggest each field under its own name"):
-        propose(experiment_of(renaming), [], seed=0)
+        propose_for(experiment_of(renaming), [], seed=0)
 
 
 # The lag
@@ -179,7 +185,7 @@ def test_later_trials_are_nearer_to_the_best() -> None:
 
 
 def test_the_recorded_trial_is_what_was_proposed() -> None:
-    hyperparameters, trial = propose(EXPERIMENT, TRIALS, 0)
+    hyperparameters, trial = propose_for(EXPERIMENT, TRIALS, 0)
     assert trial.params["learning_rate"] == hyperparameters.learning_rate
     assert trial.params["embedding_dim"] == hyperparameters.embedding_dim
     study = optuna.create_study()

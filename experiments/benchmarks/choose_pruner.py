@@ -147,7 +147,14 @@ def run_study(path: str, variant: str, n_trials: int, seed: int) -> dict[str, An
     trials: list[FrozenTrial] = []
     settings: list[Hyperparameters] = []
     for number in range(n_trials):
-        hyperparameters, proposal = propose(experiment, trials, seed, make_sampler)
+        hyperparameters, proposal = propose(
+            experiment.name,
+            experiment.defaults,
+            experiment.search_space,
+            trials,
+            seed,
+            make_sampler,
+        )
         known = known_outcomes(trials, number)
         curves = [list(trial.intermediate_values.values()) for trial in known]
         curve, pruned = learning_curve(

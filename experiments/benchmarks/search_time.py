@@ -8,6 +8,7 @@ the same numbers of epochs, in the same workers, with neither Optuna nor MLflow.
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -36,9 +37,19 @@ NOT_YET = 2  # trials whose ends are not counted: the workers may still be start
 
 @dataclass(frozen=True)
 class Search:
-    """What a search came to: its wall time, its trained trials by number, and when they ended."""
+    """What a search came to.
 
-    seconds: float
+    Attributes:
+        start: When the command began, in seconds since 1970.
+        stop: When it ended.
+        processor_seconds: What it and its workers used of the processors.
+        trials: Its trained trials, by number.
+        ends: When they ended.
+    """
+
+    start: float
+    stop: float
+    processor_seconds: float
     trials: list[FrozenTrial]
     ends: list[float]
 
@@ -82,21 +93,28 @@ def _budget(setup: Setup, part: str, data: str, goal: int, tracking_goal: str) -
     n_trials = 6 if setup.quick else 50
     n_jobs = os.cpu_count() or 1
     found = search(setup, data, n_trials)
-    replayed, _ = in_fresh_process(replay, data, _tasks(found), n_jobs)
-    ratio = found.rate / _rate(replayed)
-    window = (len(found.trials) - NOT_YET) / found.rate
-    trained = [journal.outcome_of(trial) for trial in found.trials]
-    seconds = [outcome.seconds for outcome in trained]
-    epochs = statistics.mean(outcome.epochs for outcome in trained)
-    details = {"trial_seconds": seconds, "replay_seconds": replayed[-1] - replayed[NOT_YET - 1]}
+    (replayed, training), _ = in_fresh_process(replay, data, _tasks(found), n_jobs)
+    wall = found.stop - found.start
+    outcomes = [journal.outcome_of(trial) for trial in found.trials]
+    details = {
+        "trial_seconds": [outcome.seconds for outcome in outcomes],
+        "ends": [end - found.start for end in found.ends],
+        "replayed_ends": [end - replayed[0] for end in replayed],
+    }
+    begun = [trial.datetime_start.timestamp() for trial in found.trials if trial.datetime_start]
+    share = 1 - found.rate / _rate(replayed)
+    without = f"the same without, {3600 * _rate(replayed):.0f} trials/h"
     return [
-        Row(part, f"{data}, {n_trials} trials, {n_jobs} cores", found.seconds, "s", f"{goal} s",
-            found.seconds / goal, f"< {goal} s", details),
-        Row(part, "start-up and end of it", found.seconds - window, "s"),
-        Row(part, "cost of Optuna and MLflow", 100 * (1 - ratio), "%",
-            f"trained again without, {3600 * _rate(replayed):.0f} trials/h", None, tracking_goal),
-        Row(part, "time that workers train", 100 * sum(seconds[NOT_YET:]) / (n_jobs * window), "%"),
-        Row(part, "epochs per trial", epochs, "epochs"),
+        Row(part, f"{data}, {n_trials} trials, {n_jobs} cores", wall, "s", f"{goal} s",
+            wall / goal, f"< {goal} s", details),
+        Row(part, "until the first trial begins", min(begun) - found.start, "s"),
+        Row(part, "from the end of the last trial", found.stop - found.ends[-1], "s"),
+        Row(part, "time lost to Optuna and MLflow between", 100 * share, "%", without, None,
+            tracking_goal),
+        Row(part, "processor time of all", found.processor_seconds, "s",
+            f"the workers alone, {training:.1f}", found.processor_seconds / training),
+        Row(part, "epochs per trial", statistics.mean(outcome.epochs for outcome in outcomes),
+            "epochs"),
     ]  # fmt: skip
 
 
@@ -110,7 +128,7 @@ def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
     experiment = ROOT / "experiments" / EXPERIMENTS[data]
     command = [sys.executable, str(ROOT / "search.py"), "--experiment", str(experiment)]
     own = {"MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"}
-    start = time.perf_counter()
+    start, before = time.time(), _children_seconds()
     done = subprocess.run(
         [*command, "--trials", str(n_trials), *options],
         cwd=folder,
@@ -119,18 +137,18 @@ def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - start
+    stop, used = time.time(), _children_seconds() - before
     if done.returncode != 0:
         raise RuntimeError(f"search.py failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     storage = journal.open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
     trials = optuna.load_study(study_name=data, storage=storage).trials
     trained = [trial for trial in trials if journal.is_trained(trial)]
-    ends = [trial.datetime_complete for trial in trained]
-    return Search(seconds, trained, sorted(end.timestamp() for end in ends if end is not None))
+    ends = [trial.datetime_complete.timestamp() for trial in trained if trial.datetime_complete]
+    return Search(start, stop, used, trained, sorted(ends))
 
 
-def replay(data: str, tasks: list[Task], n_jobs: int) -> list[float]:
-    """Trains the tasks in workers and returns when each ended."""
+def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], float]:
+    """Trains the tasks in workers; returns when each ended, and the workers' processor seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         split = leave_one_out(load_interactions(data))
@@ -153,7 +171,7 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> list[float]:
                         ends.append(time.time())
         for task in tasks:
             task.weights.unlink()
-    return ends
+    return ends, _children_seconds()
 
 
 def _tasks(found: Search) -> list[Task]:
@@ -170,6 +188,12 @@ def _tasks(found: Search) -> list[Task]:
             Task(trial.number, setting, seed, epochs, epochs, 10, "auto", no_floor, weights)
         )
     return tasks
+
+
+def _children_seconds() -> float:
+    """Returns the processor time of the processes that this one started, and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _rate(ends: list[float]) -> float:
