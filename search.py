@@ -31,6 +31,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--k", type=int, default=10, help="length of the lists that are judged (default: 10)")
     add("--device", default="auto", help="of the adam optimizer: auto (default), cpu, cuda, mps")
     add("--no-prune", action="store_true", help="let every trial train to its end")
+    add(
+        "--confirm",
+        type=int,
+        default=3,
+        metavar="N",
+        help="best trials to train again (default: 3)",
+    )
+    add("--confirm-seeds", type=int, default=3, metavar="N", help="seeds for each (default: 3)")
+    add(
+        "--baselines",
+        default="popularity,itemknn,ials",
+        help="what to hold the winner against, each tuned for as long as the trials took "
+        "(default: popularity,itemknn,ials; none)",
+    )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")
     add("--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI or mlruns/mlflow.db)")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ncf.baselines import BaselineSetting
 from ncf.experiment import Hyperparameters
 from ncf.messages import Outcome
 from ncf.recommender import Catalogue
@@ -62,7 +63,7 @@ class ModelFiles:
 def package(
     folder: Path,
     weights: Path,
-    hyperparameters: Hyperparameters,
+    hyperparameters: Hyperparameters | BaselineSetting,
     catalogue: Catalogue,
     catalogue_uri: str | None = None,
 ) -> None:

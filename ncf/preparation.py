@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf import ready_made
 from ncf.columns import Columns
 from ncf.datasets import load_interactions
 from ncf.estimate import Estimate, estimate
@@ -38,6 +39,7 @@ class Prepared:
         settings: How.
         interactions: The data.
         split: The data, split.
+        protocol: How, in a few words.
         validation_candidates: Candidates of the validation items, (V, C).
         test_candidates: Candidates of the test items, (V, C).
     """
@@ -47,6 +49,7 @@ class Prepared:
     settings: Settings
     interactions: Interactions
     split: Split
+    protocol: str
     validation_candidates: NDArray[np.int32]
     test_candidates: NDArray[np.int32]
 
@@ -79,7 +82,7 @@ class Prepared:
         return {
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
-            "split": "leave-one-out",
+            "split": self.protocol,
             "n_candidates": self.experiment.n_candidates,
             "k": self.settings.k,
             "seed": self.settings.seed,
@@ -105,8 +108,18 @@ def prepare(options: argparse.Namespace) -> Prepared:
     propose(experiment.name, experiment.defaults, experiment.search_space, [], settings.seed)
     study_name = _study_name(options.study or experiment.name)
     columns = _columns(options.columns)
-    interactions = load_interactions(experiment.data, columns, options.min_rating)
-    split = leave_one_out(interactions)
+    train_file = ready_made.find(experiment.data)
+    if train_file is None:
+        interactions = load_interactions(experiment.data, columns, options.min_rating)
+        split, given = leave_one_out(interactions), None
+    elif options.columns or options.min_rating is not None:
+        raise ValueError(
+            f"{train_file}: a ready-made split is taken as it is; leave out --columns and "
+            "--min-rating"
+        )
+    else:
+        given = ready_made.load_ready_made(train_file)
+        interactions, split = given.interactions, given.split
     check_sampleable(split.train_and_validation.indptr, interactions.n_items)
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
@@ -121,8 +134,18 @@ def prepare(options: argparse.Namespace) -> Prepared:
         )
 
     validation = draw(split.validation, Purpose.VALIDATION_CANDIDATES)
-    test = draw(split.test, Purpose.TEST_CANDIDATES)
-    return Prepared(study_name, experiment, settings, interactions, split, validation, test)
+    if given is None:
+        protocol = "leave-one-out by time"
+        test = draw(split.test, Purpose.TEST_CANDIDATES)
+    else:
+        protocol = (
+            f"ready-made split, {given.test_candidates.shape[1] - 1} test negatives given "
+            f"({given.n_dropped} dropped: candidates are distinct)"
+        )
+        test = given.test_candidates
+    return Prepared(
+        study_name, experiment, settings, interactions, split, protocol, validation, test
+    )
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -164,6 +187,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         value = getattr(options, name)
         if value is not None and value <= 0:
             raise ValueError(f"--{name} must be positive, but got {value}")
+    if options.confirm < 0 or options.confirm_seeds < 1:
+        raise ValueError(
+            "--confirm must not be negative and --confirm-seeds at least 1, but got "
+            f"{options.confirm} and {options.confirm_seeds}"
+        )
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, but got {options.seed}")
     if options.device not in ("auto", "cpu"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
@@ -18,7 +19,8 @@ from ncf.recommender import Recommendations
 from ncf.study import TrialEnded, TrialStarted
 
 if TYPE_CHECKING:
-    from ncf.winner import Winner
+    from ncf.contest import Confirmed
+    from ncf.winner import Result
 
 _N_SHOWN = 10
 
@@ -129,34 +131,65 @@ def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
     )
 
 
-def show_winner(winner: Winner, k: int) -> None:
-    """Prints the test metrics and the registered model."""
+def show_confirmation(confirmed: Sequence[Confirmed], k: int) -> None:
+    """Prints the best trials after more seeds."""
+    if not confirmed:
+        return
+    n_seeds = max(len(one.values) for one in confirmed)
+    print(f"\nTrained again with {n_seeds} fresh seeds, validation nDCG@{k}:")
+    for one in confirmed:
+        values = "  ".join(f"{value:.4f}" for value in one.values)
+        print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
 
-    def line(metrics: Mapping[str, float]) -> str:
-        hit_ratio, ndcg, mrr = (metrics[f"{name}_{k}"] for name in ("hit_ratio", "ndcg", "mrr"))
-        return f"HR@{k} {hit_ratio:.4f}  nDCG@{k} {ndcg:.4f}  MRR@{k} {mrr:.4f}"
 
+def show_results(results: Sequence[Result], number: int, epochs: int, k: int) -> None:
+    """Prints what the winner and the baselines came to on test."""
     print(
-        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
-        "epochs, test read once:"
+        f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
+        "Test, read once, with 95% intervals over users:"
     )
-    print(f"  sampled         {line(winner.test)}")
-    print(f"  full catalogue  {line(winner.test_full)}")
-    if winner.name:
-        print(f"Registered: {winner.name} version {winner.version}; {winner.decision}")
-    else:
-        print(f"Model: {winner.model_uri} (not registered)")
+    header = ("", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", "", "winner - it", "", "p")
+    rows: list[tuple[str, ...]] = [header]
+    for result in results:
+        cells: list[str] = [result.name]
+        for name, value in (
+            (f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
+            (f"ndcg_{k}", result.test[f"ndcg_{k}"]),
+            (f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
+        ):
+            low, high = result.intervals[name]
+            cells += [f"{value:.4f}", f"[{low:.3f}, {high:.3f}]"]
+        if result.difference is not None:
+            mean, low, high, p_value = result.difference
+            cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", f"{p_value:.2g}"]
+        rows.append(tuple(cells + [""] * (len(header) - len(cells))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *cells_of_row in rows:
+        shown = [cell.rjust(width) for cell, width in zip(cells_of_row, widths[1:], strict=True)]
+        print(f"  {first.ljust(widths[0])}  {'  '.join(shown)}".rstrip())
 
 
-def show_next_steps(ui_command: str, ui_link: str, winner: Winner | None) -> None:
+def show_model(name: str, version: str, decision: str) -> None:
+    """Prints what was registered."""
+    if name:
+        print(f"\nRegistered: {name} version {version}; {decision}")
+
+
+def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) -> None:
     """Prints how to go on."""
     print("\nCompare the trials in the MLflow UI:")
     print(f"  {ui_command}")
     print(f"  {ui_link}")
-    if winner is not None:
-        model = f"{winner.name}/{winner.version}" if winner.name else winner.model_uri[8:]
-        print("Ask the model for ten items:")
-        print(f"  python -m ncf recommend --model models:/{model} --user ID")
+    print("Ask the model for ten items:")
+    model = "" if name else f" --model {model_uri}"
+    print(f"  python -m ncf recommend{model} --user ID")
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on a terminal what is going on meanwhile."""
+    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=None, leave=False):
+        yield
 
 
 def show_recommendations(answers: Sequence[Recommendations]) -> None:

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -42,9 +42,12 @@ for _name in ("mlflow", "alembic"):  # migrations and hints that the person can 
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
-TRIAL_TAG, STATE_TAG = "ncf.trial", "ncf.state"
+TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
 _PARENT_TAG = "mlflow.parentRunId"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
@@ -85,7 +88,7 @@ class Tracker:
         self._study, self._study_id = study, study_id
         self._close_running()
         for run in self._runs():
-            if TRIAL_TAG not in run.data.tags:
+            if _PARENT_TAG not in run.data.tags:
                 self.parent = str(run.info.run_id)
                 self.client.update_run(self.parent, status="RUNNING")
                 return self.parent
@@ -122,9 +125,72 @@ class Tracker:
         """Returns whether the parent run keeps a file of this name."""
         return any(file.path == name for file in self.client.list_artifacts(self.parent))
 
-    def log_artifact(self, path: Path) -> None:
-        """Keeps a file with the parent run."""
+    def move_artifact(self, path: Path) -> None:
+        """Keeps a file with the parent run, and removes it where it was."""
         self.client.log_artifact(self.parent, str(path))
+        path.unlink()
+
+    # Runs beside the trials'
+
+    def log_confirmation(
+        self,
+        number: int,
+        hyperparameters: Hyperparameters,
+        outcomes: Sequence[Outcome],
+        mean: float,
+        sd: float,
+    ) -> None:
+        """Logs a child run for each fresh seed of a trial's setting, and what they come to."""
+        for index, outcome in enumerate(outcomes):
+            metrics = {
+                **_prefixed("validation_best", outcome.metrics),
+                **_prefixed("validation_full", outcome.metrics_full),
+                "trial/best_epoch": outcome.best_epoch,
+                "trial/seconds": outcome.seconds,
+            }
+            name = f"trial {number} again, seed {index + 1} · {describe(hyperparameters)}"
+            key, params = f"confirmation-{number}-{index}", asdict(hyperparameters)
+            start = outcome.time - outcome.seconds
+            self._log_child(key, name, params, metrics, start, outcome.time)
+        summary = {f"confirmed/trial_{number}_mean": mean}
+        if len(outcomes) > 1:
+            summary[f"confirmed/trial_{number}_sd"] = sd
+        self.client.log_batch(self.parent, metrics=self._metrics(summary, 0))
+
+    def log_baseline(
+        self, name: str, setting: DataclassInstance, metrics: Mapping[str, float]
+    ) -> None:
+        """Logs a child run for a tuned baseline."""
+        now = time.time()
+        self._log_child(f"baseline-{name}", f"baseline {name}", asdict(setting), metrics, now, now)
+
+    def _log_child(
+        self,
+        key: str,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        start: float,
+        end: float,
+    ) -> None:
+        condition = f"tags.`{KEY_TAG}` = '{key}' and tags.`{STATE_TAG}` = 'finished'"
+        same = [run for run in self._runs(condition) if run.data.metrics == dict(metrics)]
+        if same:
+            return  # the same command again
+        tags = {
+            **self._study_tags(),
+            KEY_TAG: key,
+            _PARENT_TAG: self.parent,
+            **self._source_tags,
+        }
+        run_id = self._create_run(name, tags, start)
+        self.client.log_batch(
+            run_id,
+            metrics=self._metrics(metrics, 0, end),
+            params=_params(params),
+            tags=[RunTag(STATE_TAG, "finished")],
+        )
+        self.client.set_terminated(run_id, "FINISHED", int(end * 1000))
 
     # A trial's run
 
@@ -230,7 +296,7 @@ class Tracker:
 
     def _close_running(self) -> None:
         for run in self._runs("attributes.status = 'RUNNING'"):
-            if TRIAL_TAG in run.data.tags:
+            if _PARENT_TAG in run.data.tags:
                 self._set_tags(run.info.run_id, {STATE_TAG: "interrupted"})
                 self.client.set_terminated(run.info.run_id, _STATUS["interrupted"])
 

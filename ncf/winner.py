@@ -1,22 +1,30 @@
-"""The best trial: fitted on train and validation, read on test once, registered."""
+"""The winner and the baselines: fitted on train and validation, read on test once, compared.
+
+All of them are judged on the same users and candidates. Per-user ranks are kept, so that every
+figure that is shown can be made again from the study's `test_ranks.npz`.
+"""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial
+import numpy as np
+from numpy.typing import NDArray
 
-from ncf import journal, registry
-from ncf.evaluation import full_ranks, sampled_ranks
+from ncf.baselines import BaselineSetting
+from ncf.baselines import fit as fit_baseline
+from ncf.evaluation import Scorer, full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
-from ncf.metrics import summarize
+from ncf.intervals import bootstrap_interval, paired_difference
+from ncf.metrics import hit_ratio, ndcg, summarize
 from ncf.models import log_model, package
 from ncf.preparation import Prepared
 from ncf.recommender import Catalogue
-from ncf.seeds import Purpose, spawn
+from ncf.seeds import Purpose, spawn, spawn_int
 from ncf.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -24,111 +32,157 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Winner:
-    """What a study ended with.
+class Contestant:
+    """One setting that goes to test.
 
     Attributes:
-        number: The best trial.
-        epochs: Epochs that its model was fitted for: the trial's best epoch.
-        test: Test metrics on the sampled candidates.
-        test_full: Test metrics over the full catalogue.
-        model_uri: The model in MLflow.
-        name: Name in the registry; empty where it was not to be registered.
-        version: Version there.
-        decision: What became of the alias `champion`.
+        name: "GMF", or the baseline's.
+        number: The trial, of a GMF.
+        setting: Its hyperparameters.
+        epochs: Epochs to train a GMF for.
+        validation: Its validation metrics on the sampled candidates.
+        note: How it was found.
     """
 
+    name: str
     number: int
+    setting: Hyperparameters | BaselineSetting
     epochs: int
+    validation: dict[str, float]
+    note: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a contestant came to on test.
+
+    Attributes:
+        name: The contestant's.
+        setting: Its hyperparameters.
+        note: How it was found.
+        validation: Metrics on the sampled validation candidates.
+        test: Metrics on the sampled test candidates.
+        test_full: Metrics over the full catalogue.
+        intervals: 95% intervals over users of the test metrics, by metric: low and high.
+        difference: The winner's test nDCG less this one's: mean, low, high, p-value; None for the
+            winner itself.
+    """
+
+    name: str
+    setting: dict[str, object]
+    note: str
+    validation: dict[str, float]
     test: dict[str, float]
     test_full: dict[str, float]
-    model_uri: str
-    name: str = ""
-    version: str = ""
-    decision: str = ""
+    intervals: dict[str, list[float]]
+    difference: list[float] | None
 
 
-def fit(trial: FrozenTrial, prepared: Prepared) -> GMF:
-    """Trains the trial's setting on train and validation, for its best epoch count."""
+def fit_gmf(winner: Contestant, prepared: Prepared) -> GMF:
+    """Trains the winner's setting on train and validation."""
     import torch  # here: it takes seconds to load, and only the winner needs it
 
     from ncf.training import train
 
     torch.set_num_threads(1)  # as in the workers: the same result on any number of cores
+    if not isinstance(winner.setting, Hyperparameters):
+        raise TypeError(f"a GMF is trained of Hyperparameters, got {winner.setting!r}")
     *_, last = train(
         prepared.split.train_and_validation,
-        Hyperparameters(**trial.user_attrs["hyperparameters"]),
-        epochs=journal.outcome_of(trial).best_epoch,
-        seed=spawn(prepared.settings.seed, Purpose.REFIT, trial.number),
+        winner.setting,
+        epochs=winner.epochs,
+        seed=spawn(prepared.settings.seed, Purpose.REFIT, winner.number),
         device=prepared.settings.device,
     )
     return last.model
 
 
-def crown(
-    trial: FrozenTrial,
-    prepared: Prepared,
-    tracker: Tracker,
-    catalogue: Catalogue,
-    folder: Path,
-    name: str | None,
-) -> Winner:
-    """Fits the best trial, reads test, logs the model with the study's run and registers it.
+def read_test(
+    contestants: list[Contestant], model: GMF, prepared: Prepared, ranks_file: Path
+) -> list[Result]:
+    """Evaluates the winner (first, fitted: `model`) and the baselines on test.
 
     Args:
-        trial: The best trial by validation.
+        contestants: The winner and the baselines.
+        model: The winner, fitted.
         prepared: The search.
-        tracker: The study in MLflow.
-        catalogue: What the model carries.
-        folder: For files on their way to MLflow.
-        name: Name in the registry, None for not to register.
+        ranks_file: Where to keep each one's rank of every user's test item.
     """
-    outcome, k, split = journal.outcome_of(trial), prepared.settings.k, prepared.split
-    model = fit(trial, prepared)
-    test = summarize(sampled_ranks(model, split.test.users, prepared.test_candidates), k)
-    test_full = summarize(full_ranks(model, split.test, split.train_and_validation), k)
-    model_id = _log(model, trial, tracker, catalogue, folder)
-    metrics = {
-        f"{prefix}/{key}": value
-        for prefix, values in (
-            ("validation_best", outcome.metrics),
-            ("validation_full", outcome.metrics_full),
-            ("test", test),
-            ("test_full", test_full),
+    ranks: dict[str, NDArray[np.int32]] = {"users": prepared.split.test.users}
+    for contestant in contestants:
+        scorer = model if contestant is contestants[0] else _fit_baseline(contestant, prepared)
+        ranks[f"{contestant.name}_sampled"], ranks[f"{contestant.name}_full"] = _ranks(
+            scorer, prepared
         )
-        for key, value in values.items()
-    }
-    tracker.log_result(metrics, outcome.best_epoch, model_id)
-    winner = Winner(trial.number, outcome.best_epoch, test, test_full, f"models:/{model_id}")
-    if name is None:
-        return winner
-    protocol = {
-        "fingerprint": prepared.facts.fingerprint,
-        "protocol": f"leave-one-out, {prepared.experiment.n_candidates} negatives, k {k}, "
-        f"seed {prepared.settings.seed}",
-    }
-    tags = {
-        key.replace("/", "_"): f"{value:.6f}" for key, value in metrics.items() if "mrr" not in key
-    }
-    tags |= {**protocol, "study": prepared.study_name, "trial": str(trial.number)}
-    version = registry.register(tracker.client, name, model_id, tracker.parent, tags)
-    metric = f"validation_best_{prepared.settings.objective}"
-    decision = registry.promote(tracker.client, version, metric, tuple(protocol))
-    return replace(winner, name=name, version=str(version.version), decision=decision)
+    np.savez_compressed(ranks_file, allow_pickle=False, **ranks)
+    k, seed = prepared.settings.k, spawn(prepared.settings.seed, Purpose.BOOTSTRAP)
+    best = ndcg(ranks[f"{contestants[0].name}_sampled"], k)
+    results = []
+    for contestant in contestants:
+        sampled, full = ranks[f"{contestant.name}_sampled"], ranks[f"{contestant.name}_full"]
+        per_user = {
+            f"hit_ratio_{k}": hit_ratio(sampled, k),
+            f"ndcg_{k}": ndcg(sampled, k),
+            f"full_hit_ratio_{k}": hit_ratio(full, k),
+            f"full_ndcg_{k}": ndcg(full, k),
+        }
+        intervals = {name: bootstrap_interval(values, seed) for name, values in per_user.items()}
+        difference = None
+        if contestant is not contestants[0]:
+            d = paired_difference(best, per_user[f"ndcg_{k}"], seed)
+            difference = [d.mean, d.low, d.high, d.p_value]
+        results.append(
+            Result(
+                contestant.name,
+                asdict(contestant.setting),
+                contestant.note,
+                contestant.validation,
+                summarize(sampled, k),
+                summarize(full, k),
+                {name: [interval.low, interval.high] for name, interval in intervals.items()},
+                difference,
+            )
+        )
+    return results
 
 
-def _log(
-    model: GMF, trial: FrozenTrial, tracker: Tracker, catalogue: Catalogue, folder: Path
+def log_winner(
+    model: GMF, winner: Contestant, tracker: Tracker, catalogue: Catalogue, folder: Path
 ) -> str:
+    """Keeps the winner's model with the study's run; returns its id."""
     from safetensors.torch import save_file
 
     weights, packaged = folder / "winner.safetensors", folder / "winner"
     save_file(model.to("cpu").state_dict(), weights)
-    hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
-    package(packaged, weights, hyperparameters, catalogue)
-    step = journal.outcome_of(trial).best_epoch
-    name = f"winner-of-trial-{trial.number:04d}"
-    model_id = log_model(tracker, tracker.parent, name, packaged, step)
+    package(packaged, weights, winner.setting, catalogue)
+    model_id = log_model(tracker, tracker.parent, "winner", packaged, winner.epochs)
     weights.unlink()
     shutil.rmtree(packaged)
     return model_id
+
+
+def metrics_of(result: Result) -> dict[str, float]:
+    """Returns a result's metrics as they are logged."""
+    groups: dict[str, Mapping[str, float]] = {
+        "validation_best": result.validation,
+        "test": result.test,
+        "test_full": result.test_full,
+    }
+    metrics = {f"{group}/{key}": value for group, of in groups.items() for key, value in of.items()}
+    for name, (low, high) in result.intervals.items():
+        group, key = ("test_full", name[5:]) if name.startswith("full_") else ("test", name)
+        metrics |= {f"{group}/{key}_low": low, f"{group}/{key}_high": high}
+    return metrics
+
+
+def _ranks(scorer: Scorer, prepared: Prepared) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    split = prepared.split
+    sampled = sampled_ranks(scorer, split.test.users, prepared.test_candidates)
+    return sampled, full_ranks(scorer, split.test, split.train_and_validation)
+
+
+def _fit_baseline(contestant: Contestant, prepared: Prepared) -> Scorer:
+    if isinstance(contestant.setting, Hyperparameters):
+        raise TypeError(f"a baseline has settings of its own, got {contestant.setting!r}")
+    seed = spawn_int(prepared.settings.seed, Purpose.REFIT)
+    return fit_baseline(prepared.split.train_and_validation, contestant.setting, seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tqdm import tqdm
 
 from ncf.messages import EpochReport, Failure, Outcome, Task, TrialData
 
@@ -141,6 +144,7 @@ def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
     from ncf import trial
 
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its default, a semaphore, would be missed after a kill
     data = TrialData.load(data_folder)
     try:
         while True:

@@ -42,7 +42,7 @@ TABLE: dict[str, set[str]] = {
     "gmf": {"numpy", "torch"},
     "training": {"numpy", "torch"},
     "trial": {"safetensors"},
-    "workers": {"torch"},
+    "workers": {"torch", "tqdm"},
     # MLflow
     "recommender": {"mlflow", "numpy", "pandas", "safetensors"},
     "tracking": {"mlflow"},
@@ -56,6 +56,7 @@ TABLE: dict[str, set[str]] = {
     "preparation": {"numpy"},
     "winner": {"optuna", "safetensors", "torch"},
     "terminal": {"optuna", "tqdm"},
+    "contest": {"numpy", "optuna"},
     "conclusion": {"numpy", "optuna"},
     "command": {"optuna"},
     "__main__": set(),
