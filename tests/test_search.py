@@ -26,6 +26,7 @@ from tests.conftest import planted
 PROJECT = Path(__file__).parent.parent
 COLUMNS = "user=customer,item=sku,timestamp=bought"
 COMMON = ("--data", "shop.csv", "--columns", COLUMNS, "--epochs", "6")
+TRIALS_ONLY = ("--confirm", "0", "--baselines", "none", "--no-register")
 N_TRIALS = 14  # more than the lag, so that late trials are decided from early ones
 
 
@@ -58,7 +59,7 @@ def metrics_of(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with a person's CSV on which a search has run, and what the search printed."""
     folder = tmp_path_factory.mktemp("person")
-    data = planted(n_users=120, n_items=80, seed=0)
+    data = planted(n_users=1200, n_items=160, seed=0)
     users = data.user_ids.repeat(data.indptr[1:] - data.indptr[:-1])
     pd.DataFrame(
         {
@@ -83,15 +84,16 @@ def runs_of(client: MlflowClient, study: str = "shop") -> tuple[Run, dict[int, R
     experiment = client.get_experiment_by_name("shop")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], f"tags.`ncf.study` = '{study}'")
-    (parent,) = [run for run in runs if "ncf.trial" not in run.data.tags]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     whole = [run for run in runs if run.data.tags.get("ncf.state") in ("finished", "pruned")]
-    trials = {int(run.data.tags["ncf.trial"]): run for run in whole if run is not parent}
-    return parent, trials
+    return parent, {
+        int(run.data.tags["ncf.trial"]): run for run in whole if "ncf.trial" in run.data.tags
+    }
 
 
 def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Path, str]) -> None:
     _, output = searched
-    for part in ("Best trials", "Winner: trial", "test read once", "Registered: gmf-shop version 1",
+    for part in ("Best trials", "Winner: trial", "Test, read once", "Registered: gmf-shop version 1",
                  "mlflow ui", "compareRunsMode=CHART", "python -m ncf recommend"):  # fmt: skip
         assert part in output
 
@@ -147,6 +149,35 @@ def test_a_trials_model_loads_again_and_scores_what_was_logged(
         assert run.data.metrics[f"validation_best/{name}"] == pytest.approx(value, abs=1e-3)
 
 
+def test_the_best_are_confirmed_and_held_against_baselines(
+    searched: tuple[Path, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    _, output = searched
+    parent, _ = runs_of(client)
+    experiment_id = parent.info.experiment_id
+    runs = client.search_runs([experiment_id], "tags.`ncf.key` != ''")
+    keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
+    assert keys == {"confirmation": 9, "baseline": 3}
+    means = {
+        int(key.split("_")[1]): value
+        for key, value in parent.data.metrics.items()
+        if key.startswith("confirmed/") and key.endswith("_mean")
+    }
+    assert len(means) == 3
+    assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output
+    ranks_file = client.download_artifacts(parent.info.run_id, "test_ranks.npz", str(tmp_path))
+    with np.load(ranks_file) as ranks:
+        for run in runs:
+            kind, _, name = run.data.tags["ncf.key"].partition("-")
+            if kind == "baseline":
+                logged = {name: run.data.metrics[f"test/{name}"] for name in ("ndcg_10", "mrr_10")}
+                assert logged.items() <= summarize(ranks[f"{name}_sampled"], 10).items()
+        of_winner = summarize(ranks["GMF_sampled"], 10)
+    assert parent.data.metrics["test/ndcg_10"] == of_winner["ndcg_10"]
+    low, high = (parent.data.metrics[f"test/ndcg_10_{end}"] for end in ("low", "high"))
+    assert low < of_winner["ndcg_10"] < high
+
+
 def test_the_same_command_again_has_nothing_to_do(
     searched: tuple[Path, str], client: MlflowClient
 ) -> None:
@@ -160,8 +191,9 @@ def test_the_same_command_again_has_nothing_to_do(
 
 def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[Path, str]) -> None:
     folder, _ = searched
-    search(folder, "--study", "one-job", "--jobs", "1", "--trials", "5", "--no-register")
-    search(folder, "--study", "one-job", "--jobs", "3", "--trials", str(N_TRIALS), "--no-register")
+    options = ("--study", "one-job", *TRIALS_ONLY)
+    search(folder, *options, "--jobs", "1", "--trials", "5")
+    search(folder, *options, "--jobs", "3", "--trials", str(N_TRIALS))
     assert results_of(study_of(folder, "one-job")) == results_of(study_of(folder))
 
 
@@ -169,16 +201,15 @@ def test_a_killed_search_continues_to_the_same_end(
     searched: tuple[Path, str], client: MlflowClient
 ) -> None:
     folder, _ = searched
-    options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
+    options = ("--study", "killed", "--trials", str(N_TRIALS), *TRIALS_ONLY)
     command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    record = folder / "mlruns" / "optuna.journal"
+    before = record.read_text().count("hyperparameters")
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:  # until it is in mid-study
-        try:
-            if len(study_of(folder, "killed").trials) >= 4:
-                break
-        except KeyError:
-            time.sleep(0.01)
+    while record.read_text().count("hyperparameters") < before + 4:  # until it is in mid-study
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
@@ -205,7 +236,7 @@ def test_the_registered_model_answers_with_own_ids(
 ) -> None:
     version = client.get_model_version_by_alias("gmf-shop", "champion")
     assert str(version.version) == "1"
-    assert {"fingerprint", "study", "validation_best_ndcg_10", "test_ndcg_10"} <= set(version.tags)
+    assert {"fingerprint", "study", "validation_ndcg_10", "test_ndcg_10"} <= set(version.tags)
     model = mlflow.pyfunc.load_model("models:/gmf-shop@champion")
     answer = model.predict(pd.DataFrame({"user_id": ["c0", "stranger"]}), params={"k": 3})
     assert answer["known"].tolist() == [True, False]
