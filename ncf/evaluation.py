@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ncf.splitting import HeldOut, History
 
-_BLOCK_BYTES = 8 << 20  # scores of a block of users that stay near the processor
+_BLOCK_BYTES = 32 << 20  # scores of a block of users that stay near the processor
 
 
 class Scorer(Protocol):

@@ -70,8 +70,14 @@ class GMF(nn.Module):
     @torch.inference_mode()
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the logits (B, I) of users (B,) with every item."""
-        item_factors = self.item_embedding.weight.T
-        logits = torch.addmm(self._bias(), self._user_factors(users), item_factors)
+        factors, bias = self._user_factors(users), self._bias()
+        if (
+            factors.device.type == "cpu"
+        ):  # numpy's product is several times faster than torch's here
+            scores: NDArray[np.float32] = factors.numpy() @ self.item_embedding.weight.numpy().T
+            scores += bias.numpy()
+            return scores
+        logits = torch.addmm(bias, factors, self.item_embedding.weight.T)
         return np.asarray(logits.cpu().numpy())
 
     def _user_factors(self, users: NDArray[np.integer[Any]]) -> Tensor:

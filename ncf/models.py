@@ -44,6 +44,9 @@ class ModelFiles:
     catalogue: Catalogue
     catalogue_uri: str
 
+    def __post_init__(self) -> None:
+        shutil.rmtree(self.folder / "trial-model", ignore_errors=True)  # left by a kill
+
     def weights(self, number: int) -> Path:
         """Returns the file for a trial's weights."""
         return self.folder / f"trial-{number:04d}.safetensors"
@@ -52,12 +55,13 @@ class ModelFiles:
         self, tracker: Tracker, run_id: str, outcome: Outcome, hyperparameters: Hyperparameters
     ) -> str:
         """Logs the model that a trial left; returns its id."""
-        weights = self.weights(outcome.number)
-        folder = weights.with_suffix("")
-        package(folder, weights, hyperparameters, self.catalogue, self.catalogue_uri)
-        model_id = log_model(tracker, run_id, folder.name, folder, outcome.best_epoch)
-        shutil.rmtree(folder)
-        return model_id
+        weights, packaged = self.weights(outcome.number), self.folder / "trial-model"
+        if packaged.exists():  # only the data differ from one trial to the next
+            _write_data(packaged / DATA_FOLDER, weights, hyperparameters)
+        else:
+            package(packaged, weights, hyperparameters, self.catalogue, self.catalogue_uri)
+        name = f"trial-{outcome.number:04d}"
+        return log_model(tracker, run_id, name, packaged, hyperparameters, outcome.best_epoch)
 
 
 def package(
@@ -81,8 +85,7 @@ def package(
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     data = staging / DATA_FOLDER.name
     data.mkdir(parents=True)
-    shutil.copyfile(weights, data / "weights.safetensors")
-    (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
+    _write_data(data, weights, hyperparameters)
     if catalogue_uri is None:
         catalogue.save(data / "catalogue.npz")
     else:
@@ -97,7 +100,14 @@ def package(
     shutil.rmtree(staging)
 
 
-def log_model(tracker: Tracker, run_id: str, name: str, folder: Path, step: int) -> str:
+def log_model(
+    tracker: Tracker,
+    run_id: str,
+    name: str,
+    folder: Path,
+    hyperparameters: Hyperparameters | BaselineSetting,
+    step: int,
+) -> str:
     """Keeps a packaged model as a logged model of the run.
 
     Returns:
@@ -108,7 +118,7 @@ def log_model(tracker: Tracker, run_id: str, name: str, folder: Path, step: int)
         tracker.experiment_id,
         name=name,
         source_run_id=run_id,
-        params=client.get_run(run_id).data.params,
+        params={key: str(value) for key, value in asdict(hyperparameters).items()},
         model_type="recommender",
     )
     try:
@@ -119,6 +129,13 @@ def log_model(tracker: Tracker, run_id: str, name: str, folder: Path, step: int)
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
     return str(model.model_id)
+
+
+def _write_data(
+    data: Path, weights: Path, hyperparameters: Hyperparameters | BaselineSetting
+) -> None:
+    shutil.copyfile(weights, data / "weights.safetensors")
+    (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
 
 
 def _signature(has_integer_ids: bool) -> ModelSignature:

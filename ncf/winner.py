@@ -155,7 +155,7 @@ def log_winner(
     weights, packaged = folder / "winner.safetensors", folder / "winner"
     save_file(model.to("cpu").state_dict(), weights)
     package(packaged, weights, winner.setting, catalogue)
-    model_id = log_model(tracker, tracker.parent, "winner", packaged, winner.epochs)
+    model_id = log_model(tracker, tracker.parent, "winner", packaged, winner.setting, winner.epochs)
     weights.unlink()
     shutil.rmtree(packaged)
     return model_id
