@@ -17,6 +17,7 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         DEFAULTS,
         embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
         learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
+        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.8, 1.0),
         n_negatives=trial.suggest_int("n_negatives", 2, 12),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 3e-2, log=True),
         init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),

@@ -8,7 +8,9 @@ import optuna
 
 from ncf.experiment import Experiment, Hyperparameters
 
-DEFAULTS = Hyperparameters(n_negatives=8, learning_rate_decay=0.9, weight_decay=0.004)
+DEFAULTS = Hyperparameters(
+    learning_rate=0.04, learning_rate_decay=0.85, n_negatives=8, weight_decay=0.007, init_rms=0.4
+)
 
 
 def search_space(trial: optuna.Trial) -> Hyperparameters:
@@ -16,11 +18,14 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
     return replace(
         DEFAULTS,
         embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
-        learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
-        n_negatives=trial.suggest_int("n_negatives", 4, 12),
-        weight_decay=trial.suggest_float("weight_decay", 1e-3, 2e-2, log=True),
-        init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 0.01, 0.08, log=True),
+        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.75, 0.95),
+        n_negatives=trial.suggest_int("n_negatives", 3, 12),
+        weight_decay=trial.suggest_float("weight_decay", 2e-3, 1.5e-2, log=True),
+        init_rms=trial.suggest_float("init_rms", 0.1, 0.6, log=True),
     )
 
 
-experiment = Experiment(name="ml-1m", data="ml-1m", defaults=DEFAULTS, search_space=search_space)
+experiment = Experiment(
+    name="ml-1m", data="ml-1m", defaults=DEFAULTS, search_space=search_space, epochs=20
+)

@@ -71,9 +71,7 @@ class GMF(nn.Module):
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the logits (B, I) of users (B,) with every item."""
         factors, bias = self._user_factors(users), self._bias()
-        if (
-            factors.device.type == "cpu"
-        ):  # numpy's product is several times faster than torch's here
+        if factors.device.type == "cpu":  # numpy's product is several times faster than torch's
             scores: NDArray[np.float32] = factors.numpy() @ self.item_embedding.weight.numpy().T
             scores += bias.numpy()
             return scores

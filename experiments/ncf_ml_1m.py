@@ -1,0 +1,48 @@
+"""GMF on the NCF paper's own split of MovieLens 1M, to be held against published numbers.
+
+    python search.py --experiment experiments/ncf_ml_1m.py --trials 50
+
+Data: the files of He et al. (WWW 2017): ml-1m.train.rating, ml-1m.test.rating, ml-1m.test.negative.
+Everything is chosen on validation, which is each user's last train interaction against 99 items
+that the user never touched; test, with the 99 given negatives, is read once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+
+from ncf.experiment import Experiment, Hyperparameters
+
+DEFAULTS = Hyperparameters(
+    embedding_dim=128,
+    learning_rate=0.04,
+    learning_rate_decay=0.85,
+    n_negatives=8,
+    weight_decay=0.007,
+    init_rms=0.4,
+)
+
+
+def search_space(trial: optuna.Trial) -> Hyperparameters:
+    """Suggests one setting."""
+    return replace(
+        DEFAULTS,
+        embedding_dim=trial.suggest_categorical("embedding_dim", [64, 128, 192, 256]),
+        learning_rate=trial.suggest_float("learning_rate", 0.01, 0.08, log=True),
+        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.75, 0.95),
+        n_negatives=trial.suggest_int("n_negatives", 3, 12),
+        weight_decay=trial.suggest_float("weight_decay", 2e-3, 1.5e-2, log=True),
+        init_rms=trial.suggest_float("init_rms", 0.1, 0.6, log=True),
+    )
+
+
+experiment = Experiment(
+    name="ncf-ml-1m",
+    data="ncf-ml-1m",
+    defaults=DEFAULTS,
+    search_space=search_space,
+    epochs=20,
+    n_candidates=99,
+)
