@@ -47,6 +47,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")
+    add("--repeat", metavar="RUN_ID", help="train a logged trial again and compare every metric")
     add("--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI or mlruns/mlflow.db)")
     add("--storage", help="Optuna's record (default: mlruns/optuna.journal)")
     return parser.parse_args(arguments)

@@ -26,6 +26,10 @@ def run(options: argparse.Namespace) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
     try:
+        if options.repeat is not None:
+            from ncf.repetition import repeat  # it needs MLflow and torch; a search, not yet
+
+            return repeat(options.repeat, options.tracking_uri)
         return _search(options)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)

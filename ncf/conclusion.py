@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import optuna
 
 from ncf import contest, journal, registry, terminal
 from ncf.baselines import SPACES, BaselineSetting
-from ncf.description import describe_study
+from ncf.description import describe_protocol, describe_study, table_row
 from ncf.experiment import RESULTS, Hyperparameters
 from ncf.messages import Outcome
 from ncf.models import ModelFiles
@@ -71,7 +73,8 @@ def conclude(
     """
     uri = options.tracking_uri or default_uri()
     tracker = Tracker(uri, RESULTS, prepared.experiment.name, prepared.facts)
-    params = {k: v for k, v in prepared.identity.items() if not isinstance(v, dict)}
+    identity = {k: v for k, v in prepared.identity.items() if not isinstance(v, dict)}
+    params = {**identity, **{k: v for k, v in prepared.source.items() if v is not None}}
     run_id = tracker.start_study(study.study_name, study.user_attrs["id"], params)
     study.set_user_attr("mlflow_run", run_id)
     catalogue = Catalogue.of(prepared.interactions, prepared.split.whole)
@@ -87,6 +90,7 @@ def conclude(
         name = "" if options.no_register else options.register or f"gmf-{prepared.facts.name}"
         conclusion = _conclude(search, winner, confirmed, baselines, name)
         tracker.describe_study(describe_study(prepared, study, conclusion.results))
+        _report(search, conclusion)
         state = "finished"
     except KeyboardInterrupt:
         terminal.show_interruption(study.study_name)
@@ -201,6 +205,33 @@ def _conclude(
         conclusion = _register(search, conclusion, value, len(confirmed) > 0, name)
     study.set_user_attr("conclusion", {**asdict(conclusion), "key": key})
     return conclusion
+
+
+def _report(search: _Search, conclusion: Conclusion) -> None:
+    """Keeps the study's report, one HTML file that needs no network, with its run."""
+    from ncf.report import build_report  # plotly and scikit-learn take a second to load
+
+    with terminal.working("writing the report"):
+        prepared, counts = search.prepared, search.prepared.facts.counts
+        cells = counts["users"] * counts["items"]
+        facts = {
+            "data set": prepared.facts.name,
+            **{name: f"{count:,}" for name, count in counts.items()},
+            "sparsity": f"{1 - counts['interactions'] / cells:.2%}",
+            "fingerprint": prepared.facts.fingerprint,
+        }
+        page = build_report(
+            search.study,
+            f"Study {prepared.study_name}",
+            facts,
+            [table_row(result, prepared.settings.k) for result in conclusion.results],
+            describe_protocol(prepared),
+            shlex.join(["python", *sys.argv]),
+            prepared.settings.k,
+        )
+        file = search.folder / "report.html"
+        file.write_text(page, encoding="utf-8")
+        search.tracker.move_artifact(file)
 
 
 def _register(

@@ -40,6 +40,7 @@ class Prepared:
         interactions: The data.
         split: The data, split.
         protocol: How, in a few words.
+        source: The options that the data were read with.
         validation_candidates: Candidates of the validation items, (V, C).
         test_candidates: Candidates of the test items, (V, C).
     """
@@ -50,6 +51,7 @@ class Prepared:
     interactions: Interactions
     split: Split
     protocol: str
+    source: dict[str, str | float | None]
     validation_candidates: NDArray[np.int32]
     test_candidates: NDArray[np.int32]
 
@@ -107,12 +109,34 @@ def prepare(options: argparse.Namespace) -> Prepared:
     # A search space that fails does so now.
     propose(experiment.name, experiment.defaults, experiment.search_space, [], settings.seed)
     study_name = _study_name(options.study or experiment.name)
-    columns = _columns(options.columns)
+    return assemble(study_name, experiment, settings, options.columns, options.min_rating)
+
+
+def assemble(
+    study_name: str,
+    experiment: Experiment,
+    settings: Settings,
+    columns: str | None,
+    min_rating: float | None,
+) -> Prepared:
+    """Reads the data of an experiment, splits them and draws the candidates.
+
+    Args:
+        study_name: Name of the study.
+        experiment: What is searched.
+        settings: How.
+        columns: The option `--columns`.
+        min_rating: The option `--min-rating`.
+
+    Raises:
+        ValueError: The data break a rule.
+        OSError: A file is not there, or cannot be read or downloaded.
+    """
     train_file = ready_made.find(experiment.data)
     if train_file is None:
-        interactions = load_interactions(experiment.data, columns, options.min_rating)
+        interactions = load_interactions(experiment.data, _columns(columns), min_rating)
         split, given = leave_one_out(interactions), None
-    elif options.columns or options.min_rating is not None:
+    elif columns or min_rating is not None:
         raise ValueError(
             f"{train_file}: a ready-made split is taken as it is; leave out --columns and "
             "--min-rating"
@@ -143,8 +167,9 @@ def prepare(options: argparse.Namespace) -> Prepared:
             f"({given.n_dropped} dropped: candidates are distinct)"
         )
         test = given.test_candidates
+    source = {"data_source": experiment.data, "columns": columns, "min_rating": min_rating}
     return Prepared(
-        study_name, experiment, settings, interactions, split, protocol, validation, test
+        study_name, experiment, settings, interactions, split, protocol, source, validation, test
     )
 
 

@@ -2,51 +2,40 @@
 
 It holds plotly.js itself (5 MB) and forbids the browser to load anything (its content security
 policy), so that it reads the same from a file, from MLflow's sandboxed frame and in ten years.
-A pruned trial is drawn at the best validation nDCG that it reached before it was stopped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
 
 import optuna
-import plotly.graph_objects as go
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from plotly.offline import get_plotlyjs
-from plotly.subplots import make_subplots
 
 from ncf import journal
+from ncf.figures import FONT, INK, LIGHT, MUTED, Axis, axis_of, figures, reached, text_of
 
-_FINISHED, _PRUNED, _INK, _GRID = "#2f6fab", "#e0952f", "#1f2933", "#e4e8ec"
-_BEST = ("#c2255c", "#6741d9", "#0b7a5c")  # the best three
-_MIN_FOR_IMPORTANCE = 10
-_MAX_FOR_FANOVA = 300  # it takes 2 s for 1000 trials; PED-ANOVA is as steady from 200 on
-_N_COLUMNS = 3
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _STYLE = f"""
 body {{ margin: 0 auto; max-width: 68rem; padding: 2rem 1.5rem 4rem; background: #fff;
-  color: {_INK}; font: 1rem/1.55 {_FONT}; }}
+  color: {INK}; font: 1rem/1.55 {FONT}; }}
 h1 {{ margin: 0 0 1.2rem; font-size: 1.7rem; line-height: 1.25; }}
 h2 {{ margin: 2.8rem 0 .3rem; font-size: 1.2rem; }}
 p {{ max-width: 46rem; margin: .3rem 0 .7rem; }}
-.note {{ color: #5b6875; font-size: .92rem; }}
+.note {{ color: {MUTED}; font-size: .92rem; }}
 .tiles {{ display: flex; flex-wrap: wrap; gap: .8rem; margin: 0; }}
 .tiles div {{ flex: 1 1 9rem; padding: .7rem 1rem; background: #f5f7f9; border-radius: 8px; }}
-.tiles dt {{ color: #5b6875; font-size: .82rem; }}
+.tiles dt {{ color: {MUTED}; font-size: .82rem; }}
 .tiles dd {{ margin: 0; font-size: 1.35rem; font-weight: 600; }}
 .wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .32rem .9rem .32rem 0; border-bottom: 1px solid {_GRID}; text-align: left;
+table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .32rem .9rem .32rem 0; border-bottom: 1px solid {LIGHT}; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }}
-th {{ color: #5b6875; font-weight: 600; }}
+th {{ color: {MUTED}; font-weight: 600; }}
+th, .numbers td {{ white-space: nowrap; }}
 .numbers th + th, .numbers td + td {{ padding: .32rem 0 .32rem 1.6rem; text-align: right; }}
-pre {{ padding: .8rem 1rem; background: #f5f7f9; border-radius: 8px; overflow-x: auto; }}
+pre {{ padding: .8rem 1rem; background: #f5f7f9; border-radius: 8px; white-space: pre-wrap; }}
 """
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -76,43 +65,20 @@ def build_report(
         k: Cut-off of the metrics.
     """
     trials = study.get_trials(deepcopy=False)
-    finished = [t for t in journal.best_first(trials) if math.isfinite(_reached(t))]
-    pruned = [t for t in trials if t.state == TrialState.PRUNED and math.isfinite(_reached(t))]
-    axes = [_axis(name, trials) for name in dict.fromkeys(n for t in trials for n in t.params)]
+    finished = journal.best_first(trials)
+    pruned = [t for t in trials if t.state == TrialState.PRUNED and math.isfinite(reached(t))]
+    axes = [axis_of(name, trials) for name in dict.fromkeys(n for t in trials for n in t.params)]
     objective = f"validation nDCG@{k}"
     sections = [
         _section("Results", "", _rows(results)),
         _section("What was searched", _fixed(trials), _space(axes, trials, finished)),
-        _section(
-            "Optimisation history",
-            "Every trial in the order of its start. A pruned trial stands at the best that it "
-            "reached before it was stopped; failed trials have no value and are not drawn.",
-            _draw("history", lambda: _history(finished, pruned, objective), finished or pruned),
-        ),
-        _section(
-            "Learning curves",
-            "One line per trial; the best three are thick, a dot marks the epoch that counts.",
-            _draw("curves", lambda: _curves(finished, pruned, objective), finished or pruned),
-        ),
-        _section("Which parameters mattered", *_importance(study, finished, objective)),
-        _section(
-            "Parallel coordinates",
-            "One line per finished trial. Drag along an axis to keep the lines that cross there; "
-            "drag an axis by its name to move it.",
-            _draw("parallel", lambda: _parallel(axes, finished, objective), axes and finished),
-        ),
-        _section(
-            "Parameter by parameter",
-            "The same trials against one parameter at a time. A flat top means that the value "
-            "hardly matters, a top at the edge that the range could be wider.",
-            _draw("slices", lambda: _slices(axes, finished, pruned, objective), axes and finished),
-        ),
+        *(_section(*figure) for figure in figures(study, axes, finished, pruned, objective)),
         _section("Data", "", _table((), facts.items())),
         _section("Protocol", "", "".join(f"<p>{escape(p)}</p>" for p in protocol.split("\n\n"))),
         _section(
             "Repeat it",
             "A trial's seed depends on the study's seed and the trial's number only.",
-            f"<pre>{escape(command)}</pre>" + _table((), _identity(study)),
+            f"<pre>{escape(command)}</pre>\n{_table((), _identity(study))}",
         ),
     ]
     return (
@@ -133,11 +99,11 @@ def _section(heading: str, note: str, body: str) -> str:
     return f"<section>\n<h2>{heading}</h2>\n{note}{body}\n</section>\n"
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "") -> str:
+def _table(header: Sequence[str], rows: Iterable[Iterable[str]], kind: str = "") -> str:
     def row(tag: str, cells: Iterable[str]) -> str:
         return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
-    head = row("th", header)
+    head = row("th", header) if header else ""
     body = "\n".join(row("td", cells) for cells in rows)
     return f'<div class="wide"><table class="{kind}">\n{head}\n{body}\n</table></div>'
 
@@ -149,9 +115,7 @@ def _rows(results: Sequence[Mapping[str, str]]) -> str:
     return _table(header, ([row.get(name, "") for name in header] for row in results), "numbers")
 
 
-def _tiles(
-    trials: Sequence[FrozenTrial], finished: Sequence[FrozenTrial], objective: str
-) -> str:
+def _tiles(trials: Sequence[FrozenTrial], finished: Sequence[FrozenTrial], objective: str) -> str:
     states = [trial.state for trial in trials]
     tiles = {
         "trials": str(len(trials)),
@@ -160,20 +124,20 @@ def _tiles(
         "failed": str(states.count(TrialState.FAIL)),
     }
     if finished:
-        tiles[f"best {objective}, trial {finished[0].number}"] = f"{_reached(finished[0]):.4f}"
-    cells = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in tiles.items())
+        tiles[f"best {objective}, trial {finished[0].number}"] = f"{reached(finished[0]):.4f}"
+    cells = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles.items())
     return f'<dl class="tiles">{"".join(cells)}</dl>'
 
 
 def _space(
-    axes: Sequence[_Axis], trials: Sequence[FrozenTrial], finished: Sequence[FrozenTrial]
+    axes: Sequence[Axis], trials: Sequence[FrozenTrial], finished: Sequence[FrozenTrial]
 ) -> str:
     shown = {"trial 0": trials[0]} if trials else {}
     if finished:
         shown[f"best (trial {finished[0].number})"] = finished[0]
     rows = (
         [axis.name, axis.searched]
-        + [_text(t.params[axis.name]) if axis.name in t.params else "-" for t in shown.values()]
+        + [text_of(t.params[axis.name]) if axis.name in t.params else "-" for t in shown.values()]
         for axis in axes
     )
     return _table(("parameter", "searched", *shown), rows)
@@ -182,35 +146,11 @@ def _space(
 def _fixed(trials: Sequence[FrozenTrial]) -> str:
     names = {name for trial in trials for name in trial.params}
     settings = trials[0].user_attrs.get("hyperparameters", {}) if trials else {}
-    fixed = [f"{name} {_text(value)}" for name, value in settings.items() if name not in names]
+    fixed = [f"{name} {text_of(value)}" for name, value in settings.items() if name not in names]
     return f"The same in every trial: {escape(', '.join(fixed))}." if fixed else ""
 
 
 def _identity(study: optuna.Study) -> list[tuple[str, str]]:
     identity = study.user_attrs.get("identity", {})
     settings = {"study": study.study_name, **identity}
-    return [(n, _text(v)) for n, v in settings.items() if not isinstance(v, dict)]
-
-
-def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-# Trials
-
-
-def _reached(trial: FrozenTrial) -> float:
-    """Returns the value of a finished trial, or the best that a pruned one came to, or NaN."""
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
-        return trial.value
-    finite = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
-    return max(finite, default=math.nan)
-
-
-def _hover(trial: FrozenTrial) -> str:
-    end = "pruned" if trial.state == TrialState.PRUNED else "finished"
-    lines = [f"<b>trial {trial.number}</b>, {end}, {_reached(trial):.4f}"]
-    lines += [f"{name} {_text(value)}" for name, value in trial.params.items()]
-    return "<br>".join(escape(line).replace("&lt;b&gt;", "<b>") for line in lines[1:]) and (
-        "<br>".join([lines[0], *map(escape, lines[1:])])
-    )
+    return [(n, text_of(v)) for n, v in settings.items() if not isinstance(v, dict)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -190,6 +190,21 @@ def working(what: str) -> Iterator[None]:
     """Shows on a terminal what is going on meanwhile."""
     with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=None, leave=False):
         yield
+
+
+def show_repetition(
+    name: str,
+    logged: Mapping[str, float],
+    repeated: Mapping[str, float],
+    differing: Sequence[str],
+) -> None:
+    """Prints whether a trial came out as it was logged."""
+    if not differing:
+        print(f"{name}: all {len(logged)} logged values came out equal, bit for bit")
+        return
+    print(f"{name}: {len(differing)} of {len(logged)} logged values came out different, first:")
+    for key in differing[:_N_SHOWN]:
+        print(f"  {key}: logged {logged.get(key)!r}, now {repeated.get(key)!r}")
 
 
 def show_recommendations(answers: Sequence[Recommendations]) -> None:
