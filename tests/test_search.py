@@ -93,8 +93,15 @@ def runs_of(client: MlflowClient, study: str = "shop") -> tuple[Run, dict[int, R
 
 def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Path, str]) -> None:
     _, output = searched
-    for part in ("Best trials", "Winner: trial", "Test, read once", "Registered: gmf-shop version 1",
-                 "mlflow ui", "compareRunsMode=CHART", "python -m ncf recommend"):  # fmt: skip
+    for part in (
+        "Best trials",
+        "Winner: trial",
+        "Test, read once",
+        "Registered: gmf-shop version 1",
+        "mlflow ui",
+        "compareRunsMode=CHART",
+        "python -m ncf recommend",
+    ):
         assert part in output
 
 
@@ -229,6 +236,31 @@ def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
     error = search(searched[0], "--trials", "20", "--seed", "1", expect=2).stderr
     assert error.count("\n") == 1
     assert "seed was 0, now 1" in error
+
+
+def test_a_trial_is_repeated_from_its_run_alone(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    folder, _ = searched
+    _, trials = runs_of(client)
+    run_id = trials[3].info.run_id
+    assert "came out equal, bit for bit" in search(folder, "--repeat", run_id).stdout
+    client.log_metric(run_id, "validation_best/ndcg_10", 0.123)
+    assert "logged 0.123" in search(folder, "--repeat", run_id, expect=1).stdout
+    data = (folder / "shop.csv").read_text()
+    (folder / "shop.csv").write_text(data + "c0,SKU-new,99\n")
+    error = search(folder, "--repeat", run_id, expect=2).stderr
+    (folder / "shop.csv").write_text(data)
+    assert "the data have changed: their fingerprint was" in error
+
+
+def test_the_study_has_a_report_and_a_description(
+    searched: tuple[Path, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    parent, _ = runs_of(client)
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path)))
+    assert "Learning curves" in page.read_text(encoding="utf-8")
+    assert "| GMF |" in parent.data.tags["mlflow.note.content"]
 
 
 def test_the_registered_model_answers_with_own_ids(
