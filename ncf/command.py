@@ -20,6 +20,9 @@ from ncf.proposals import LAG
 from ncf.workers import LocalWorkers
 
 
+_logger = logging.getLogger(__name__)
+
+
 def run(options: argparse.Namespace) -> int:
     """Runs a search; returns the exit status."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
@@ -65,4 +68,12 @@ def _n_workers(study: optuna.Study, prepared: Prepared, jobs: int | None) -> int
     n_missing = prepared.settings.n_trials - sum(map(journal.is_trained, trials))
     if n_missing <= 0 and n_open == 0:
         terminal.show_nothing_to_do(prepared.study_name, prepared.settings.n_trials)
+    if jobs is not None and jobs > LAG:
+        _logger.warning(
+            "--jobs %d: no more than %d trials can be trained at once, since a trial is decided "
+            "from those %d before it",
+            jobs,
+            LAG,
+            LAG,
+        )
     return min(jobs or os.cpu_count() or 1, LAG, max(n_missing, n_open))
