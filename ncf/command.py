@@ -19,7 +19,6 @@ from ncf.preparation import Prepared, prepare
 from ncf.proposals import LAG
 from ncf.workers import LocalWorkers
 
-
 _logger = logging.getLogger(__name__)
 
 
@@ -37,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before there was anything to continue
+        return 130
 
 
 def _search(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import optuna
 import pandas as pd
+import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -204,32 +205,74 @@ def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[P
     assert results_of(study_of(folder, "one-job")) == results_of(study_of(folder))
 
 
+def begin(folder: Path, study: str) -> subprocess.Popen[str]:
+    """Starts a search and returns when it is in mid-study."""
+    options = ("--study", study, "--trials", str(N_TRIALS), *TRIALS_ONLY)
+    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
+    record = folder / "mlruns" / "optuna.journal"
+    before = record.read_text().count("hyperparameters")
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while record.read_text().count("hyperparameters") < before + 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+def running_runs(client: MlflowClient) -> list[Run]:
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"))
+
+
 def test_a_killed_search_continues_to_the_same_end(
     searched: tuple[Path, str], client: MlflowClient
 ) -> None:
     folder, _ = searched
-    options = ("--study", "killed", "--trials", str(N_TRIALS), *TRIALS_ONLY)
-    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-    record = folder / "mlruns" / "optuna.journal"
-    before = record.read_text().count("hyperparameters")
-    deadline = time.monotonic() + 60
-    while record.read_text().count("hyperparameters") < before + 4:  # until it is in mid-study
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    process = begin(folder, "killed")
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
-    search(folder, *options)
+    assert running_runs(client)
+    search(folder, "--study", "killed", "--trials", str(N_TRIALS), *TRIALS_ONLY)
     assert results_of(study_of(folder, "killed")) == results_of(study_of(folder))
     _, trials = runs_of(client, "killed")
     assert sorted(trials) == list(range(N_TRIALS))
-    experiment = client.get_experiment_by_name("shop")
-    assert experiment is not None
-    left = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
-    assert not left
-    counts = Counter(run.info.status for run in trials.values())
-    assert counts["FAILED"] == 0
+    assert not running_runs(client)
+
+
+def test_a_killed_worker_costs_nothing_but_its_attempt(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    folder, _ = searched
+    process = begin(folder, "worker")
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    workers[0].kill()
+    process.communicate()
+    assert process.returncode == 0
+    assert results_of(study_of(folder, "worker")) == results_of(study_of(folder))
+    _, trials = runs_of(client, "worker")
+    assert sorted(trials) == list(range(N_TRIALS))
+    assert not running_runs(client)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal of POSIX")
+def test_ctrl_c_ends_tidily_and_the_same_command_goes_on(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    folder, _ = searched
+    process = begin(folder, "stopped")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130
+    assert "the same command continues it" in output
+    assert not running_runs(client)
+    search(folder, "--study", "stopped", "--trials", str(N_TRIALS), *TRIALS_ONLY)
+    assert results_of(study_of(folder, "stopped")) == results_of(study_of(folder))
 
 
 def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
