@@ -13,8 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# Chosen by experiments/benchmarks/choose_pruner.py: on ml-100k (50 trials, 3 study seeds) the rule
+# trained 44% of all epochs (patience alone 61%), and the winner's setting gave 0.4392 over fresh
+# seeds, against 0.4378 with every epoch trained and 0.4396 with patience alone (sd 0.002).
 N_STARTUP_TRIALS = 5
-WARMUP_EPOCHS = 1
+WARMUP_EPOCHS = 3
 PERCENTILE = 50.0
 
 
