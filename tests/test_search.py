@@ -21,7 +21,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from ncf import journal, registry
+from ncf.command import run
 from ncf.metrics import summarize
+from ncf.repetition import repeat
+from search import parse_arguments
 from tests.conftest import planted
 
 PROJECT = Path(__file__).parent.parent
@@ -206,14 +209,14 @@ def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[P
 
 
 def begin(folder: Path, study: str) -> subprocess.Popen[str]:
-    """Starts a search and returns when it is in mid-study."""
+    """Starts a search and returns when it has begun three more trials."""
     options = ("--study", study, "--trials", str(N_TRIALS), *TRIALS_ONLY)
     command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
     record = folder / "mlruns" / "optuna.journal"
     before = record.read_text().count("hyperparameters")
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while record.read_text().count("hyperparameters") < before + 4:
+    while record.read_text().count("hyperparameters") < before + 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return process
@@ -225,54 +228,35 @@ def running_runs(client: MlflowClient) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"))
 
 
-def test_a_killed_search_continues_to_the_same_end(
+@pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
+def test_kills_and_ctrl_c_change_nothing_in_the_end(
     searched: tuple[Path, str], client: MlflowClient
 ) -> None:
     folder, _ = searched
     process = begin(folder, "killed")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()  # the coordinator, at once
+    process.communicate()
     assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
     assert running_runs(client)
-    search(folder, "--study", "killed", "--trials", str(N_TRIALS), *TRIALS_ONLY)
-    assert results_of(study_of(folder, "killed")) == results_of(study_of(folder))
-    _, trials = runs_of(client, "killed")
-    assert sorted(trials) == list(range(N_TRIALS))
-    assert not running_runs(client)
 
-
-def test_a_killed_worker_costs_nothing_but_its_attempt(
-    searched: tuple[Path, str], client: MlflowClient
-) -> None:
-    folder, _ = searched
-    process = begin(folder, "worker")
-    workers = [
-        child
-        for child in psutil.Process(process.pid).children()
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
-    workers[0].kill()
-    process.communicate()
-    assert process.returncode == 0
-    assert results_of(study_of(folder, "worker")) == results_of(study_of(folder))
-    _, trials = runs_of(client, "worker")
-    assert sorted(trials) == list(range(N_TRIALS))
-    assert not running_runs(client)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal of POSIX")
-def test_ctrl_c_ends_tidily_and_the_same_command_goes_on(
-    searched: tuple[Path, str], client: MlflowClient
-) -> None:
-    folder, _ = searched
-    process = begin(folder, "stopped")
+    process = begin(folder, "killed")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     assert process.returncode == 130
     assert "the same command continues it" in output
     assert not running_runs(client)
-    search(folder, "--study", "stopped", "--trials", str(N_TRIALS), *TRIALS_ONLY)
-    assert results_of(study_of(folder, "stopped")) == results_of(study_of(folder))
+
+    process = begin(folder, "killed")
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers[0].kill()  # its trial is trained again, by a fresh worker
+    process.communicate()
+    assert process.returncode == 0
+
+    assert results_of(study_of(folder, "killed")) == results_of(study_of(folder))
+    _, trials = runs_of(client, "killed")
+    assert sorted(trials) == list(range(N_TRIALS))
+    assert not running_runs(client)
 
 
 def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
@@ -282,19 +266,27 @@ def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
 
 
 def test_a_trial_is_repeated_from_its_run_alone(
-    searched: tuple[Path, str], client: MlflowClient
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, _ = searched
+    monkeypatch.chdir(folder)
     _, trials = runs_of(client)
     run_id = trials[3].info.run_id
-    assert "came out equal, bit for bit" in search(folder, "--repeat", run_id).stdout
-    client.log_metric(run_id, "validation_best/ndcg_10", 0.123)
-    assert "logged 0.123" in search(folder, "--repeat", run_id, expect=1).stdout
+    assert repeat(run_id, None) == 0
+    assert "came out equal, bit for bit" in capsys.readouterr().out
+    client.log_metric(run_id, "validation_best/ndcg_10", 0.123, step=99)
+    assert repeat(run_id, None) == 1
+    assert "logged 0.123" in capsys.readouterr().out
     data = (folder / "shop.csv").read_text()
     (folder / "shop.csv").write_text(data + "c0,SKU-new,99\n")
-    error = search(folder, "--repeat", run_id, expect=2).stderr
+    with pytest.raises(ValueError, match="the data have changed: their fingerprint was"):
+        repeat(run_id, None)
     (folder / "shop.csv").write_text(data)
-    assert "the data have changed: their fingerprint was" in error
+    with pytest.raises(ValueError, match="no run of a trial"):
+        repeat("nonsense", None)
 
 
 def test_the_study_has_a_report_and_a_description(
@@ -344,11 +336,17 @@ def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None
     ],
 )
 def test_a_mistake_ends_in_one_line(
-    searched: tuple[Path, str], options: tuple[str, ...], message: str
+    searched: tuple[Path, str],
+    options: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, _ = searched
+    monkeypatch.chdir(folder)
     (folder / "broken.py").write_text("x = 1\ny = = 2\n")
-    error = search(folder, *options, expect=2).stderr
+    assert run(parse_arguments([*COMMON, *options])) == 2
+    error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
