@@ -6,7 +6,7 @@ they are meant to be right within a factor of two and to refuse what cannot fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -54,13 +54,15 @@ def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimat
     return Estimate(_PROCESS_BYTES + shared + max(start, epoch), max(seconds, 0.0))
 
 
-def check_fits(estimates: Iterable[Estimate], n_workers: int) -> Estimate:
-    """Returns the largest estimate if that many trials fit in the memory that is free.
+def check_fits(estimates: Sequence[Estimate], n_workers: int) -> Estimate:
+    """Returns the largest of each figure, if that many trials fit in the memory that is free.
 
     Raises:
         ValueError: They do not.
     """
-    worst = max(estimates, key=lambda one: one.n_bytes)
+    worst = Estimate(
+        max(one.n_bytes for one in estimates), max(one.seconds_per_epoch for one in estimates)
+    )
     free = psutil.virtual_memory().available
     if worst.n_bytes * n_workers > free:
         raise ValueError(

@@ -78,8 +78,8 @@ def show_data(data: DataFacts) -> None:
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints what the largest trial of the search space takes."""
     print(
-        f"{n_workers} trials at once; the largest of the search space takes about "
-        f"{largest.n_bytes / 2**30:.1f} GiB and {largest.seconds_per_epoch:.2g} s per epoch"
+        f"{n_workers} trials at once, each of up to about {largest.n_bytes / 2**30:.1f} GiB and "
+        f"{largest.seconds_per_epoch:.2g} s per epoch"
     )
 
 
