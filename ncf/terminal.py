@@ -44,17 +44,23 @@ def follow(
         (trial.value or -math.inf for trial in journal.best_first(trials)), default=-math.inf
     )
     counts = {"pruned": 0, "failed": 0}
+    running: set[int] = set()
     with (
         logging_redirect_tqdm(),
         tqdm(total=n_trials, initial=n_trained, desc="study", unit="trial", disable=None) as study,
         tqdm(total=epochs, desc="trial", unit="epoch", disable=None, leave=False) as trial,
     ):
         for event in events:
-            if isinstance(event, EpochReport):
+            if isinstance(event, TrialStarted):
+                running.add(event.number)
+            elif isinstance(event, EpochReport):
+                if event.number != min(running):
+                    continue  # one bar, for the trial that runs the longest
                 trial.set_description(f"trial {event.number}", refresh=False)
                 trial.n = event.epoch
                 trial.refresh()
-            elif isinstance(event, TrialEnded):
+            else:
+                running.discard(event.trial.number)
                 if event.trial.state == TrialState.COMPLETE:
                     best = max(best, event.trial.value or -math.inf)
                 elif event.trial.state == TrialState.PRUNED:
@@ -148,8 +154,10 @@ def show_results(results: Sequence[Result], number: int, epochs: int, k: int) ->
         f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
         "Test, read once, with 95% intervals over users:"
     )
-    header = ("", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", "", "winner - it", "", "p")
-    rows: list[tuple[str, ...]] = [header]
+    header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
+    if len(results) > 1:
+        header += ["winner - it", "", "p"]
+    rows = [header]
     for result in results:
         cells: list[str] = [result.name]
         for name, value in (
@@ -162,7 +170,7 @@ def show_results(results: Sequence[Result], number: int, epochs: int, k: int) ->
         if result.difference is not None:
             mean, low, high, p_value = result.difference
             cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", f"{p_value:.2g}"]
-        rows.append(tuple(cells + [""] * (len(header) - len(cells))))
+        rows.append(cells + [""] * (len(header) - len(cells)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *cells_of_row in rows:
         shown = [cell.rjust(width) for cell, width in zip(cells_of_row, widths[1:], strict=True)]
