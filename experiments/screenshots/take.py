@@ -45,14 +45,8 @@ def main() -> None:
     runs = f"#/experiments/{experiment.experiment_id}/runs"
     order = "orderByKey=metrics.%60validation_best%2Fndcg_10%60&orderByAsc=false"
     pages = {
-        "experiments": "#/experiments?",
         "study": f"{runs}?{order}&compareRunsMode=CHART&",
-        "table": f"{runs}?{order}&",
-        "nested": f"{runs}?",
         "parent": f"{runs}/{parent.info.run_id}?",
-        "trial": f"{runs}/{best.info.run_id}?",
-        "trial-metrics": f"{runs}/{best.info.run_id}/model-metrics?",
-        "models": f"#/experiments/{experiment.experiment_id}/models?",
         "registered": f"#/models/gmf-{options.study}?",
     }
     with socket.socket() as free:
@@ -75,6 +69,9 @@ def main() -> None:
             for name, path in pages.items():
                 page.goto(f"http://127.0.0.1:{port}/{path}workflowType=machine_learning")
                 page.wait_for_timeout(6000)
+                for close in page.get_by_role("button", name="Close").all():
+                    close.click()  # the assistant beside the page
+                page.wait_for_timeout(500)
                 page.screenshot(path=options.out / f"{name}.png")
             browser.close()
     finally:
