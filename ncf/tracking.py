@@ -152,9 +152,9 @@ class Tracker:
             key, params = f"confirmation-{number}-{index}", asdict(hyperparameters)
             start = outcome.time - outcome.seconds
             self._log_child(key, name, params, metrics, start, outcome.time)
-        summary = {f"confirmed/trial_{number}_mean": mean}
+        summary = {f"validation_confirmed/trial_{number}_mean": mean}
         if len(outcomes) > 1:
-            summary[f"confirmed/trial_{number}_sd"] = sd
+            summary[f"validation_confirmed/trial_{number}_sd"] = sd
         self.client.log_batch(self.parent, metrics=self._metrics(summary, 0))
 
     def log_baseline(

@@ -170,9 +170,9 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
     assert keys == {"confirmation": 9, "baseline": 3}
     means = {
-        int(key.split("_")[1]): value
+        int(key.split("_")[2]): value
         for key, value in parent.data.metrics.items()
-        if key.startswith("confirmed/") and key.endswith("_mean")
+        if key.startswith("validation_confirmed/") and key.endswith("_mean")
     }
     assert len(means) == 3
     assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output

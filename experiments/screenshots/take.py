@@ -38,10 +38,6 @@ def main() -> None:
     (parent,) = client.search_runs(
         [experiment.experiment_id], f"attributes.run_name = 'study {options.study}'", max_results=1
     )
-    best = client.search_runs(
-        [experiment.experiment_id], "tags.`ncf.state` = 'finished' and tags.`ncf.trial` != ''",
-        order_by=["metrics.`validation_best/ndcg_10` DESC"], max_results=1,
-    )[0]  # fmt: skip
     runs = f"#/experiments/{experiment.experiment_id}/runs"
     order = "orderByKey=metrics.%60validation_best%2Fndcg_10%60&orderByAsc=false"
     pages = {
