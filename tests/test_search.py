@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,14 @@ def begin(folder: Path, study: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
     record = folder / "mlruns" / "optuna.journal"
     before = record.read_text().count("hyperparameters")
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a shell starts its background jobs deaf to Ctrl-C, and so would be the tests in one
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while record.read_text().count("hyperparameters") < before + 3:
         assert time.monotonic() < deadline
