@@ -1,16 +1,20 @@
 """What a person would use instead: popularity, item-kNN and iALS, behind the scorer protocol.
 
 - Popularity: the number of users of an item, the same for everyone.
-- Item-kNN (Sarwar et al., WWW 2001): score(u, i) = sum of s(i, j) over the k items j most similar
-  to i that u has in train. s is the cosine of two items' columns of the train matrix ("cosine"),
-  the same after weighting each user by log(I / (1 + their items)) ("tfidf"), or the product of the
-  columns weighted by BM25 ("bm25"). To keep the k nearest of the item that is scored, and not of
-  those in the history, gives 0.424 nDCG@10 in place of 0.384 (validation of ml-1m, cosine, k = 40).
+- Item-kNN (Sarwar et al., WWW 2001): score(u, i) = sum of r_uj s(i, j) over the k items j most
+  similar to i that u has in train. s is the cosine of two items' columns of the train matrix
+  ("cosine"), the same after weighting each user by log(I / (1 + their items)) ("tfidf"), or the
+  product of the columns weighted by BM25 ("bm25"). To keep the k nearest of the item that is
+  scored, and not of those in the history, gives 0.424 nDCG@10 in place of 0.384 (validation of
+  ml-1m, cosine, k = 40).
 - iALS (Hu, Koren & Volinsky, ICDM 2008): score(u, i) = x_u . y_i, which minimize
 
-      sum_(u,i) c_ui (r_ui - x_u . y_i)^2 + regularization (sum_u |x_u|^2 + sum_i |y_i|^2)
+      sum_(u,i) c_ui (t_ui - x_u . y_i)^2 + regularization (sum_u |x_u|^2 + sum_i |y_i|^2)
 
-  with r_ui = 1 and c_ui = alpha where u has i in train, else r_ui = 0 and c_ui = 1.
+  with t_ui = 1 and c_ui = alpha r_ui where u has i in train, else t_ui = 0 and c_ui = 1.
+
+r_ui is 1, or falls with the age of the interaction as the visits of `ncf.recency` do, so that the
+baselines may use the order of time where GMF does.
 
 The last two are the library `implicit`'s. They run on one thread, as trials do. Same history,
 settings and seed: same scores, bit for bit, on one machine.
@@ -20,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -29,6 +33,7 @@ from scipy.sparse import csr_array, csr_matrix
 from threadpoolctl import threadpool_limits
 
 from ncf.experiment import require
+from ncf.recency import items_by_time, recency_weights
 from ncf.splitting import History
 
 if TYPE_CHECKING:
@@ -121,15 +126,18 @@ class ItemKNNHyperparameters:
         n_neighbors: k, the most similar other items by which an item is scored.
         similarity: How the columns of the train matrix are weighted.
         k1: Saturation, and b: how much popular items are marked down; of "bm25" only.
+        recency: g, by which a user's a-th latest item counts in proportion to a^-g.
     """
 
     n_neighbors: int = 40
     similarity: Similarity = "tfidf"
     k1: float = 1.2
     b: float = 0.75
+    recency: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.n_neighbors >= 1, "n_neighbors >= 1", self.n_neighbors)
+        require(self.recency >= 0, "recency >= 0", self.recency)
         known = get_args(Similarity)
         require(self.similarity in known, f"similarity in {known}", self.similarity)
 
@@ -145,18 +153,21 @@ class IALSHyperparameters:
             the two go together; the best is near 10 on MovieLens, and grows with the interactions
             per user.
         iterations: Times that both users and items are solved for.
+        recency: g, by which the weight of a user's a-th latest item is in proportion to a^-g.
     """
 
     factors: int = 64
     alpha: float = 5.0
     regularization_per_alpha: float = 6.0
     iterations: int = 15
+    recency: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("factors", "iterations"):
             require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         for name in ("alpha", "regularization_per_alpha"):
             require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
+        require(self.recency >= 0, "recency >= 0", self.recency)
 
 
 BaselineSetting: TypeAlias = (
@@ -180,11 +191,11 @@ def popularity(history: History) -> Popularity:
 
 def item_knn(history: History, hyperparameters: ItemKNNHyperparameters) -> ItemKNN:
     """Returns a fitted item-kNN."""
-    h, train = hyperparameters, _matrix(history)
+    h = hyperparameters
     with _implicit():
         from implicit import nearest_neighbours as knn
 
-        columns = train.T
+        columns = _matrix(history, 0).T
         if h.similarity == "tfidf":
             columns = knn.tfidf_weight(columns)
         weighted = (
@@ -197,7 +208,7 @@ def item_knn(history: History, hyperparameters: ItemKNNHyperparameters) -> ItemK
         nearest = knn.all_pairs_knn(
             csr_matrix(weighted.T), h.n_neighbors + 1, show_progress=False, num_threads=1
         )
-    return ItemKNN(csr_array(train), csr_array(nearest.T, dtype=np.float32))
+    return ItemKNN(csr_array(_matrix(history, h.recency)), csr_array(nearest.T, dtype=np.float32))
 
 
 def ials(history: History, hyperparameters: IALSHyperparameters, seed: int) -> IALS:
@@ -210,7 +221,7 @@ def ials(history: History, hyperparameters: IALSHyperparameters, seed: int) -> I
             h.factors, h.alpha * h.regularization_per_alpha, h.alpha,
             iterations=h.iterations, num_threads=1, random_state=seed,
         )  # fmt: skip
-        model.fit(_matrix(history), show_progress=False)
+        model.fit(_matrix(history, h.recency), show_progress=False)
     return IALS(model.user_factors, model.item_factors)
 
 
@@ -218,10 +229,13 @@ def item_knn_space(trial: optuna.Trial) -> ItemKNNHyperparameters:
     """Suggests one setting of item-kNN."""
     n_neighbors = trial.suggest_int("n_neighbors", 5, 500, log=True)
     similarity = cast(Similarity, trial.suggest_categorical("similarity", get_args(Similarity)))
-    if similarity != "bm25":
-        return ItemKNNHyperparameters(n_neighbors, similarity)
-    k1 = trial.suggest_float("k1", 0.3, 100, log=True)
-    return ItemKNNHyperparameters(n_neighbors, similarity, k1, trial.suggest_float("b", 0.2, 1))
+    setting = ItemKNNHyperparameters(
+        n_neighbors, similarity, recency=trial.suggest_float("recency", 0, 2)
+    )
+    if similarity == "bm25":
+        k1 = trial.suggest_float("k1", 0.3, 100, log=True)
+        setting = replace(setting, k1=k1, b=trial.suggest_float("b", 0.2, 1))
+    return setting
 
 
 def ials_space(trial: optuna.Trial) -> IALSHyperparameters:
@@ -231,6 +245,7 @@ def ials_space(trial: optuna.Trial) -> IALSHyperparameters:
         alpha=trial.suggest_float("alpha", 1, 30, log=True),
         regularization_per_alpha=trial.suggest_float("regularization_per_alpha", 0.3, 30, log=True),
         iterations=trial.suggest_int("iterations", 5, 30),
+        recency=trial.suggest_float("recency", 0, 2),
     )
 
 
@@ -247,11 +262,13 @@ SPACES: dict[str, tuple[BaselineSetting, Callable[[optuna.Trial], BaselineSettin
 """Defaults and search space of each baseline, by the name that `--baselines` takes."""
 
 
-def _matrix(history: History) -> csr_matrix:
-    """Returns the binary train matrix (U, I), of the older kind that `implicit` takes."""
-    ones = np.ones(len(history.items), np.float32)
+def _matrix(history: History, recency: float) -> csr_matrix:
+    """Returns r (U, I), of the older kind that `implicit` takes; binary where recency is 0."""
+    items, values = history.items, np.ones(len(history.items), np.float32)
+    if recency > 0:
+        items, values = items_by_time(history), recency_weights(history, recency)
     shape = (history.n_users, history.n_items)
-    return csr_matrix((ones, history.items, history.indptr), shape=shape)
+    return csr_matrix((values, items, history.indptr), shape=shape)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import warnings
 import optuna
 from optuna.trial import TrialState
 
-from ncf import journal, scoring, sgd, terminal
+from ncf import journal, recency, scoring, sgd, terminal
 from ncf.estimate import check_fits
 from ncf.experiment import RESULTS
 from ncf.preparation import Prepared, prepare
@@ -52,6 +52,7 @@ def _search(options: argparse.Namespace) -> int:
         prepared.trial_data.save(data_folder)
         sgd.compile_kernels()  # once, into numba's cache, before several workers would
         scoring.compile_kernel()
+        recency.compile_kernel()
         n_workers = _n_workers(study, prepared, options.jobs)
         if n_workers > 0:
             terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_workers)

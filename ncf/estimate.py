@@ -38,15 +38,15 @@ def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimat
     n_rows, n_interactions = history.n_users + history.n_items, len(history.items)
     factors = 4 * n_rows * h.embedding_dim
     n_samples = n_interactions * (1 + h.n_negatives)
-    shared = 8 * history.n_users + 4 * n_interactions + 4 * n_candidates
+    shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
     start = 0
     if h.initialization == "spectral":
         krylov = 4 * max(2 * h.embedding_dim + 1, 20) * min(history.n_users, history.n_items)
         start = 24 * n_interactions + krylov + 4 * factors
     if h.optimizer == "sgd":
-        epoch = 16 * n_interactions + 2 * factors  # pairs, filter, users; model, best epoch
+        epoch = 20 * n_interactions + 2 * factors  # pairs, filter, users, positives; two models
     else:
-        epoch = 20 * n_interactions + 8 * n_samples + 5 * factors  # and gradient, two moments
+        epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # and gradient, two moments
     seconds = n_samples * (
         _SECONDS_PER_SAMPLE[h.optimizer]
         + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * (h.embedding_dim - 32)

@@ -32,8 +32,11 @@ class Hyperparameters:
         n_negatives: N, negatives drawn for each positive and epoch.
         batch_size: Samples (user-item pairs) per step of "adam"; "sgd" steps after each sample.
         init_rms: Root mean square of the factors of a spectral start.
+        recency: g, by which an epoch visits a user's a-th latest item in proportion to a^-g; 0
+            visits each item once, as in the paper, whatever its time.
         learn_output_weight: Whether the output weights are learned, as in the paper, or stay 1.
             They have no L2 in "sgd", so that their growth undoes the L2 of the factors.
+        learn_item_bias: Whether the items' biases are learned or stay 0.
     """
 
     optimizer: Literal["adam", "sgd"] = "sgd"
@@ -45,7 +48,9 @@ class Hyperparameters:
     n_negatives: int = 4
     batch_size: int = 1024
     init_rms: float = 0.15
+    recency: float = 0.0
     learn_output_weight: bool = False
+    learn_item_bias: bool = True
 
     def __post_init__(self) -> None:
         require(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
@@ -60,11 +65,9 @@ class Hyperparameters:
         for name in ("learning_rate", "learning_rate_decay", "init_rms"):
             value = getattr(self, name)
             require(math.isfinite(value) and value > 0, f"0 < {name} < inf", value)
-        require(
-            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
-            "0 <= weight_decay < inf",
-            self.weight_decay,
-        )
+        for name in ("weight_decay", "recency"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value >= 0, f"0 <= {name} < inf", value)
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,11 @@ class DataFacts:
 def describe(hyperparameters: Hyperparameters) -> str:
     """Returns what tells one trial from another, short enough for a run's name."""
     h = hyperparameters
+    recency = f" · recency {h.recency:.2g}" if h.recency > 0 else ""
     adam = f" · adam, batch {h.batch_size}" if h.optimizer == "adam" else ""
     return (
         f"dim {h.embedding_dim} · lr {h.learning_rate:.2g} · neg {h.n_negatives}"
-        f" · L2 {h.weight_decay:.1g}{adam}"
+        f" · L2 {h.weight_decay:.1g}{recency}{adam}"
     )
 
 

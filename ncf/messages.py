@@ -32,6 +32,7 @@ class TrialData:
         arrays: dict[str, NDArray[Any]] = {
             "indptr": self.train.indptr,
             "items": self.train.items,
+            "by_time": self.train.items if self.train.by_time is None else self.train.by_time,
             "n_items": np.array(self.train.n_items),
             "users": self.validation.users,
             "positives": self.validation.items,
@@ -43,11 +44,12 @@ class TrialData:
     @classmethod
     def load(cls, folder: Path) -> TrialData:
         """Maps the arrays into memory: processes share one copy."""
-        indptr, items, n_items, users, positives, candidates = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("indptr", "items", "n_items", "users", "positives", "candidates")
+        names = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
+        indptr, items, by_time, n_items, users, positives, candidates = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
         )
-        return cls(History(indptr, items, int(n_items)), HeldOut(users, positives), candidates)
+        train = History(indptr, items, int(n_items), by_time)
+        return cls(train, HeldOut(users, positives), candidates)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def draw_negatives(
         read_only(touched),
         n_items,
         read_only(users),
-        _state(seed),
+        splitmix_state(seed),
         negatives,
     )
     return negatives
@@ -140,7 +140,12 @@ def draw_candidates(
     candidates = np.full((len(users), 1 + n_negatives), -1, np.int32)
     candidates[:, 0] = positives
     _fill_candidates(
-        read_only(indptr), read_only(items), n_items, read_only(users), _state(seed), candidates
+        read_only(indptr),
+        read_only(items),
+        n_items,
+        read_only(users),
+        splitmix_state(seed),
+        candidates,
     )
     return candidates
 
@@ -152,7 +157,7 @@ def shuffle(values: NDArray[np.int64], seed: int) -> None:
         values: (E,) contiguous.
         seed: Any 64-bit integer; equal seeds give equal orders.
     """
-    _shuffle(values, _state(seed))
+    _shuffle(values, splitmix_state(seed))
 
 
 def read_only(array: NDArray[T]) -> NDArray[T]:
@@ -166,12 +171,13 @@ def read_only(array: NDArray[T]) -> NDArray[T]:
     return view
 
 
-def _state(seed: int) -> np.uint64:
+def splitmix_state(seed: int) -> np.uint64:
+    """Returns a seed, any integer, as the first state of the compiled random numbers."""
     return np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
 
 
 @njit(cache=True)
-def _random_below(state: np.uint64, bound: int) -> Any:
+def random_below(state: np.uint64, bound: int) -> Any:
     """Maps a SplitMix64 state to [0, bound)."""
     z = (state ^ (state >> np.uint64(30))) * MIX_1
     z = (z ^ (z >> np.uint64(27))) * MIX_2
@@ -241,7 +247,7 @@ def _fill_negatives(
             start, stop = indptr[users[ahead]], indptr[users[ahead] + 1]
             for j in range(n_negatives):
                 state += GOLDEN
-                item = _random_below(state, n_items)
+                item = random_below(state, n_items)
                 negatives[ahead, j] = item
                 prefetch(touched, start + (_bit(item, 32 * (stop - start), n_items) >> 5))
         b = ahead - AHEAD
@@ -253,7 +259,7 @@ def _fill_negatives(
             item = np.int64(negatives[b, j])
             if 2 * n_touched > n_items:  # rejection would take more than two draws
                 state += GOLDEN
-                rank = _random_below(state, n_items - n_touched)
+                rank = random_below(state, n_items - n_touched)
                 item = rank + _n_touched_below(items[start:stop], rank)
             while n_touched and 2 * n_touched <= n_items:
                 bit = _bit(item, n_bits, n_items)
@@ -262,7 +268,7 @@ def _fill_negatives(
                 if n_bits < n_items and not _is_in(items[start:stop], item):
                     break
                 state += GOLDEN
-                item = _random_below(state, n_items)
+                item = random_below(state, n_items)
             negatives[b, j] = item
 
 
@@ -297,7 +303,7 @@ def _fill_candidates(
         for d in range(n_drawn):
             last = n_free - n_drawn + d
             state += GOLDEN
-            rank = _random_below(state, last + 1)
+            rank = random_below(state, last + 1)
             if drawn_for[rank] == b:
                 rank = last
             drawn_for[rank] = b
@@ -308,5 +314,5 @@ def _fill_candidates(
 def _shuffle(values: NDArray[np.int64], state: np.uint64) -> None:
     for k in range(len(values) - 1, 0, -1):
         state += GOLDEN
-        j = _random_below(state, k + 1)
+        j = random_below(state, k + 1)
         values[k], values[j] = values[j], values[k]

@@ -10,8 +10,8 @@ Revisited" (Rendle et al., RecSys 2020): binary cross-entropy on logits, L2 on t
     c <- c - lr (g + l2 c)
 
 All five updates use the old values. w and b, which every sample uses, have no L2. By its growth w
-can undo the L2 of p and q; a fixed w = 1 (matrix factorization) overfits later. An epoch visits the
-E positives in a fresh random order, each followed by its N fresh negatives: E (1 + N) samples, each
+can undo the L2 of p and q; a fixed w = 1 (matrix factorization) overfits later. An epoch visits E
+positives in a fresh random order, each followed by its N fresh negatives: E (1 + N) samples, each
 with an update of its own.
 
 The loss is exact but for rounding: -log of a product of probabilities, one logarithm for hundreds.
@@ -52,6 +52,7 @@ def sgd_epoch(
     learning_rate: float,
     l2: float,
     seed: int,
+    positives: NDArray[np.int32] | None = None,
     learn_output_weight: bool = True,
     learn_item_bias: bool = True,
 ) -> float:
@@ -73,6 +74,7 @@ def sgd_epoch(
         learning_rate: Step size of every update.
         l2: L2 penalty of what a sample alone uses, p, q and c, as `weight_decay` of torch's `SGD`.
         seed: Any 64-bit integer; equal seeds give equal epochs, bit for bit, on one machine.
+        positives: (E,) positive of each visit to `user_of`; by default `items`, each once.
         learn_output_weight: Whether w is updated.
         learn_item_bias: Whether c is updated.
 
@@ -102,11 +104,10 @@ def sgd_epoch(
         if array.size != np.prod(shape):
             raise ValueError(f"{name} must have shape {shape}, but has {array.shape}")
     loss = 0.0
-    for users, positives, negatives in _samples(indptr, items, user_of, n_items, n_negatives, seed):
+    positives = items if positives is None else positives
+    for block in _samples(indptr, items, user_of, n_items, positives, n_negatives, seed):
         loss += _update(
-            users,
-            positives,
-            negatives,
+            *block,
             user_embedding,
             item_embedding,
             item_bias.reshape(-1),
@@ -144,24 +145,24 @@ def _samples(
     items: NDArray[np.int32],
     user_of: NDArray[np.int32],
     n_items: int,
+    positives: NDArray[np.int32],
     n_negatives: int,
     seed: int,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]]:
     """Yields an epoch's samples in blocks: users (B,), positives (B,), negatives (B, N)."""
-    n_blocks = -(-len(items) // BLOCK)
+    n_blocks = -(-len(positives) // BLOCK)
     seeds = np.random.SeedSequence(seed & 0xFFFFFFFFFFFFFFFF).generate_state(
         1 + n_blocks, np.uint64
     )
     # pairs are shuffled, not indices: one walk through memory in random order, not three
-    pairs = np.empty((len(items), 2), np.int32)
-    pairs[:, 0], pairs[:, 1] = user_of, items
+    pairs = np.stack([user_of, positives], axis=1)
     shuffle(pairs.view(np.int64).reshape(-1), int(seeds[0]))
     touched = touched_filter(indptr, items, n_items)
     for block in range(n_blocks):
-        users, positives = pairs[block * BLOCK : (block + 1) * BLOCK].T.copy()
+        users, visited = pairs[block * BLOCK : (block + 1) * BLOCK].T.copy()
         yield (
             read_only(users),
-            read_only(positives),
+            read_only(visited),
             read_only(
                 draw_negatives(
                     indptr, items, n_items, users, n_negatives, int(seeds[1 + block]), touched

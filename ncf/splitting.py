@@ -25,13 +25,15 @@ MIN_INTERACTIONS = 3  # one each for train, validation and test
 class History:
     """Each user's items as a compressed sparse row matrix.
 
-    Shapes: indptr (U + 1,), items (E,). User u's items are `items[indptr[u]:indptr[u + 1]]`,
-    ascending and distinct, so that membership is a binary search.
+    Shapes: indptr (U + 1,), items (E,), by_time (E,). User u's items are
+    `items[indptr[u]:indptr[u + 1]]`, ascending and distinct, so that membership is a binary search.
+    The same slice of `by_time` has them oldest first; it is None where the order is not known.
     """
 
     indptr: NDArray[np.int64]
     items: NDArray[np.int32]
     n_items: int
+    by_time: NDArray[np.int32] | None = None
 
     @property
     def n_users(self) -> int:
@@ -71,27 +73,24 @@ class Split:
     @cached_property
     def train_and_validation(self) -> History:
         """What the winner is fitted on."""
-        users = np.concatenate([self.train.user_of, self.validation.users])
-        items = np.concatenate([self.train.items, self.validation.items])
-        return history_of(users, items, self.train.n_users, self.train.n_items)
+        return _append(self.train, self.validation)
 
     @cached_property
     def whole(self) -> History:
         """Every interaction: what a user has seen, and what a sampled negative may not be."""
-        seen = self.train_and_validation
-        users = np.concatenate([seen.user_of, self.test.users])
-        items = np.concatenate([seen.items, self.test.items])
-        return history_of(users, items, seen.n_users, seen.n_items)
+        return _append(self.train_and_validation, self.test)
 
 
 def history_of(
     users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, n_items: int
 ) -> History:
-    """Groups distinct pairs, users (E,) and items (E,), into a `History`.
+    """Groups distinct pairs, users (E,) and items (E,), each user's oldest first.
 
-    >>> history_of(np.int32([1, 0, 1]), np.int32([2, 1, 0]), n_users=2, n_items=3).items
-    array([1, 0, 2], dtype=int32)
+    >>> history = history_of(np.int32([1, 0, 1]), np.int32([2, 1, 0]), n_users=2, n_items=3)
+    >>> history.items, history.by_time
+    (array([1, 0, 2], dtype=int32), array([1, 2, 0], dtype=int32))
     """
+    by_time = items[np.argsort(users, kind="stable")]  # a few ascending runs: one pass, no sort
     keys = users.astype(np.int64)
     keys *= n_items
     keys += items
@@ -99,7 +98,17 @@ def history_of(
     keys %= n_items
     indptr = np.zeros(n_users + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
-    return History(indptr, keys.astype(np.int32), n_items)
+    return History(indptr, keys.astype(np.int32), n_items, by_time)
+
+
+def _append(history: History, held_out: HeldOut) -> History:
+    items = history.items if history.by_time is None else history.by_time
+    return history_of(
+        np.concatenate([history.user_of, held_out.users]),
+        np.concatenate([items, held_out.items]),
+        history.n_users,
+        history.n_items,
+    )
 
 
 def leave_one_out(interactions: Interactions) -> Split:

@@ -11,17 +11,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ncf.experiment import Hyperparameters
 from ncf.gmf import GMF
+from ncf.recency import draw_positives
 from ncf.sampling import check_sampleable, draw_negatives
 from ncf.sgd import sgd_epoch
 from ncf.spectral import spectral_start
 from ncf.splitting import History
+
+_RunEpoch: TypeAlias = Callable[[NDArray[np.int32], float, int], float]
+"""Given an epoch's positives, a learning rate and a seed, trains and returns the mean loss."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,11 @@ def train(
         run_epoch = _adam(model.to(choose_device(device)), history, hyperparameters)
     n_samples = len(history.items) * (1 + hyperparameters.n_negatives)
     learning_rate = hyperparameters.learning_rate
-    for epoch, epoch_seed in enumerate(epoch_seeds, start=1):
+    for epoch, epoch_seed in enumerate(map(int, epoch_seeds), start=1):
         start = time.perf_counter()
-        loss = run_epoch(learning_rate, int(epoch_seed))
+        # ~: another stream of random numbers than that of the epoch's order and negatives
+        positives = draw_positives(history, hyperparameters.recency, ~epoch_seed)
+        loss = run_epoch(positives, learning_rate, epoch_seed)
         yield EpochResult(epoch, loss, time.perf_counter() - start, n_samples, model)
         learning_rate *= hyperparameters.learning_rate_decay
 
@@ -109,9 +117,7 @@ def _start(history: History, hyperparameters: Hyperparameters, seed: int) -> GMF
     return model
 
 
-def _sgd(
-    model: GMF, history: History, hyperparameters: Hyperparameters
-) -> Callable[[float, int], float]:
+def _sgd(model: GMF, history: History, hyperparameters: Hyperparameters) -> _RunEpoch:
     views = [
         parameter.detach().numpy()
         for parameter in (
@@ -123,7 +129,7 @@ def _sgd(
         )
     ]
 
-    def run_epoch(learning_rate: float, seed: int) -> float:
+    def run_epoch(positives: NDArray[np.int32], learning_rate: float, seed: int) -> float:
         return sgd_epoch(
             history.indptr,
             history.items,
@@ -133,22 +139,23 @@ def _sgd(
             n_negatives=hyperparameters.n_negatives,
             learning_rate=learning_rate,
             l2=hyperparameters.weight_decay,
+            positives=positives,
             learn_output_weight=hyperparameters.learn_output_weight,
+            learn_item_bias=hyperparameters.learn_item_bias,
             seed=seed,
         )
 
     return run_epoch
 
 
-def _adam(
-    model: GMF, history: History, hyperparameters: Hyperparameters
-) -> Callable[[float, int], float]:
+def _adam(model: GMF, history: History, hyperparameters: Hyperparameters) -> _RunEpoch:
     device = model.output.weight.device
     n_negatives = hyperparameters.n_negatives
     groups = max(
         1, hyperparameters.batch_size // (1 + n_negatives)
     )  # a positive with its negatives
     model.output.weight.requires_grad_(hyperparameters.learn_output_weight)
+    model.item_bias.weight.requires_grad_(hyperparameters.learn_item_bias)
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=hyperparameters.learning_rate,
@@ -156,14 +163,14 @@ def _adam(
         fused=True,
     )
 
-    def run_epoch(learning_rate: float, seed: int) -> float:
+    def run_epoch(positives: NDArray[np.int32], learning_rate: float, seed: int) -> float:
         optimizer.param_groups[0]["lr"] = learning_rate
-        order = np.random.default_rng(seed).permutation(len(history.items))
+        order = np.random.default_rng(seed).permutation(len(positives))
         users = history.user_of[order]
         negatives = draw_negatives(
             history.indptr, history.items, history.n_items, users, n_negatives, seed
         )
-        items = np.concatenate([history.items[order, None], negatives], axis=1)  # (E, 1 + N)
+        items = np.concatenate([positives[order, None], negatives], axis=1)  # (E, 1 + N)
         user_batches = torch.from_numpy(users).to(device).split(groups)
         item_batches = torch.from_numpy(items).to(device).split(groups)
         labels = torch.zeros(groups, 1 + n_negatives, device=device)
@@ -178,6 +185,6 @@ def _adam(
             loss.backward()
             optimizer.step()
             total += loss.detach() * n_groups
-        return float(total) / len(history.items)
+        return float(total) / len(positives)
 
     return run_epoch

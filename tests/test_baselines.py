@@ -32,22 +32,27 @@ SMALL = IALSHyperparameters(factors=8, alpha=5.0, regularization_per_alpha=0.2, 
 
 
 def random_history(n_users: int, n_items: int, seed: int) -> History:
-    """Returns a history with one user and one item that have nothing."""
+    """Returns a history with one user and one item that have nothing; low items came first."""
     is_in = np.random.default_rng(seed).random((n_users, n_items)) < 0.3
     is_in[n_users // 2] = is_in[:, n_items // 2] = False
     users, items = np.nonzero(is_in)
     return history_of(users.astype(np.int32), items.astype(np.int32), n_users, n_items)
 
 
-def dense(history: History) -> NDArray[np.float64]:
+def dense(history: History, recency: float = 0) -> NDArray[np.float64]:
+    """Returns r (U, I) of a `random_history`."""
     matrix = np.zeros((history.n_users, history.n_items))
     matrix[history.user_of, history.items] = 1
-    return matrix
+    place = np.cumsum(matrix[:, ::-1], axis=1)[:, ::-1]  # 1 is the latest
+    matrix *= np.maximum(place, 1) ** -recency
+    n = np.maximum(np.count_nonzero(matrix, axis=1, keepdims=True), 1)
+    return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True) / n, 1e-12))
 
 
 def knn_by_hand(matrix: NDArray[np.float64], h: ItemKNNHyperparameters) -> NDArray[np.float64]:
     """Returns the scores (U, I), one pair at a time; an item does not count for itself."""
     n_users, n_items = matrix.shape
+    weights, matrix = matrix, (matrix > 0).astype(np.float64)
     columns = matrix.T.copy()
     idf = np.log(n_items) - np.log1p(matrix.sum(axis=1))
     if h.similarity == "bm25":
@@ -66,14 +71,15 @@ def knn_by_hand(matrix: NDArray[np.float64], h: ItemKNNHyperparameters) -> NDArr
             nearest = np.argsort(-similarity[item])[: h.n_neighbors]
             rest = np.delete(similarity[item], [*nearest, item])
             assert not rest.max(initial=-np.inf) == similarity[item, nearest[-1]] > 0, "a tie"
-            scores[user, item] = sum(similarity[item, j] for j in nearest if matrix[user, j])
+            terms = (weights[user, j] * similarity[item, j] for j in nearest if matrix[user, j])
+            scores[user, item] = sum(terms)
     return scores
 
 
 def ials_objective(scorer: IALS, history: History, h: IALSHyperparameters) -> float:
     """Returns the objective of the module's formula."""
-    targets = dense(history)
-    weights = np.where(targets > 0, h.alpha, 1.0)
+    r = dense(history, h.recency)
+    targets, weights = (r > 0).astype(np.float64), np.where(r > 0, h.alpha * r, 1.0)
     users, items = scorer.user_factors.astype(np.float64), scorer.item_factors.astype(np.float64)
     penalty = h.alpha * h.regularization_per_alpha * ((users**2).sum() + (items**2).sum())
     return float((weights * (targets - users @ items.T) ** 2).sum() + penalty)
@@ -114,12 +120,13 @@ def test_popularity_counts_users() -> None:
         ItemKNNHyperparameters(3, "bm25"),
         ItemKNNHyperparameters(3, "bm25", k1=20.0, b=0.3),
         ItemKNNHyperparameters(500, "tfidf"),  # more than there are items
+        ItemKNNHyperparameters(3, "tfidf", recency=1.5),
     ],
     ids=str,
 )
 def test_item_knn_agrees_with_dense_arithmetic(h: ItemKNNHyperparameters) -> None:
     history = random_history(400, 15, seed=2)
-    scores, matrix = all_scores(item_knn(history, h), 400), dense(history)
+    scores, matrix = all_scores(item_knn(history, h), 400), dense(history, h.recency)
     assert isinstance(scores, np.ndarray)
     untouched = matrix == 0  # the others also count the item itself, and are never ranked
     expected = knn_by_hand(matrix, h)[untouched]
@@ -141,14 +148,15 @@ def test_more_iterations_of_ials_lower_its_objective() -> None:
 
 
 @no_warning
-def test_ials_ends_where_each_user_and_item_is_at_its_least() -> None:
-    h = IALSHyperparameters(4, 3.0, 6.0, iterations=300)
+@pytest.mark.parametrize("recency", [0.0, 0.7])
+def test_ials_ends_where_each_user_and_item_is_at_its_least(recency: float) -> None:
+    h = IALSHyperparameters(4, 3.0, 6.0, iterations=300, recency=recency)
     history = random_history(30, 20, seed=5)
-    scorer, targets = ials(history, h, seed=6), dense(history)
+    scorer, r = ials(history, h, seed=6), dense(history, recency)
     users, items = scorer.user_factors.astype(np.float64), scorer.item_factors.astype(np.float64)
-    for this, that, matrix in ((users, items, targets), (items, users, targets.T)):
-        for row, target in zip(this, matrix, strict=True):
-            weights = np.where(target > 0, h.alpha, 1.0)
+    for this, that, matrix in ((users, items, r), (items, users, r.T)):
+        for row, r_row in zip(this, matrix, strict=True):
+            target, weights = r_row > 0, np.where(r_row > 0, h.alpha * r_row, 1.0)
             normal = (that * weights[:, None]).T @ that
             normal += h.alpha * h.regularization_per_alpha * np.eye(h.factors)
             best = np.linalg.solve(normal, that.T @ (weights * target))

@@ -33,6 +33,7 @@ TABLE: dict[str, set[str]] = {
     "movielens": {"platformdirs", "pooch"},
     "datasets": set(),
     "splitting": {"numpy"},
+    "recency": {"numba", "numpy"},
     "ready_made": {"numpy", "pyarrow"},
     "baselines": {"implicit", "numpy", "scipy", "threadpoolctl"},
     "estimate": {"psutil"},

@@ -42,7 +42,12 @@ def test_processes_share_one_copy_that_none_can_change(
 ) -> None:
     trial_data.save(tmp_path)
     loaded = TrialData.load(tmp_path)
-    for array in (loaded.train.items, loaded.validation.users, loaded.candidates):
+    for array in (
+        loaded.train.items,
+        loaded.train.by_time,
+        loaded.validation.users,
+        loaded.candidates,
+    ):
         assert isinstance(array, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0

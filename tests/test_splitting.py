@@ -116,6 +116,23 @@ def test_nobody_to_evaluate_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_histories_know_the_order_of_time(seed: int) -> None:
+    interactions = interactions_of(random_rows(seed))
+    split = leave_one_out(interactions)
+    for history, n_held_out in (
+        (split.train, 2),
+        (split.train_and_validation, 1),
+        (split.whole, 0),
+    ):
+        assert history.by_time is not None
+        for user in range(history.n_users):
+            oldest_first = interactions.items[slice(*interactions.indptr[user : user + 2])]
+            n = len(oldest_first) - (n_held_out if len(oldest_first) >= 3 else 0)
+            found = history.by_time[slice(*history.indptr[user : user + 2])]
+            assert found.tolist() == oldest_first[:n].tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_unions_hold_each_pair_once(seed: int) -> None:
     rows = random_rows(seed)
     split = leave_one_out(interactions_of(rows))

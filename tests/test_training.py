@@ -283,6 +283,30 @@ def test_output_weights_are_learnt_only_if_asked(
     assert last.model.item_bias.weight.all()
 
 
+@BOTH
+def test_item_biases_are_learnt_unless_they_are_not_to_be(
+    setting: Hyperparameters, split: Split
+) -> None:
+    *_, last = epochs_of(split.train, replace(setting, learn_item_bias=False), epochs=2)
+    assert not last.model.item_bias.weight.any()
+
+
+@BOTH
+def test_recency_prefers_what_came_last(setting: Hyperparameters) -> None:
+    n_users, n_items, n_each = 60, 20, 10  # everyone took the same items in the same order
+    users = np.repeat(np.arange(n_users, dtype=np.int32), n_each)
+    items = np.tile(np.arange(n_each, dtype=np.int32), n_users)
+    history = history_of(users, items, n_users, n_items)
+
+    def lead_of_the_latest(recency: float) -> float:
+        *_, last = epochs_of(history, replace(setting, recency=recency), epochs=3)
+        scores = last.model.score_all(np.arange(n_users))
+        return float((scores[:, n_each - 1] - scores[:, 0]).mean())
+
+    assert lead_of_the_latest(2.0) > 1
+    assert abs(lead_of_the_latest(0.0)) < 0.5
+
+
 # Devices
 
 
