@@ -8,7 +8,7 @@ import optuna
 
 from ncf.experiment import Experiment, Hyperparameters
 
-DEFAULTS = Hyperparameters()
+DEFAULTS = Hyperparameters(recency=1.0)
 
 
 def search_space(trial: optuna.Trial) -> Hyperparameters:
@@ -21,6 +21,8 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         n_negatives=trial.suggest_int("n_negatives", 2, 12),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 3e-2, log=True),
         init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
+        popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
+        recency=trial.suggest_float("recency", 0.0, 2.0),
     )
 
 

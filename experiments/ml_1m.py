@@ -9,7 +9,12 @@ import optuna
 from ncf.experiment import Experiment, Hyperparameters
 
 DEFAULTS = Hyperparameters(
-    learning_rate=0.04, learning_rate_decay=0.85, n_negatives=8, weight_decay=0.007, init_rms=0.4
+    learning_rate=0.04,
+    learning_rate_decay=0.85,
+    n_negatives=8,
+    weight_decay=0.012,
+    init_rms=0.4,
+    recency=1.0,
 )
 
 
@@ -19,10 +24,12 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         DEFAULTS,
         embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
         learning_rate=trial.suggest_float("learning_rate", 0.01, 0.08, log=True),
-        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.75, 0.95),
+        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.7, 0.95),
         n_negatives=trial.suggest_int("n_negatives", 3, 12),
-        weight_decay=trial.suggest_float("weight_decay", 2e-3, 1.5e-2, log=True),
-        init_rms=trial.suggest_float("init_rms", 0.1, 0.6, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 3e-3, 3e-2, log=True),
+        popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
+        recency=trial.suggest_float("recency", 0.0, 2.0),
+        init_rms=trial.suggest_float("init_rms", 0.1, 1.0, log=True),
     )
 
 

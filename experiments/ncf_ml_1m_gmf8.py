@@ -23,6 +23,7 @@ PAPER = Hyperparameters(
     n_negatives=4,
     batch_size=256,
     learn_output_weight=True,
+    learn_item_bias=False,
 )
 
 

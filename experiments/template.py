@@ -13,7 +13,9 @@ from ncf.experiment import Experiment, Hyperparameters
 
 # Trial 0 trains these, so that a search never ends below them. `Hyperparameters` documents each
 # field; what you leave out keeps its own default.
-DEFAULTS = Hyperparameters(optimizer="sgd", embedding_dim=32, learning_rate=0.02, n_negatives=4)
+DEFAULTS = Hyperparameters(
+    optimizer="sgd", embedding_dim=32, learning_rate=0.02, n_negatives=4, recency=1.0
+)
 
 
 def search_space(trial: optuna.Trial) -> Hyperparameters:
@@ -27,6 +29,9 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         # A whole number. Each negative costs as much time as a positive.
         n_negatives=trial.suggest_int("n_negatives", 2, 12),
         weight_decay=trial.suggest_float("weight_decay", 1e-4, 5e-2, log=True),
+        # How much more often a user's latest items are trained on: 0 is not at all. Where your
+        # file has no times, and its order means nothing, leave it out and set its default to 0.
+        recency=trial.suggest_float("recency", 0.0, 2.0),
         # A field that is not suggested keeps its default in every trial. To search the optimizer
         # too, and the batch size where it has one:
         #   optimizer=trial.suggest_categorical("optimizer", ["sgd", "adam"]),

@@ -256,8 +256,8 @@ def popularity_space(trial: optuna.Trial) -> PopularityHyperparameters:
 
 SPACES: dict[str, tuple[BaselineSetting, Callable[[optuna.Trial], BaselineSetting]]] = {
     "popularity": (PopularityHyperparameters(), popularity_space),
-    "itemknn": (ItemKNNHyperparameters(), item_knn_space),
-    "ials": (IALSHyperparameters(), ials_space),
+    "itemknn": (ItemKNNHyperparameters(recency=1.0), item_knn_space),
+    "ials": (IALSHyperparameters(recency=1.0), ials_space),
 }
 """Defaults and search space of each baseline, by the name that `--baselines` takes."""
 

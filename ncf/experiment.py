@@ -32,6 +32,8 @@ class Hyperparameters:
         n_negatives: N, negatives drawn for each positive and epoch.
         batch_size: Samples (user-item pairs) per step of "adam"; "sgd" steps after each sample.
         init_rms: Root mean square of the factors of a spectral start.
+        popular_negatives: Share of the negatives drawn in proportion to the items' popularity; 0
+            draws all uniformly, as in the paper.
         recency: g, by which an epoch visits a user's a-th latest item in proportion to a^-g; 0
             visits each item once, as in the paper, whatever its time.
         learn_output_weight: Whether the output weights are learned, as in the paper, or stay 1.
@@ -48,6 +50,7 @@ class Hyperparameters:
     n_negatives: int = 4
     batch_size: int = 1024
     init_rms: float = 0.15
+    popular_negatives: float = 0.0
     recency: float = 0.0
     learn_output_weight: bool = False
     learn_item_bias: bool = True
@@ -68,6 +71,8 @@ class Hyperparameters:
         for name in ("weight_decay", "recency"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"0 <= {name} < inf", value)
+        popular = self.popular_negatives
+        require(0 <= popular <= 1, "0 <= popular_negatives <= 1", popular)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Draws items that a user has not touched: training negatives and evaluation candidates.
 
-A user's row of a CSR holds n distinct items in ascending order. Two exact ways to draw uniformly
-from the other I - n:
+Candidates are uniform, and so are negatives, of which a share may be drawn in proportion to the
+items' popularity instead: as the item of a random interaction, and, where the user has touched
+that, uniformly.
 
-- reject: draw from all I items until one is not in the row. The row's bits (`touched_filter`)
+A user's row of a CSR holds n distinct items in ascending order. Two exact ways to draw from the
+other I - n:
+
+- reject: draw from all items until one is not in the row. The row's bits (`touched_filter`)
   settle nearly every test with one look, and a binary search the rest.
 - rank: draw r from [0, I - n) and take the untouched item of that rank, r + k, where k counts the
   touched items below it: k = #{j : row[j] - j <= r}. As row[j] - j never falls, k is a binary
-  search. It costs the same for a user who has touched nearly everything.
+  search. It is uniform, and costs the same for a user who has touched nearly everything.
 
 Random numbers are SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), 32 bits of each mapped to
 [0, bound) by multiply and shift (Lemire, TOMACS 2019); a value's probability is off by less than
@@ -79,11 +83,13 @@ def draw_negatives(
     n_negatives: int,
     seed: int,
     touched: NDArray[np.uint32] | None = None,
+    popular: float = 0.0,
 ) -> NDArray[np.int32]:
-    """Draws training negatives: for each user, uniform over the items that are not in their row.
+    """Draws training negatives: for each user, items that are not in their row.
 
     The negatives of one entry are drawn with replacement. A user who has touched every item has
-    none: call `check_sampleable` once before.
+    none: call `check_sampleable` once before. Who has touched more than half of the catalogue gets
+    uniform ones, whatever `popular`.
 
     Args:
         indptr: (U + 1,) bounds of each user's row.
@@ -93,6 +99,7 @@ def draw_negatives(
         n_negatives: Draws per entry of `users`.
         seed: Any 64-bit integer; equal seeds give equal draws.
         touched: The history's `touched_filter`, to pass when drawing often.
+        popular: Share of draws in proportion to popularity, in [0, 1]; the others are uniform.
 
     Returns:
         (B, N) items.
@@ -107,6 +114,7 @@ def draw_negatives(
         n_items,
         read_only(users),
         splitmix_state(seed),
+        np.uint64(round(popular * 2**32)),
         negatives,
     )
     return negatives
@@ -177,12 +185,29 @@ def splitmix_state(seed: int) -> np.uint64:
 
 
 @njit(cache=True)
-def random_below(state: np.uint64, bound: int) -> Any:
-    """Maps a SplitMix64 state to [0, bound)."""
+def _random_bits(state: np.uint64) -> Any:
+    """Maps a SplitMix64 state to 64 random bits."""
     z = (state ^ (state >> np.uint64(30))) * MIX_1
     z = (z ^ (z >> np.uint64(27))) * MIX_2
-    z ^= z >> np.uint64(31)
-    return np.int64(((z >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True)
+def random_below(state: np.uint64, bound: int) -> Any:
+    """Maps a SplitMix64 state to [0, bound)."""
+    return np.int64(((_random_bits(state) >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
+
+
+@njit(cache=True)
+def _random_item(
+    state: np.uint64, items: NDArray[np.int32], n_items: int, popular: np.uint64
+) -> Any:
+    """Maps a SplitMix64 state to an item: its low half decides how, its high half which."""
+    z = _random_bits(state)
+    high = z >> np.uint64(32)
+    if z & LOW_32 < popular:  # in 2^-32
+        return np.int64(items[np.int64(high * np.uint64(len(items)) >> np.uint64(32))])
+    return np.int64(high * np.uint64(n_items) >> np.uint64(32))
 
 
 @njit(cache=True)
@@ -236,6 +261,7 @@ def _fill_negatives(
     n_items: int,
     users: NDArray[np.int32],
     state: np.uint64,
+    popular: np.uint64,
     negatives: NDArray[np.int32],
 ) -> None:
     n_users, n_negatives = negatives.shape
@@ -247,7 +273,7 @@ def _fill_negatives(
             start, stop = indptr[users[ahead]], indptr[users[ahead] + 1]
             for j in range(n_negatives):
                 state += GOLDEN
-                item = random_below(state, n_items)
+                item = _random_item(state, items, n_items, popular)
                 negatives[ahead, j] = item
                 prefetch(touched, start + (_bit(item, 32 * (stop - start), n_items) >> 5))
         b = ahead - AHEAD

@@ -53,6 +53,7 @@ def sgd_epoch(
     l2: float,
     seed: int,
     positives: NDArray[np.int32] | None = None,
+    popular_negatives: float = 0.0,
     learn_output_weight: bool = True,
     learn_item_bias: bool = True,
 ) -> float:
@@ -75,6 +76,7 @@ def sgd_epoch(
         l2: L2 penalty of what a sample alone uses, p, q and c, as `weight_decay` of torch's `SGD`.
         seed: Any 64-bit integer; equal seeds give equal epochs, bit for bit, on one machine.
         positives: (E,) positive of each visit to `user_of`; by default `items`, each once.
+        popular_negatives: Share of negatives drawn in proportion to popularity.
         learn_output_weight: Whether w is updated.
         learn_item_bias: Whether c is updated.
 
@@ -105,7 +107,9 @@ def sgd_epoch(
             raise ValueError(f"{name} must have shape {shape}, but has {array.shape}")
     loss = 0.0
     positives = items if positives is None else positives
-    for block in _samples(indptr, items, user_of, n_items, positives, n_negatives, seed):
+    for block in _samples(
+        indptr, items, user_of, n_items, positives, n_negatives, popular_negatives, seed
+    ):
         loss += _update(
             *block,
             user_embedding,
@@ -147,6 +151,7 @@ def _samples(
     n_items: int,
     positives: NDArray[np.int32],
     n_negatives: int,
+    popular_negatives: float,
     seed: int,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]]:
     """Yields an epoch's samples in blocks: users (B,), positives (B,), negatives (B, N)."""
@@ -165,7 +170,14 @@ def _samples(
             read_only(visited),
             read_only(
                 draw_negatives(
-                    indptr, items, n_items, users, n_negatives, int(seeds[1 + block]), touched
+                    indptr,
+                    items,
+                    n_items,
+                    users,
+                    n_negatives,
+                    int(seeds[1 + block]),
+                    touched,
+                    popular_negatives,
                 )
             ),
         )

@@ -140,6 +140,7 @@ def _sgd(model: GMF, history: History, hyperparameters: Hyperparameters) -> _Run
             learning_rate=learning_rate,
             l2=hyperparameters.weight_decay,
             positives=positives,
+            popular_negatives=hyperparameters.popular_negatives,
             learn_output_weight=hyperparameters.learn_output_weight,
             learn_item_bias=hyperparameters.learn_item_bias,
             seed=seed,
@@ -168,7 +169,13 @@ def _adam(model: GMF, history: History, hyperparameters: Hyperparameters) -> _Ru
         order = np.random.default_rng(seed).permutation(len(positives))
         users = history.user_of[order]
         negatives = draw_negatives(
-            history.indptr, history.items, history.n_items, users, n_negatives, seed
+            history.indptr,
+            history.items,
+            history.n_items,
+            users,
+            n_negatives,
+            seed,
+            popular=hyperparameters.popular_negatives,
         )
         items = np.concatenate([positives[order, None], negatives], axis=1)  # (E, 1 + N)
         user_batches = torch.from_numpy(users).to(device).split(groups)

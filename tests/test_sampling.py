@@ -63,6 +63,26 @@ def test_negatives_are_uniform_behind_the_filter(n_touched: int) -> None:
     assert chisquare(np.delete(counts, sorted(row))).pvalue > 0.001
 
 
+@pytest.mark.parametrize("popular", [0.3, 1.0])
+def test_a_share_of_negatives_is_drawn_by_popularity(popular: float) -> None:
+    n_items, rows = 12, [{0, 1}, {1, 2, 3}, {3}, {3, 4, 5, 6}, {3, 5}]  # 7 to 11 are nobody's
+    indptr, items = csr(rows)
+    by_popularity = np.bincount(items, minlength=n_items) / len(items)
+    first = popular * by_popularity + (1 - popular) / n_items
+    touched = sorted(rows[1])
+    expected = np.delete(first + first[touched].sum() / (n_items - len(touched)), touched)
+    users = np.ones(50_000, np.int32)
+    drawn = draw_negatives(indptr, items, n_items, users, 2, seed=12, popular=popular)
+    counts = np.delete(np.bincount(drawn.ravel(), minlength=n_items), touched)
+    assert chisquare(counts, expected * counts.sum()).pvalue > 0.001
+
+
+def test_popular_negatives_end_where_only_unpopular_items_are_left() -> None:
+    users = np.zeros(1000, np.int32)  # user 0 has every item that anybody has
+    drawn = draw_negatives(*csr([{0, 1}, {1}]), 6, users, 2, seed=13, popular=1.0)
+    assert set(drawn.ravel().tolist()) == {2, 3, 4, 5}
+
+
 def test_columns_of_negatives_are_independent() -> None:
     drawn = draw_negatives(*csr([{0}]), 6, np.zeros(50_000, np.int32), 2, seed=5) - 1
     assert chisquare(np.bincount(drawn[:, 0] * 5 + drawn[:, 1], minlength=25)).pvalue > 0.001

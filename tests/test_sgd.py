@@ -84,7 +84,9 @@ def test_epoch_equals_autograd(dim: int, frozen: tuple[str, ...]) -> None:
     settings: dict[str, Any] = {"n_negatives": 3, "seed": 5}
     samples = [
         (int(u), int(i), float(n == 0))
-        for users, positives, negatives in sgd._samples(**data, **settings, positives=data["items"])
+        for users, positives, negatives in sgd._samples(
+            **data, **settings, positives=data["items"], popular_negatives=0
+        )
         for u, *group in zip(users, positives, *negatives.T, strict=True)
         for n, i in enumerate(group)
     ]
@@ -142,7 +144,11 @@ def test_epoch_visits_each_positive_once_with_negatives_of_its_user(
     data = history(30, 50, 7)
     orders = []
     for seed in (1, 2):
-        blocks = list(sgd._samples(**data, positives=data["items"], n_negatives=2, seed=seed))
+        blocks = list(
+            sgd._samples(
+                **data, positives=data["items"], n_negatives=2, popular_negatives=0.3, seed=seed
+            )
+        )
         users, positives, negatives = (np.concatenate(part) for part in zip(*blocks, strict=True))
         pairs = list(zip(users.tolist(), positives.tolist(), strict=True))
         train = list(zip(data["user_of"].tolist(), data["items"].tolist(), strict=True))
