@@ -62,7 +62,7 @@ class Search:
 def measure_jobs(setup: Setup) -> list[Row]:
     """Returns the rows of two jobs beside one: the same trials, in half of the time."""
     rows = []
-    for data, n_trials in (("ml-100k", 30), ("ml-1m", 10)):
+    for data, n_trials in (("ml-100k", 30), ("ml-1m", 16)):
         if setup.quick:
             n_trials = 6
         one, two = (search(setup, data, n_trials, "--jobs", str(jobs)) for jobs in (1, 2))
@@ -119,7 +119,7 @@ def _budget(setup: Setup, part: str, data: str, goal: int, tracking_goal: str) -
 
 
 def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
-    """Runs `search.py` in an empty folder.
+    """Runs `search.py`, without confirmation and baselines, in an empty folder.
 
     Raises:
         RuntimeError: It failed.
@@ -130,7 +130,7 @@ def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
     own = {"MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"}
     start, before = time.time(), _children_seconds()
     done = subprocess.run(
-        [*command, "--trials", str(n_trials), *options],
+        [*command, "--trials", str(n_trials), "--confirm", "0", "--baselines", "none", *options],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name not in own},
         capture_output=True,
