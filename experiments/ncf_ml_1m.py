@@ -22,6 +22,7 @@ DEFAULTS = Hyperparameters(
     n_negatives=8,
     weight_decay=0.012,
     init_rms=0.4,
+    popular_negatives=0.2,
     recency=1.0,
 )
 
