@@ -1,6 +1,7 @@
 """The four columns of a ratings file: what they are called, and which values they may hold.
 
-Ids: integers (int64; so 007 and 7 are the same id) or text, never empty.
+Ids: integers (int64; so 007 and 7 are the same id) or text, never empty, without NUL characters
+(numpy drops them at the end of a text).
 Ratings: finite numbers.
 Times: seconds or milliseconds since 1970 (what is above 1e11 is in milliseconds), or ISO 8601
 dates, in UTC where they name no zone; from 1970 to 2100.
@@ -32,8 +33,8 @@ KNOWN_NAMES = {
 """By role, in the order of a file without a header; compared as `plain` makes them."""
 
 RULES = {
-    "user": "must not be empty; fill it in or remove the row",
-    "item": "must not be empty; fill it in or remove the row",
+    "user": "must not be empty, nor hold a NUL; correct it or remove the row",
+    "item": "must not be empty, nor hold a NUL; correct it or remove the row",
     "rating": "must be a finite number; correct it or remove the row",
     "timestamp": (
         "must be seconds or milliseconds since 1970 or an ISO 8601 date, from 1970 to 2100; "
@@ -42,6 +43,7 @@ RULES = {
 }
 """By role, what a value must be and what to do where it is not."""
 
+_NUMBER = r"[ \t]*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?[ \t]*"  # as pyarrow, stricter than `float`
 _LAST_SECOND = 4_102_444_800  # 2100-01-01
 _MILLISECONDS_ABOVE = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973
 
@@ -135,11 +137,8 @@ def in_milliseconds(column: pa.Array) -> bool:
 def breaks_rule(role: str, text: str) -> bool:
     """Returns whether one value, as text, breaks the role's rule; the slow twin of `convert`."""
     if role in ("user", "item"):
-        return text == ""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+        return text == "" or "\0" in text
+    number = float(text) if re.fullmatch(_NUMBER, text, re.ASCII) else math.nan
     if role == "rating":
         return not math.isfinite(number)
     if math.isnan(number):
@@ -150,13 +149,15 @@ def breaks_rule(role: str, text: str) -> bool:
 
 
 def _ids(role: str, column: pa.Array) -> tuple[Any, NDArray[np.bool_]]:
-    """Returns own ids, and which of them are missing."""
+    """Returns own ids, and which of them break the rule."""
     kind = column.type
     if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
         return _ids(role, column.dictionary_decode())
     missing = _numpy(column.is_null())
     if pa.types.is_integer(kind):
-        values = _numpy(pc.fill_null(column, 0).cast(pa.int64()))
+        values = _numpy(pc.fill_null(column, 0).cast(pa.int64(), safe=False))
+        if pa.types.is_uint64(kind) and (values < 0).any():
+            raise ValueError(f"{role} ids must be below 2**63; cast the column to text")
         narrow = values.astype(np.int32)
         return (narrow if (narrow == values).all() else values), missing
     if _is_text(kind):
@@ -164,9 +165,10 @@ def _ids(role: str, column: pa.Array) -> tuple[Any, NDArray[np.bool_]]:
     elif not pa.types.is_dictionary(kind):
         raise ValueError(f"{role} ids must be integers or text, got {kind}; cast the column")
     column = column.cast(pa.dictionary(pa.int32(), pa.string()))
-    empty = _numpy(pc.equal(column.dictionary, "").fill_null(True))
-    if empty.any():
-        missing |= empty[_numpy(column.indices.fill_null(0))]
+    texts = column.dictionary
+    bad = _numpy(pc.or_(pc.equal(texts, ""), pc.match_substring(texts, "\0")).fill_null(True))
+    if bad.any():
+        missing |= bad[_numpy(column.indices.fill_null(0))]
     return column, missing
 
 
@@ -178,10 +180,8 @@ def _seconds(column: pa.Array) -> Seconds:
         try:
             column = column.cast(pa.timestamp("us"))  # fast, for dates that name no zone
         except pa.ArrowInvalid:
-            times = pd.to_datetime(
-                column.to_pandas(), format="ISO8601", utc=True, errors="coerce"
-            ).dt.as_unit("us")
-            column = pa.array(times)
+            times = pd.to_datetime(column.to_pandas(), format="ISO8601", utc=True, errors="coerce")
+            column = pa.array(times.dt.tz_localize(None).dt.as_unit("us"))
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         micros = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return _floats("timestamp", micros) / 1e6

@@ -24,8 +24,12 @@ import pyarrow.csv
 
 from ncf.columns import KNOWN_NAMES, RULES, Columns, breaks_rule, find_columns, is_known
 
-DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
-"""What reading a damaged compressed file raises; an OSError with a number is another matter."""
+DAMAGED = (
+    *(EOFError, OSError, RuntimeError, UnicodeDecodeError),
+    *(lzma.LZMAError, zlib.error, zipfile.BadZipFile),
+)
+"""What reading a damaged or encrypted file raises; an OSError with a file name is another matter.
+"""
 
 _BLOCK_BYTES = 2**22
 _LINE_BYTES = 2**20
@@ -82,6 +86,8 @@ def find_layout(path: Path, columns: Columns) -> Layout:
     names = [name if name in columns.given else name.split(":")[0] for name in table[0]]
     if any(is_known(name, columns) for name in names):
         places = find_columns(names, columns, f"{path}, line {number}")
+        if len(table) == 1:
+            raise ValueError(f"{path}: no rows after the header; give a file with users and items")
         return Layout(path, delimiter, len(names), places, number)
     looks_like_names = len(table) == 2 and _n_numbers(table[1]) > _n_numbers(table[0]) == 0
     if looks_like_names or columns.given or not 2 <= len(names) <= 4:
@@ -112,7 +118,11 @@ def read_batches(layout: Layout, types: Mapping[str, pa.DataType]) -> Iterator[p
             pa.csv.ReadOptions(
                 block_size=_BLOCK_BYTES, column_names=names, skip_rows=layout.header_lines
             ),
-            pa.csv.ParseOptions(delimiter=layout.delimiter[0], newlines_in_values=True),
+            pa.csv.ParseOptions(
+                delimiter=layout.delimiter[0],
+                quote_char='"' if step == 1 else False,
+                newlines_in_values=True,
+            ),
             pa.csv.ConvertOptions(
                 include_columns=[*wanted, *empty], column_types=wanted | empty, null_values=[""]
             ),
@@ -132,15 +142,19 @@ def role_not_converted(layout: Layout, error: ValueError) -> str | None:
 
 
 def first_bad_line(layout: Layout) -> str | None:
-    """Returns "place: rule" of the first line that breaks one; None where there is no such line."""
+    """Returns "place: rule" of the first line that breaks one; None where there is no such line.
+
+    Of a row that goes over several lines, by a quote, it is the first.
+    """
     roles = sorted(layout.places, key=lambda role: layout.places[role])
-    line = 0
+    end = 0
     with (
         _open(layout.path) as file,
         io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text,
     ):
         try:
-            for line, row in _split(text, layout.delimiter):
+            for number, row in _split(text, layout.delimiter):
+                line, end = end + 1, number
                 if line <= layout.header_lines or not row:
                     continue
                 if len(row) != layout.n_fields:
@@ -150,15 +164,20 @@ def first_bad_line(layout: Layout) -> str | None:
                     )
                 for role in roles:
                     value = row[layout.places[role]]
-                    if breaks_rule(role, value):
-                        return f"{layout.path}, line {line}: {role} {value!r} {RULES[role]}"
                     if not value.isascii() and re.search("[\udc80-\udcff]", value):
                         return (
                             f"{layout.path}, line {line}: {role} {value!r} is not UTF-8; "
                             "save the file as UTF-8"
                         )
+                    if breaks_rule(role, value):
+                        return f"{layout.path}, line {line}: {role} {value!r} {RULES[role]}"
+                if layout.delimiter == "::" and any(":" in value for value in row):
+                    return (
+                        f"{layout.path}, line {line}: a value has a ':' in it, which '::' files "
+                        "cannot hold; separate the columns by tabs"
+                    )
         except csv.Error as error:
-            return f"{layout.path}, line {line + 1}: {error}; correct or remove the line"
+            return f"{layout.path}, line {end + 1}: {error}; correct or remove the line"
     return None
 
 

@@ -55,9 +55,11 @@ def read_ratings(
     try:
         parts = read(path, columns, min_rating)
     except DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise
-        raise ValueError(f"{path}: damaged or cut short ({error}); fetch the file again") from error
+        raise ValueError(
+            f"{path}: damaged, cut short or locked ({error}); fetch it again, or unpack it"
+        ) from error
     if parts.n_rows == 0:
         raise ValueError(f"{path}: no rows after the header; give a file with users and items")
     if sum(map(len, parts.values["user"])) == 0:
@@ -92,8 +94,8 @@ class _Parts(NamedTuple):
 def _read_parquet(path: Path, columns: Columns, min_rating: float | None) -> _Parts:
     try:
         file = pa.parquet.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: not a whole parquet file ({error}); write it again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise _torn_parquet(path, error) from error
     with file:
         names = file.schema_arrow.names
         places = find_columns(names, columns, f"{path}")
@@ -105,8 +107,14 @@ def _read_parquet(path: Path, columns: Columns, min_rating: float | None) -> _Pa
         )
         try:
             return _collect(path, batches, min_rating)
-        except (ValueError, OSError) as error:  # with them pyarrow's own
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise _torn_parquet(path, error) from error
+        except ValueError as error:
             raise ValueError(f"{path}, {error}") from error
+
+
+def _torn_parquet(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: not a whole parquet file ({error}); write it again")
 
 
 def _read_text(path: Path, columns: Columns, min_rating: float | None) -> _Parts:
@@ -127,7 +135,7 @@ def _read_text(path: Path, columns: Columns, min_rating: float | None) -> _Parts
         except ValueError as error:  # with it pyarrow's own
             role = role_not_converted(layout, error)
             if role is None or len(kinds[role]) == 1:
-                message = first_bad_line(layout) or f"{path}, {error}"
+                message = first_bad_line(layout) or f"{path}: {error}; correct the file"
                 raise ValueError(message) from error
             del kinds[role][0]
 

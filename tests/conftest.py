@@ -8,11 +8,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads cost more than 
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ncf.interactions import Interactions, from_columns
 from ncf.messages import TrialData
 from ncf.sampling import draw_candidates
 from ncf.splitting import Split, leave_one_out
+
+settings.register_profile("quick", max_examples=100, deadline=None)
+settings.register_profile("long", max_examples=20_000, deadline=None)
+settings.load_profile("quick")
 
 N_GROUPS = 4
 

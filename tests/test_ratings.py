@@ -81,6 +81,13 @@ def zipped(content: bytes, names: tuple[str, ...] = ("ratings.csv",)) -> bytes:
     return buffer.getvalue()
 
 
+def locked(content: bytes) -> bytes:
+    """Returns a zip file that says that it is encrypted."""
+    for mark in (b"PK\3\4\x14\0", b"PK\1\2\x14\3\x14\0"):
+        content = content.replace(mark + b"\0", mark + b"\1")
+    return content
+
+
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
@@ -103,7 +110,9 @@ def test_cut_short(tmp_path: Path, suffix: str) -> None:
     whole = COMPRESSORS[suffix](text(",", rows=noise).encode())
     path = tmp_path / f"ratings.csv{suffix}"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"damaged or cut short \(.*\); fetch the file again") as e:
+    with pytest.raises(
+        ValueError, match=r"damaged, cut short or locked \(.*\); fetch it again"
+    ) as e:
         read(path)
     assert "\n" not in str(e.value)
 
@@ -233,10 +242,17 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
         ("r.csv", "", "r.csv: the file is empty; give one with users and items"),
         ("r.csv", "\n\n", "r.csv: the file is empty; give one with users and items"),
         ("r.csv", "user,item\n", "r.csv: no rows after the header; give a file with"),
+        ("r.csv", "user,item", "r.csv: no rows after the header; give a file with"),
         ("r.csv", "user,item,rating\n1,2,3\n1,2\n", "r.csv, line 3: expected 3 fields, got 2; cor"),
         ("r.csv", "1,2,3\n\n1,2,3,4\n", "r.csv, line 3: expected 3 fields, got 4; correct or re"),
         ("r.dat", "1::2::3\n1::2\n", "r.dat, line 2: expected 3 fields, got 2; correct or remove"),
         ("r.dat", "1::2::3\n1:x:2::3\n", "r.dat, line 2: expected 3 fields, got 2; correct or re"),
+        (
+            "r.dat",
+            "1:x::2::3\n",
+            "r.dat, line 1: a value has a ':' in it, which '::' files cannot ho",
+        ),
+        ("r.csv", 'a,b\n"c,d\ne,f\n', "r.csv, line 2: expected 2 fields, got 1; correct or remove"),
         ("r.csv", "user,rating\n1,2\n", "r.csv, line 1: no item column among 'user', 'rating'; na"),
         ("r.csv", "who,what\n1,2\n", "r.csv, line 1: no known column among 'who', 'what'; name th"),
         ("r.csv", "1,2,3,4,5\n", "r.csv, line 1: no known column among '1', '2', '3', '4', '5'; n"),
@@ -249,6 +265,8 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
         ("r.csv", "1;2;3,5\n", "r.csv, line 1: rating '3,5' must be a finite number; correct it"),
         ("r.csv", "1,2,3\n1,2,\n", "r.csv, line 2: rating '' must be a finite number; correct it"),
         ("r.csv", "1,2,3\n1,2,x\n", "r.csv, line 2: rating 'x' must be a finite number; correct"),
+        ("r.csv", "1,2,3\n1,2,1_0\n", "r.csv, line 2: rating '1_0' must be a finite number; corre"),
+        ("r.csv", "1,2,3\n1,2,1\u2028\n", "r.csv, line 2: rating '1\\u2028' must be a finite numb"),
         ("r.csv", "1,2,3\n1,2,NaN\n", "r.csv, line 2: rating 'NaN' must be a finite number; corr"),
         ("r.csv", "1,2,3\n1,2,-inf\n", "r.csv, line 2: rating '-inf' must be a finite number; co"),
         ("r.csv", "1,2,3,4\n1,2,3,\n", "r.csv, line 2: timestamp '' must be seconds or milliseco"),
@@ -258,9 +276,19 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
         ("r.csv", "1,2,3,4\n1,2,3,5e9\n", "r.csv, line 2: timestamp '5e9' must be seconds or mil"),
         ("r.csv", "1,2,3,4\n1,2,3,9000000000000\n", "r.csv, line 2: timestamp '9000000000000' mus"),
         ("r.csv", "1,2,3,2150-01-01\n1,2,3,4\n", "r.csv, line 1: timestamp '2150-01-01' must be"),
-        ("r.csv", "1,2,3\n,2,3\n", "r.csv, line 2: user '' must not be empty; fill it in or rem"),
-        ("r.csv", 'a,b,3\na,"",3\n', "r.csv, line 2: item '' must not be empty; fill it in or re"),
+        ("r.csv", "1,2,3\n,2,3\n", "r.csv, line 2: user '' must not be empty, nor hold a NUL; "),
+        ("r.csv", 'a,b,3\na,"",3\n', "r.csv, line 2: item '' must not be empty, nor hold a NUL"),
         ("r.csv", 'x,user,item\n"a\nb",1,2\nc,,3\n', "r.csv, line 4: user '' must not be empty"),
+        (
+            "r.csv",
+            "a,b\nc,d\ne\0,f\n",
+            "r.csv, line 3: user 'e\\x00' must not be empty, nor hold a",
+        ),
+        (
+            "r.csv",
+            b"1,2,3,4\n1,2,3,\xff\n",
+            "r.csv, line 2: timestamp '\\udcff' is not UTF-8; save",
+        ),
         ("r.csv", b"a,b\nc\xff,d\n", "r.csv, line 2: user 'c\\udcff' is not UTF-8; save the file"),
         (
             "r.csv",
@@ -269,8 +297,13 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
         ),
         ("r.csv", "user,item\n1,2\n".encode("utf-16"), "r.csv, line 1: binary data; give UTF-8"),
         ("r.csv", gzip.compress(CSV.encode()), "r.csv, line 1: binary data; give UTF-8 text or pa"),
-        ("r.csv.gz", CSV, "r.csv.gz: damaged or cut short (Not a gzipped file"),
+        ("r.csv.gz", CSV, "r.csv.gz: damaged, cut short or locked (Not a gzipped file"),
         ("r.parquet", CSV, "r.parquet: not a whole parquet file ("),
+        (
+            "r.zip",
+            locked(zipped(b"1,2")),
+            "r.zip: damaged, cut short or locked (File ",
+        ),
         ("r.zip", zipped(b"1,2", ("a", "b")), "r.zip: must hold one file, holds 2; unpack it and"),
     ],
 )
@@ -288,9 +321,13 @@ def test_bad_files(tmp_path: Path, name: str, content: str | bytes, message: str
     ("frame", "message"),
     [
         ({"user": [1, 2], "rating": [1, 2]}, ": no item column among 'user', 'rating'; name it"),
+        (
+            {"user": np.array([2**64 - 1], np.uint64), "item": [1]},
+            ", user ids must be below 2**63; cast the colum",
+        ),
         ({"user": [1.0, 2.0], "item": [1, 2]}, ", user ids must be integers or text, got double; "),
-        ({"user": ["a", None], "item": [1, 2]}, ", row 2: user None must not be empty; fill it"),
-        ({"user": ["a", ""], "item": [1, 2]}, ", row 2: user '' must not be empty; fill it in or"),
+        ({"user": ["a", None], "item": [1, 2]}, ", row 2: user None must not be empty, nor hol"),
+        ({"user": ["a", ""], "item": [1, 2]}, ", row 2: user '' must not be empty, nor hold a NU"),
         ({"user": [1, 2], "item": [3, 4], "rating": [0.5, None]}, ", row 2: rating None must be a"),
         ({"user": [1, 2], "item": [3, 4], "rating": ["x", "y"]}, ", a rating must be a number, go"),
         ({"user": [1, 2], "item": [3, 4], "time": [5, -7]}, ", row 2: timestamp -7 must be second"),
@@ -298,7 +335,7 @@ def test_bad_files(tmp_path: Path, name: str, content: str | bytes, message: str
         ({"user": [], "item": []}, ": no rows after the header; give a file with users and items"),
     ],
 )
-def test_bad_parquet(tmp_path: Path, frame: dict[str, list[Any]], message: str) -> None:
+def test_bad_parquet(tmp_path: Path, frame: dict[str, Any], message: str) -> None:
     path = tmp_path / "r.parquet"
     pq.write_table(pa.table({name: pa.array(c) for name, c in frame.items()}), path)
     with pytest.raises(ValueError, match=r".") as error:
