@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ncf.columns import USUAL_NAMES, Columns
-from ncf.interactions import Interactions, from_columns, load, save
+from ncf.interactions import Interactions, from_columns, load, save, sha256_of
 from ncf.movielens import NAMES, cache_folder, ratings_file
 from ncf.ratings import read_ratings
 
 _log = logging.getLogger(__name__)
 
-_FORMAT_VERSION = 1  # raised when prepared data of an older version must not be used
+_FORMAT_VERSION = 2  # raised when prepared data of an older version must not be used
 _CACHED_FROM_BYTES = 16 * 2**20
 _TITLES_FILE = {"u.data": "u.item", "ratings.dat": "movies.dat", "ratings.csv": "movies.csv"}
 
@@ -83,7 +83,7 @@ def _prepared(
         "suffixes": path.suffixes,
         "columns": asdict(columns),
         "min_rating": min_rating,
-        "files": [_sha256(file) for file in (path, titles) if file is not None],
+        "files": [sha256_of(file) for file in (path, titles) if file is not None],
     }
     key = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "prepared" / key
@@ -135,8 +135,3 @@ def _read_titles(path: Path) -> dict[int | str, str] | None:
             ]
     titles: dict[int | str, str] = {row[0]: row[1].strip() for row in rows if len(row) > 1}
     return titles | {int(item): titles[item] for item in titles if str(item).isdecimal()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -250,17 +250,17 @@ def save(interactions: Interactions, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         draft = Path(temporary) / "draft"
         draft.mkdir()
-        sizes = {}
+        checksums = {}
         for field in _ARRAYS:
             array = getattr(interactions, field)
             if array is not None:
                 path = draft / f"{field}.npy"
                 np.save(path, array, allow_pickle=False)
-                sizes[path.name] = path.stat().st_size
+                checksums[path.name] = sha256_of(path)
         record = {
             "name": interactions.name,
             "fingerprint": interactions.fingerprint,
-            "sizes": sizes,
+            "checksums": checksums,
         }
         text = json.dumps(record, ensure_ascii=False, indent=1)
         (draft / "interactions.json").write_text(text, encoding="utf-8")
@@ -270,24 +270,30 @@ def save(interactions: Interactions, folder: Path) -> None:
 
 
 def load(folder: Path) -> Interactions:
-    """Returns what `save` wrote, memory-mapped; the fingerprint is read, not computed.
+    """Returns what `save` wrote, memory-mapped, after a check of every byte.
 
     Raises:
         FileNotFoundError: Where there is no such folder.
-        ValueError: Where a file is missing or torn, or the arrays do not fit together.
+        ValueError: Where a file is missing or torn.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of saved interactions")
     try:
         record = json.loads((folder / "interactions.json").read_text(encoding="utf-8"))
-        name, fingerprint, sizes = record["name"], record["fingerprint"], record["sizes"]
+        name, fingerprint, checksums = (record[k] for k in ("name", "fingerprint", "checksums"))
         arrays = {}
-        for file, size in sizes.items():
-            if (folder / file).stat().st_size != size:
-                raise ValueError(f"{file} should have {size} bytes")
+        for file, checksum in checksums.items():
+            if sha256_of(folder / file) != checksum:
+                raise ValueError(f"{file} is not what was saved")
             arrays[Path(file).stem] = np.load(folder / file, mmap_mode="r", allow_pickle=False)
         interactions = Interactions(name, **arrays)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{folder}: torn or foreign, make it again: {error}") from error
     interactions.__dict__["fingerprint"] = fingerprint  # where `cached_property` looks first
     return interactions
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

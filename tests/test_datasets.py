@@ -8,6 +8,7 @@ import pytest
 from ncf import datasets, movielens
 from ncf.columns import Columns
 from ncf.datasets import load_interactions
+from ncf.interactions import sha256_of
 
 REAL_HOME = movielens.data_home()  # read before the tests move it
 ROWS = "7\t30\t4\t100\n3\t10\t2\t300\n7\t10\t5\t200\n"
@@ -193,5 +194,5 @@ def test_both_sources_of_ml_100k_are_the_same(
     header = INTER.partition("\n")[0].encode() + b"\n"
     inter = tmp_path / "ml-100k.inter"
     inter.write_bytes(header + (REAL_HOME / "ml-100k" / "u.data").read_bytes())
-    assert datasets._sha256(inter) == movielens._WHEEL_SHA256["ml-100k.inter"]
+    assert sha256_of(inter) == movielens._WHEEL_SHA256["ml-100k.inter"]
     assert load_interactions(str(inter)).fingerprint == load_interactions("ml-100k").fingerprint

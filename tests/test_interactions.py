@@ -229,11 +229,12 @@ def test_loading_what_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["items.npy", "user_ids.npy", "titles.npy", "interactions.json"])
-@pytest.mark.parametrize("damage", ["cut", "emptied", "removed", "lengthened"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed", "lengthened", "changed"])
 def test_a_torn_folder_is_refused(saved: Path, file: str, damage: str) -> None:
     path = saved / file
     content = path.read_bytes()
     damaged = {"cut": content[:-1], "emptied": b"", "lengthened": content + b"x"}
+    damaged["changed"] = content[:-1] + bytes([content[-1] ^ 1])
     if damage == "removed":
         path.unlink()
     else:
