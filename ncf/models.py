@@ -17,7 +17,7 @@ import numpy as np
 from ncf.baselines import BaselineSetting
 from ncf.experiment import Hyperparameters
 from ncf.messages import Outcome
-from ncf.recommender import Catalogue
+from ncf.recommender import Catalogue, keep_weights
 from ncf.tracking import Tracker
 
 import mlflow  # isort: skip  (after ncf.tracking, which sets its environment)
@@ -134,7 +134,7 @@ def log_model(
 def _write_data(
     data: Path, weights: Path, hyperparameters: Hyperparameters | BaselineSetting
 ) -> None:
-    shutil.copyfile(weights, data / "weights.safetensors")
+    keep_weights(weights, data)
     (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
 
 

@@ -3,6 +3,7 @@
 MLflow loads it through `_load_pyfunc`, so that the artifact holds data alone and no code:
 
     weights.safetensors    the GMF's parameters
+    weights.sha256         their checksum
     catalogue.npz          own ids, titles and seen items; or
     catalogue.json         the artifact that holds them (a trial's model shares its study's)
 
@@ -13,6 +14,7 @@ Needs numpy alone: a server of it loads no torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +25,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from ncf.interactions import Interactions
 from ncf.splitting import History
 
+_WEIGHTS, _CHECKSUM = "weights.safetensors", "weights.sha256"
 _BLOCK = 256  # users scored at a time
 
 
@@ -50,9 +53,8 @@ class Catalogue:
             "item_ids": self.item_ids,
             "indptr": self.seen.indptr,
             "items": self.seen.items,
+            "titles": np.array([], np.str_) if self.titles is None else self.titles,
         }
-        if self.titles is not None:
-            arrays["titles"] = self.titles
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -60,11 +62,11 @@ class Catalogue:
     def load(cls, path: Path) -> Catalogue:
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
-            item_ids = arrays["item_ids"]
+            item_ids, titles = arrays["item_ids"], arrays["titles"]
             return cls(
                 arrays["user_ids"],
                 item_ids,
-                arrays.get("titles"),
+                titles if len(titles) else None,
                 History(arrays["indptr"], arrays["items"], len(item_ids)),
             )
 
@@ -104,10 +106,13 @@ class Recommender:
         """Returns the top k of each user; fewer where a user has fewer unseen items.
 
         Raises:
-            ValueError: k is not positive.
+            ValueError: k is not positive, or a user id is neither text nor an integer.
         """
         if k < 1:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
+        for user_id in user_ids:
+            if isinstance(user_id, bool) or not isinstance(user_id, str | int | np.integer):
+                raise ValueError(f"a user id must be text or an integer, but got {user_id!r}")
         answers: list[Recommendations] = []
         for start in range(0, len(user_ids), _BLOCK):
             asked = user_ids[start : start + _BLOCK]
@@ -125,11 +130,21 @@ class Recommender:
     def predict(
         self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answers MLflow: a column `user_id` in; `k` and `include_seen` are params."""
+        """Answers MLflow: a column `user_id` in; `k` and `include_seen` are params.
+
+        Raises:
+            MlflowException: As `recommend`; of other errors a server would send the traceback.
+        """
+        from mlflow.exceptions import MlflowException
+
         options = {"k": 10, "include_seen": False, **(params or {})}
-        answers = self.recommend(
-            model_input["user_id"].tolist(), int(options["k"]), bool(options["include_seen"])
-        )
+        user_ids, k = model_input["user_id"].tolist(), options["k"]
+        try:
+            if k is None:
+                raise ValueError("k must be an integer, but got None")
+            answers = self.recommend(user_ids, k, bool(options["include_seen"]))
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(f"{error}") from error
         return pd.DataFrame(
             {
                 "user_id": [answer.user_id for answer in answers],
@@ -182,19 +197,35 @@ class Recommender:
         )
 
 
+def keep_weights(weights: Path, folder: Path) -> None:
+    """Copies a GMF's weights into a model's data folder, and notes their checksum."""
+    content = weights.read_bytes()
+    (folder / _WEIGHTS).write_bytes(content)
+    (folder / _CHECKSUM).write_text(hashlib.sha256(content).hexdigest())
+
+
 def load_recommender(folder: Path) -> Recommender:
     """Reads a model's data folder.
 
     Raises:
-        ValueError: The weights and the catalogue are of different data.
+        FileNotFoundError: A file of it is missing.
+        ValueError: The model is damaged, or its weights and catalogue are of different data.
     """
-    weights = load_file(folder / "weights.safetensors")
-    catalogue = Catalogue.load(_catalogue_path(folder))
-    n_users, n_items = len(weights["user_embedding.weight"]), len(weights["item_embedding.weight"])
-    if (n_users, n_items) != (len(catalogue.user_ids), len(catalogue.item_ids)):
+    path = _catalogue_path(folder)
+    content, checksum = (folder / _WEIGHTS).read_bytes(), (folder / _CHECKSUM).read_bytes()
+    try:
+        if hashlib.sha256(content).hexdigest().encode() != checksum:
+            raise ValueError("the weights are not those of their checksum")
+        weights, catalogue = load(content), Catalogue.load(path)
+        sizes = len(weights["user_embedding.weight"]), len(weights["item_embedding.weight"])
+    except Exception as error:  # a dozen kinds, by which byte is lost
         raise ValueError(
-            f"{folder}: weights of {n_users} users and {n_items} items do not fit a catalogue of "
-            f"{len(catalogue.user_ids)} and {len(catalogue.item_ids)}: the model is damaged"
+            f"{folder}: the model is damaged ({error}); take another version, or make it again"
+        ) from error
+    if sizes != (len(catalogue.user_ids), len(catalogue.item_ids)):
+        raise ValueError(
+            f"{folder}: weights of {sizes[0]} users and {sizes[1]} items do not fit a catalogue of "
+            f"{len(catalogue.user_ids)} and {len(catalogue.item_ids)}; take another version"
         )
     return Recommender(
         weights["user_embedding.weight"] * weights["output.weight"],

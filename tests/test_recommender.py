@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from ncf.gmf import GMF
 from ncf.interactions import Interactions, from_columns
-from ncf.recommender import Catalogue, Recommender, load_recommender
+from ncf.recommender import Catalogue, Recommender, keep_weights, load_recommender
 from ncf.splitting import History, history_of
 
 N_USERS, N_ITEMS = 5, 12
@@ -59,9 +62,14 @@ def model_of(item_biases: Sequence[float] | None = None) -> GMF:
 
 
 def saved(folder: Path, model: GMF, catalogue: Catalogue) -> Recommender:
-    save_file(model.state_dict(), folder / "weights.safetensors")
+    keep(folder, model)
     catalogue.save(folder / "catalogue.npz")
     return load_recommender(folder)
+
+
+def keep(folder: Path, model: GMF) -> None:
+    save_file(model.state_dict(), folder / "trained.safetensors")
+    keep_weights(folder / "trained.safetensors", folder)
 
 
 @pytest.fixture
@@ -145,7 +153,7 @@ def test_extreme_logits_warn_of_nothing(tmp_path: Path) -> None:
 # Unknown users
 
 
-@pytest.mark.parametrize("user_id", [4, -1, 10**30, "nobody", "", None, 3.5])
+@pytest.mark.parametrize("user_id", [4, -1, 10**30, "nobody", "", "3.5"])
 def test_an_unknown_user_is_answered_by_popularity(
     recommender: Recommender, user_id: object
 ) -> None:
@@ -210,6 +218,25 @@ def test_without_titles_they_are_empty(tmp_path: Path) -> None:
 # As MLflow calls it
 
 
+@pytest.mark.parametrize(
+    ("user_id", "params", "message"),
+    [
+        ("3", {"k": 0}, "`k >= 1` must hold, but got k=0"),
+        ("3", {"k": None}, "k must be an integer, but got None"),
+        *((bad, {}, "a user id must be text or an integer") for bad in (None, 3.0, [3], True)),
+    ],
+)
+def test_a_malformed_request_is_refused_without_a_traceback(
+    recommender: Recommender, user_id: object, params: dict[str, object], message: str
+) -> None:
+    """A server answers an MlflowException by its code and message, any other by the traceback."""
+    asked = pd.DataFrame({"user_id": pd.Series([user_id], dtype=object)})
+    with pytest.raises(MlflowException, match=message) as refused:
+        recommender.predict(asked, params)
+    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"  # 400
+    assert "stack_trace" not in refused.value.json_kwargs
+
+
 def test_predict_answers_a_frame_with_a_frame(recommender: Recommender) -> None:
     asked = pd.DataFrame({"user_id": ["17", "nobody"]})
     frame = recommender.predict(asked, {"k": 3, "include_seen": True})
@@ -259,6 +286,50 @@ def test_weights_of_other_data_are_refused(tmp_path: Path) -> None:
     assert str(tmp_path) in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.sha256", "catalogue.npz"])
+def test_a_torn_model_is_never_loaded(tmp_path: Path, name: str) -> None:
+    """Whatever byte is lost or changed."""
+    whole = saved(tmp_path, model_of(), catalogue_of()).recommend([3])
+    content = (tmp_path / name).read_bytes()
+    for place in range(0, len(content), 7):
+        changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        for torn in (content[:place], changed):
+            (tmp_path / name).write_bytes(torn)
+            with suppress(ValueError):
+                assert load_recommender(tmp_path).recommend([3]) == whole  # a date in a zip file
+                assert (name, torn) == ("catalogue.npz", changed)
+
+
+class Code:
+    """What runs when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+def test_loading_runs_no_code_of_the_model(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    pickled = pickle.dumps(Code(trace))
+    with suppress(AttributeError):
+        pickle.loads(pickled)
+    assert trace.exists(), "it would run"
+    trace.unlink()
+    saved(tmp_path, model_of(), catalogue_of())
+    arrays = dict(np.load(tmp_path / "catalogue.npz"))
+    arrays["titles"] = np.array([Code(trace)] * N_ITEMS, dtype=object)
+    np.savez(tmp_path / "catalogue.npz", **arrays)
+    with pytest.raises(ValueError, match="the model is damaged"):
+        load_recommender(tmp_path)
+    torch.save({"user_embedding.weight": Code(trace)}, tmp_path / "trained.safetensors")
+    keep_weights(tmp_path / "trained.safetensors", tmp_path)
+    with pytest.raises(ValueError, match="the model is damaged"):
+        load_recommender(tmp_path)
+    assert not trace.exists()
+
+
 def test_a_folder_without_weights_is_an_error(tmp_path: Path) -> None:
     catalogue_of().save(tmp_path / "catalogue.npz")
     with pytest.raises(FileNotFoundError, match=r"weights.safetensors"):
@@ -271,7 +342,7 @@ def test_a_trials_model_shares_its_studys_catalogue(
     elsewhere, folder = tmp_path / "study.npz", tmp_path / "model"
     folder.mkdir()
     catalogue_of().save(elsewhere)
-    save_file(model_of().state_dict(), folder / "weights.safetensors")
+    keep(folder, model_of())
     (folder / "catalogue.json").write_text(json.dumps({"uri": "runs:/abc/catalogue.npz"}))
     files = {"runs:/abc/catalogue.npz": str(elsewhere)}
     artifacts = SimpleNamespace(download_artifacts=files.__getitem__)
