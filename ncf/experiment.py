@@ -98,8 +98,12 @@ class Experiment:
     n_candidates: int = 100
 
     def __post_init__(self) -> None:
+        for name in ("name", "data"):
+            value = getattr(self, name)
+            require(isinstance(value, str) and value != "", f"{name} is a text", value)
         for name in ("epochs", "patience", "n_candidates"):
-            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ What a person can get wrong is found here, before anything costly.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,9 +19,10 @@ from ncf.columns import Columns
 from ncf.datasets import load_interactions
 from ncf.estimate import Estimate, estimate
 from ncf.experiment import DataFacts, Experiment
+from ncf.experiment_file import load_experiment
 from ncf.interactions import Interactions
 from ncf.messages import TrialData
-from ncf.proposals import LAG, describe_space, examples, propose
+from ncf.proposals import LAG, describe_space, examples
 from ncf.sampling import check_sampleable, draw_candidates
 from ncf.seeds import Purpose, spawn_int
 from ncf.splitting import HeldOut, Split, leave_one_out
@@ -106,10 +106,16 @@ def prepare(options: argparse.Namespace) -> Prepared:
     """
     settings = _settings(options)
     experiment = _experiment(options)
-    # A search space that fails does so now.
-    propose(experiment.name, experiment.defaults, experiment.search_space, [], settings.seed)
-    study_name = _study_name(options.study or experiment.name)
-    return assemble(study_name, experiment, settings, options.columns, options.min_rating)
+    if settings.k > experiment.n_candidates:
+        raise ValueError(
+            f"--k {settings.k}: a list of that many holds each of the {experiment.n_candidates} "
+            f"sampled negatives; give at most {experiment.n_candidates}"
+        )
+    study_name = _checked_name("--study", options.study or experiment.name)
+    prepared = assemble(study_name, experiment, settings, options.columns, options.min_rating)
+    if not options.no_register:
+        _checked_name("--register", options.register or f"gmf-{prepared.facts.name}")
+    return prepared
 
 
 def assemble(
@@ -173,34 +179,10 @@ def assemble(
     )
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Runs an experiment file and returns the `experiment` that it defines.
-
-    Raises:
-        ValueError: The file does not run, or defines none.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such experiment file; --experiment names one")
-    spec = importlib.util.spec_from_file_location("experiment_file", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path}: an experiment is a Python file, NAME.py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
-        raise ValueError(f"{path}{where}: {type(error).__name__}: {error}") from error
-    experiment = getattr(module, "experiment", None)
-    if not isinstance(experiment, Experiment):
-        raise ValueError(f"{path}: must define `experiment = Experiment(...)`, see template.py")
-    return experiment
-
-
 def _experiment(options: argparse.Namespace) -> Experiment:
     experiment = load_experiment(Path(options.experiment))
     if options.data is not None and options.data != experiment.data:
-        name = Path(options.data).name.split(".")[0]
+        name = Path(options.data).name.strip(".").split(".")[0] or options.data
         experiment = replace(experiment, data=options.data, name=name)
     if options.epochs is not None:
         experiment = replace(experiment, epochs=options.epochs)
@@ -210,7 +192,7 @@ def _experiment(options: argparse.Namespace) -> Experiment:
 def _settings(options: argparse.Namespace) -> Settings:
     for name in ("trials", "jobs", "k", "timeout"):
         value = getattr(options, name)
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:  # nor not-a-number
             raise ValueError(f"--{name} must be positive, but got {value}")
     if options.confirm < 0 or options.confirm_seeds < 1:
         raise ValueError(
@@ -233,9 +215,12 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _study_name(name: str) -> str:
-    if not re.fullmatch(r"[\w-][\w. -]*", name):  # it names a folder
-        raise ValueError(f"--study {name!r}: a name is letters, digits, '-', '_', '.' and spaces")
+def _checked_name(option: str, name: str) -> str:
+    if not re.fullmatch(r"[\w-][\w. -]{0,199}", name):  # it names a folder, and is put in queries
+        raise ValueError(
+            f"{option} {name!r}: a name is letters, digits, '-', '_', '.' and spaces, at most 200; "
+            f"give one with {option} NAME"
+        )
     return name
 
 

@@ -15,6 +15,7 @@ PROJECT = Path(__file__).parent.parent
 # A module may import the modules above it, so that there are no circles, and of other packages
 # those in its row. Imports within functions count; those for type checkers alone do not.
 TABLE: dict[str, set[str]] = {
+    "redaction": set(),
     "experiment": set(),
     "seeds": {"numpy"},
     "metrics": {"numpy"},
@@ -54,6 +55,7 @@ TABLE: dict[str, set[str]] = {
     "journal": {"filelock", "optuna"},
     "study": {"optuna"},
     # the command
+    "experiment_file": set(),
     "preparation": {"numpy"},
     "winner": {"numpy", "safetensors", "torch"},
     "terminal": {"optuna", "tqdm"},

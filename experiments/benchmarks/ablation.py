@@ -21,8 +21,9 @@ from typing import Any
 from measurement import ROOT
 
 from ncf import recency, scoring, sgd
+from ncf.experiment_file import load_experiment
 from ncf.messages import EpochReport, Failure, Outcome, Task
-from ncf.preparation import Prepared, assemble, load_experiment
+from ncf.preparation import Prepared, assemble
 from ncf.seeds import Purpose, spawn
 from ncf.study import Settings
 from ncf.workers import LocalWorkers

@@ -27,9 +27,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ncf.datasets import load_interactions
 from ncf.evaluation import sampled_ranks
 from ncf.experiment import Experiment, Hyperparameters
+from ncf.experiment_file import load_experiment
 from ncf.messages import TrialData
 from ncf.metrics import ndcg
-from ncf.preparation import load_experiment
 from ncf.proposals import known_outcomes, propose, tpe
 from ncf.pruning import stopping_thresholds
 from ncf.sampling import draw_candidates
