@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _recommend(options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        from ncf import terminal
+
+        terminal.show_error(error)
         return 2
     return 0
 

@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import shutil
-import sys
 import warnings
 
 import optuna
@@ -17,6 +16,7 @@ from ncf.estimate import check_fits
 from ncf.experiment import RESULTS
 from ncf.preparation import Prepared, prepare
 from ncf.proposals import LAG
+from ncf.redaction import RedactingFormatter
 from ncf.workers import LocalWorkers
 
 _logger = logging.getLogger(__name__)
@@ -24,7 +24,9 @@ _logger = logging.getLogger(__name__)
 
 def run(options: argparse.Namespace) -> int:
     """Runs a search; returns the exit status."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
     try:
@@ -34,34 +36,39 @@ def run(options: argparse.Namespace) -> int:
             return repeat(options.repeat, options.tracking_uri)
         return _search(options)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.show_error(error)
         return 2
     except KeyboardInterrupt:  # before there was anything to continue
         return 130
+    except Exception:
+        _logger.exception("a defect of this program:")  # the traceback, without passwords
+        return 1
 
 
 def _search(options: argparse.Namespace) -> int:
     prepared = prepare(options)
     terminal.show_data(prepared.facts)
     folder = RESULTS / "studies" / prepared.study_name
-    data_folder = folder / "data"
-    data_folder.mkdir(parents=True, exist_ok=True)
     storage = journal.open_storage(options.storage or str(RESULTS / "optuna.journal"))
+    folder.mkdir(parents=True, exist_ok=True)
     with journal.lock_study(folder):
         study = journal.open_study(storage, prepared.study_name, prepared.identity)
-        prepared.trial_data.save(data_folder)
-        sgd.compile_kernels()  # once, into numba's cache, before several workers would
-        scoring.compile_kernel()
-        recency.compile_kernel()
         n_workers = _n_workers(study, prepared, options.jobs)
         if n_workers > 0:
             terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_workers)
-        with LocalWorkers(n_workers, data_folder) as workers:
-            from ncf.conclusion import conclude  # MLflow loads while the workers load torch
+        sgd.compile_kernels()  # once, into numba's cache, before several workers would
+        scoring.compile_kernel()
+        recency.compile_kernel()
+        data_folder = folder / "data"
+        data_folder.mkdir(exist_ok=True)
+        try:
+            prepared.trial_data.save(data_folder)
+            with LocalWorkers(n_workers, data_folder) as workers:
+                from ncf.conclusion import conclude  # MLflow loads while the workers load torch
 
-            status = conclude(study, prepared, workers, folder, options)
-        shutil.rmtree(data_folder)
-    return status
+                return conclude(study, prepared, workers, folder, options)
+        finally:
+            shutil.rmtree(data_folder, ignore_errors=True)  # only a kill leaves it
 
 
 def _n_workers(study: optuna.Study, prepared: Prepared, jobs: int | None) -> int:

@@ -20,6 +20,7 @@ from ncf.messages import Outcome
 from ncf.models import ModelFiles
 from ncf.preparation import Prepared
 from ncf.recommender import Catalogue
+from ncf.redaction import redacted
 from ncf.study import Coordinator
 from ncf.tracking import Tracker, default_uri
 from ncf.winner import Contestant, Result, fit_gmf, log_winner, metrics_of, read_test
@@ -226,7 +227,7 @@ def _report(search: _Search, conclusion: Conclusion) -> None:
             facts,
             [table_row(result, prepared.settings.k) for result in conclusion.results],
             describe_protocol(prepared),
-            shlex.join(["python", *sys.argv]),
+            shlex.join(["python", *map(redacted, sys.argv)]),
             prepared.settings.k,
         )
         file = search.folder / "report.html"

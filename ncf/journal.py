@@ -28,9 +28,19 @@ _IDENTITY = "identity"
 
 
 def open_storage(location: str) -> BaseStorage:
-    """Opens a journal file, or any storage URL that Optuna knows (`sqlite:///...`)."""
+    """Opens a journal file, or any storage URL that Optuna knows (`sqlite:///...`).
+
+    Raises:
+        ValueError: It cannot be opened, or is a file of another kind.
+    """
     if "://" in location:
-        return optuna.storages.get_storage(location)
+        try:
+            return optuna.storages.get_storage(location)
+        except Exception as error:  # SQLAlchemy's, a missing driver's
+            raise ValueError(
+                f"--storage {location}: cannot be opened ({error}); give a file, or a URL like "
+                "sqlite:////folder/optuna.db"
+            ) from error
     path = Path(location).resolve()  # absolute: Optuna's lock needs it to be released after a kill
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = JournalFileOpenLock(str(path))
@@ -141,6 +151,8 @@ def _drop_torn_line(path: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:
+        if not b'{"op_code"'.startswith(file.read(10)):  # else it is torn in its first line
+            raise ValueError(f"--storage {path}: not an Optuna journal; give another file")
         file.seek(-1, os.SEEK_END)
         if file.read(1) == b"\n":
             return

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from ncf.models import DATA_FOLDER
 from ncf.recommender import Recommender, load_recommender
+from ncf.tracking import open_client
 
 CHAMPION = "champion"
 
@@ -29,7 +30,10 @@ def register(
     versions = client.search_model_versions(f"name='{name}' and source_path='{source}'")
     if versions:
         return versions[0]
-    return client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    # a server wants the model's id beside the source, which says the same
+    return client.create_model_version(
+        name, source, run_id=run_id, tags=dict(tags), model_id=model_id
+    )
 
 
 def champion(client: MlflowClient, name: str) -> ModelVersion | None:
@@ -84,15 +88,17 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     Raises:
         ValueError: There is no such model.
     """
-    mlflow.set_tracking_uri(tracking_uri)
-    uri = uri or _latest_champion(MlflowClient())
+    client = open_client(tracking_uri)
+    uri = uri or _latest_champion(client)
     try:
         folder = Path(mlflow.artifacts.download_artifacts(uri)) / DATA_FOLDER
+        if not folder.is_dir():
+            raise ValueError(
+                f"--model {uri}: not a model of this project; give models:/NAME/VERSION"
+            )
+        return uri, load_recommender(folder)
     except MlflowException as error:
         raise ValueError(f"--model {uri}: {error.message}") from error
-    if not folder.is_dir():
-        raise ValueError(f"--model {uri}: not a model of this project")
-    return uri, load_recommender(folder)
 
 
 def _latest_champion(client: MlflowClient) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-import mlflow
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -20,7 +19,7 @@ from ncf.messages import EpochReport, Task
 from ncf.preparation import Prepared, assemble
 from ncf.seeds import Purpose, spawn
 from ncf.study import Settings
-from ncf.tracking import TRIAL_TAG, default_uri
+from ncf.tracking import TRIAL_TAG, default_uri, open_client
 
 
 def repeat(run_id: str, tracking_uri: str | None) -> int:
@@ -32,8 +31,7 @@ def repeat(run_id: str, tracking_uri: str | None) -> int:
     Raises:
         ValueError: The run is not a trial's that was trained, or the data are other data.
     """
-    mlflow.set_tracking_uri(tracking_uri or default_uri())
-    client = MlflowClient()
+    client = open_client(tracking_uri or default_uri())
     try:
         run = client.get_run(run_id)
         parent = client.get_run(run.data.tags.get("mlflow.parentRunId", ""))

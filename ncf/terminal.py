@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from ncf.estimate import Estimate
 from ncf.experiment import DataFacts, Hyperparameters
 from ncf.messages import EpochReport
 from ncf.recommender import Recommendations
+from ncf.redaction import one_line
 from ncf.study import TrialEnded, TrialStarted
 
 if TYPE_CHECKING:
@@ -69,6 +71,11 @@ def follow(
                     counts["failed"] += 1
                 study.set_postfix({"best": f"{best:.4f}", **counts}, refresh=False)
                 study.update(journal.is_trained(event.trial))
+
+
+def show_error(error: Exception) -> None:
+    """Prints a person's mistake in one line."""
+    print(f"error: {one_line(error)}", file=sys.stderr)
 
 
 def show_data(data: DataFacts) -> None:

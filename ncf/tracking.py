@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with its password, for each run
 
 import mlflow
 from mlflow import MlflowClient
@@ -37,6 +38,7 @@ from mlflow.entities import (
 
 from ncf.experiment import RESULTS, DataFacts, Hyperparameters, describe
 from ncf.messages import EpochReport, Failure, Outcome
+from ncf.redaction import redacted
 
 for _name in ("mlflow", "alembic"):  # migrations and hints that the person can do nothing about
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -64,8 +66,7 @@ class Tracker:
             data: The data set of the study.
         """
         self.uri = tracking_uri
-        mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
-        self.client = MlflowClient()
+        self.client = open_client(tracking_uri, create=True)
         self.experiment_id = _experiment_id(self.client, tracking_uri, root, experiment)
         self._data = data
         self.parent = ""  # the study's run id
@@ -355,14 +356,31 @@ def default_uri(root: Path = RESULTS) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
 
 
-def redacted(uri: str) -> str:
-    """Returns the URI without its user and password."""
-    parts = urlsplit(uri)
-    if parts.username is None and parts.password is None:
-        return uri
-    host = parts.hostname or ""
-    netloc = f"***@{host}" + (f":{parts.port}" if parts.port else "")
-    return parts._replace(netloc=netloc).geturl()
+def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
+    """Returns a client of the store, which becomes the one that MLflow finds models in.
+
+    Args:
+        tracking_uri: Where the store is.
+        create: Whether a database file that is missing is made.
+
+    Raises:
+        ValueError: There is no store that can be opened.
+    """
+    database = tracking_uri.removeprefix("sqlite:///")
+    if not create and database != tracking_uri and not Path(database).exists():
+        raise ValueError(
+            f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
+        )
+    mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
+    try:
+        client = MlflowClient()
+        client.search_experiments(max_results=1)
+    except Exception as error:  # MLflow's, SQLAlchemy's, a missing driver's
+        raise ValueError(
+            f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
+            "sqlite:////folder/mlflow.db or http://host:5000"
+        ) from error
+    return client
 
 
 def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from ncf import journal, registry
+from ncf.__main__ import main as ask
 from ncf.command import run
 from ncf.metrics import summarize
 from ncf.repetition import repeat
@@ -334,16 +336,36 @@ def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None
     ("options", "message"),
     [
         (("--data", "absent.csv"), "absent.csv"),
+        (("--data", "mlruns"), "mlruns: not a file"),
+        (("--data", "torn.csv.gz"), "torn.csv.gz: damaged, cut short or locked"),
+        (("--data", "few.csv"), "needs a user with at least 3 distinct items"),
         (("--columns", "user=nobody"), "nobody"),
         (("--columns", "colour=red"), "--columns colour=red"),
         (("--trials", "0"), "--trials must be positive"),
+        (("--timeout", "nan"), "--timeout must be positive"),
+        (("--epochs", "0"), "`epochs >= 1` must hold"),
+        (("--k", "101"), "--k 101"),
+        (("--seed", "-1"), "--seed must not be negative"),
+        (("--confirm-seeds", "0"), "--confirm-seeds"),
+        (("--min-rating", "3"), "needs a rating column"),
         (("--study", "../outside"), "--study"),
+        (("--register", "a/b"), "--register 'a/b'"),
+        (("--storage", "shop.csv"), "not an Optuna journal"),
+        (("--storage", "nonsense://me:secret@host"), "--storage nonsense://***@host: cannot be op"),
+        (("--tracking-uri", "nonsense://me:secret@host"), "--tracking-uri nonsense://***@host: no"),
+        (("--repeat", "nonsense"), "no run of a trial"),
+        (("--repeat", "x", "--tracking-uri", "sqlite:///absent.db"), "absent.db: no such MLflow"),
         (("--device", "cuda"), "--device cuda"),
         (("--experiment", "absent.py"), "absent.py"),
-        (("--experiment", "broken.py"), "broken.py, line 2"),
+        (("--experiment", "syntax.py"), "syntax.py, line 3: SyntaxError"),
+        (("--experiment", "raises.py"), "raises.py, line 4: ZeroDivisionError"),
+        (("--experiment", "nothing.py"), "must define `experiment = Experiment(...)`"),
+        (("--experiment", "missing.py"), "missing.py, line 3: TypeError: Hyperparameters"),
+        (("--experiment", "narrow.py"), "the search space must be able to make the defaults"),
+        (("--experiment", "beyond.py"), "beyond.py, line 3: ValueError: `0 < learning_rate < inf`"),
     ],
 )
-def test_a_mistake_ends_in_one_line(
+def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     searched: tuple[Path, str],
     options: tuple[str, ...],
     message: str,
@@ -352,9 +374,67 @@ def test_a_mistake_ends_in_one_line(
 ) -> None:
     folder, _ = searched
     monkeypatch.chdir(folder)
-    (folder / "broken.py").write_text("x = 1\ny = = 2\n")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it, too
+    (folder / "torn.csv.gz").write_bytes(gzip.compress(b"customer,sku,bought\n" * 99)[:40])
+    (folder / "few.csv").write_text("customer,sku,bought\na,x,1\nb,y,2\n")
+    (folder / "nothing.py").write_text("")
+    for name, line in (
+        ("syntax", "return = 1"),
+        ("raises", "return Hyperparameters()\n1 / 0"),
+        ("missing", 'return Hyperparameters(lr=trial.suggest_float("lr", 0, 1))'),
+        ("narrow", 'return Hyperparameters(n_negatives=trial.suggest_int("n_negatives", 9, 10))'),
+        (
+            "beyond",
+            'return Hyperparameters(learning_rate=trial.suggest_float("learning_rate", -1, 1))',
+        ),
+    ):
+        (folder / f"{name}.py").write_text(SPACE.format(line))
+    before = files_of(folder)
     assert run(parse_arguments([*COMMON, *options])) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+    assert files_of(folder) == before
+
+
+SPACE = """from ncf.experiment import Experiment, Hyperparameters
+def space(trial):
+    {}
+experiment = Experiment("shop", "shop.csv", Hyperparameters(), space)
+"""
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Returns the sizes of all files but locks and those that note each visit."""
+    sizes = {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    visited = ("optuna.journal", "mlflow.db-shm", "mlflow.db-wal")
+    return {path: n for path, n in sizes.items() if n > 0 and not path.endswith(visited)}
+
+
+def test_asking_in_vain_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for options, message in (
+        ((), "mlflow.db: no such MLflow store; run search.py here"),
+        (("--tracking-uri", "nonsense://me:secret@host"), "nonsense://***@host: no MLflow store"),
+    ):
+        assert ask(["recommend", "--user", "7", *options]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_not_there(
+    searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(searched[0])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for model in ("models:/nobody/1", "models:/gmf-shop/99", "models:/gmf-shop@nobody", "shop.csv"):
+        assert ask(["recommend", "--user", "c0", "--model", model]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: --model {model}: ")
+        assert error.count("\n") == 1
