@@ -31,7 +31,7 @@ def open_storage(location: str) -> BaseStorage:
     """Opens a journal file, or any storage URL that Optuna knows (`sqlite:///...`).
 
     Raises:
-        ValueError: It cannot be opened, or is a file of another kind.
+        ValueError: It cannot be opened, is damaged, or is a file of another kind.
     """
     if "://" in location:
         try:
@@ -49,7 +49,12 @@ def open_storage(location: str) -> BaseStorage:
         _drop_torn_line(path)
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{path}: damaged ({error!r}); restore it, or begin another with --storage FILE"
+        ) from error
 
 
 def lock_study(folder: Path) -> FileLock:

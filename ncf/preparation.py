@@ -227,10 +227,12 @@ def _checked_name(option: str, name: str) -> str:
 def _columns(option: str | None) -> Columns:
     if option is None:
         return Columns()
-    pairs = dict(part.partition("=")[::2] for part in option.split(","))
-    known = [field.name for field in fields(Columns)]
-    if not set(pairs) <= set(known) or not all(pairs.values()):
+    parts = option.split(",")
+    pairs = dict(part.partition("=")[::2] for part in parts)
+    known, called = [field.name for field in fields(Columns)], set(pairs.values()) - {""}
+    if not set(pairs) <= set(known) or len(called) < len(parts):
         raise ValueError(
-            f"--columns {option}: expected NAME=COLUMN,... with names of {', '.join(known)}"
+            f"--columns {option}: expected NAME=COLUMN,... with names of {', '.join(known)}, each "
+            "name and column once"
         )
     return Columns(**pairs)

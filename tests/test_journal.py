@@ -177,6 +177,24 @@ def test_a_file_that_is_one_torn_line_is_begun_anew(path: Path) -> None:
     assert len(open_study(path).get_trials()) == 1
 
 
+@pytest.mark.parametrize("content", ["user,item\n1,2", '{"user": 1}', "\n\n"])
+def test_another_file_is_refused_and_left_alone(path: Path, content: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(ValueError, match="not an Optuna journal; give another file"):
+        journal.open_storage(str(path))
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("old", ['"op_code"', '"study_id":', '":', "{"])
+def test_a_line_that_was_changed_is_told(path: Path, old: str) -> None:
+    open_study(path)
+    head, _, tail = path.read_text().rpartition(old)
+    path.write_text(head + "\x00" + tail + "\n")
+    with pytest.raises(ValueError, match=r"damaged \(.*\); restore it, or begin another with"):
+        journal.open_storage(str(path))
+
+
 def test_a_whole_file_is_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     begin(open_study(path))
     before = path.read_bytes()

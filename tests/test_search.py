@@ -341,6 +341,8 @@ def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None
         (("--data", "few.csv"), "needs a user with at least 3 distinct items"),
         (("--columns", "user=nobody"), "nobody"),
         (("--columns", "colour=red"), "--columns colour=red"),
+        (("--columns", "user=sku,item=sku"), "each name and column once"),
+        (("--columns", "user=sku,user=customer"), "each name and column once"),
         (("--trials", "0"), "--trials must be positive"),
         (("--timeout", "nan"), "--timeout must be positive"),
         (("--epochs", "0"), "`epochs >= 1` must hold"),
