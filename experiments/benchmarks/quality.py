@@ -103,6 +103,7 @@ def hold_out(path: Path) -> None:
         path,
         indptr=train.indptr,
         items=train.items,
+        by_time=train.by_time,
         n_items=train.n_items,
         users=users,
         candidates=candidates,
@@ -123,7 +124,7 @@ def learn(path: Path, setting: dict[str, Any], epochs: int) -> Curve:
     torch.set_num_threads(1)
     compile_kernels()
     data = np.load(path)
-    history = History(data["indptr"], data["items"], int(data["n_items"]))
+    history = History(data["indptr"], data["items"], int(data["n_items"]), data["by_time"])
     users, candidates = data["users"], data["candidates"]
     curve: Curve = []
     start, evaluation = time.perf_counter(), 0.0
