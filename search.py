@@ -56,9 +56,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Runs the command; a person's mistake ends in one line and exit status 2."""
     options = parse_arguments()
-    from ncf.command import run  # after the parser, so that --help is quick
+    try:
+        from ncf.command import run  # after the parser, so that --help is quick
 
-    sys.exit(run(options))
+        sys.exit(run(options))
+    except KeyboardInterrupt:  # before there was anything to continue
+        sys.exit(130)
 
 
 if __name__ == "__main__":

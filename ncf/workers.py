@@ -102,7 +102,7 @@ class LocalWorkers:
         process = self._context.Process(
             target=_work, args=(theirs, self._data_folder), daemon=True, name="ncf-worker"
         )
-        with _single_threaded():
+        with _as_children_start():
             process.start()
         theirs.close()  # else a worker's death would not close the pipe
         return _Worker(process, ours)
@@ -122,8 +122,11 @@ def _death(worker: _Worker) -> Failure | None:
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
-    # The children read these when they import numpy and torch; one thread each, N workers.
+def _as_children_start() -> Iterator[None]:
+    # Ctrl-C in a terminal reaches them too, and it is for the coordinator to handle.
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they inherit
+    # They read these when they import numpy and torch; one thread each, N workers.
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -135,6 +138,8 @@ def _single_threaded() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
