@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import warnings
+from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
@@ -38,8 +39,6 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         terminal.show_error(error)
         return 2
-    except KeyboardInterrupt:  # before there was anything to continue
-        return 130
     except Exception:
         _logger.exception("a defect of this program:")  # the traceback, without passwords
         return 1
@@ -53,6 +52,7 @@ def _search(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with journal.lock_study(folder):
         study = journal.open_study(storage, prepared.study_name, prepared.identity)
+        _remove_scratch(folder)
         n_workers = _n_workers(study, prepared, options.jobs)
         if n_workers > 0:
             terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_workers)
@@ -68,7 +68,17 @@ def _search(options: argparse.Namespace) -> int:
 
                 return conclude(study, prepared, workers, folder, options)
         finally:
-            shutil.rmtree(data_folder, ignore_errors=True)  # only a kill leaves it
+            _remove_scratch(folder)
+
+
+def _remove_scratch(folder: Path) -> None:
+    """Removes what a kill may leave; weights and results stay until MLflow has them."""
+    for pattern in ("data", "*.part", "trial-model*", "confirmation-*", "baseline*", "c*.npz"):
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _n_workers(study: optuna.Study, prepared: Prepared, jobs: int | None) -> int:

@@ -1,63 +1,57 @@
-"""A study carried to its end: trials, confirmation, baselines, test, all of it in MLflow."""
+"""A study carried to its end: trials, confirmation, baselines, test, all of it in MLflow.
+
+What is computed is in the journal before MLflow is told of it, and nothing but the last lines waits
+for MLflow. So the same command, given again, writes what MLflow lacks.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import math
 import shlex
+import signal
 import sys
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import numpy as np
 import optuna
 
-from ncf import contest, journal, registry, terminal
+from ncf import contest, journal, terminal
 from ncf.baselines import SPACES, BaselineSetting
 from ncf.description import describe_protocol, describe_study, table_row
 from ncf.experiment import RESULTS, Hyperparameters
 from ncf.messages import Outcome
+from ncf.mirror import Mirror
 from ncf.models import ModelFiles
 from ncf.preparation import Prepared
+from ncf.publication import (
+    Conclusion,
+    Published,
+    Search,
+    is_published,
+    note_published,
+    publish,
+    published_before,
+    share,
+)
 from ncf.recommender import Catalogue
 from ncf.redaction import redacted
-from ncf.study import Coordinator
+from ncf.study import Coordinator, Stopped
 from ncf.tracking import Tracker, default_uri
-from ncf.winner import Contestant, Result, fit_gmf, log_winner, metrics_of, read_test
+from ncf.winner import Contestant, Result, fit_gmf, read_test
 from ncf.workers import LocalWorkers
 
-
-@dataclass(frozen=True)
-class Conclusion:
-    """What a study ended with.
-
-    Attributes:
-        number: The winning trial.
-        epochs: Epochs that its model was fitted for.
-        results: The winner's and the baselines' results on test, the winner's first.
-        model_uri: The winner's model in MLflow.
-        name: Its name in the registry; empty where it was not to be registered.
-        version: Its version there.
-        decision: What became of the alias `champion`.
-    """
-
-    number: int
-    epochs: int
-    results: tuple[Result, ...]
-    model_uri: str
-    name: str = ""
-    version: str = ""
-    decision: str = ""
-
-
-@dataclass(frozen=True)
-class _Search:
-    study: optuna.Study
-    prepared: Prepared
-    workers: LocalWorkers
-    folder: Path
-    tracker: Tracker
-    catalogue: Catalogue
+_PATIENCE = 60.0  # seconds for MLflow to come back, in the end
+_SHORT_PATIENCE = 5.0  # where the end was not planned
+_AT_ONCE = 2.0  # seconds that a person waits who wants it to stop
 
 
 def conclude(
@@ -72,6 +66,8 @@ def conclude(
     Returns:
         The exit status of the command.
     """
+    names = _baseline_names(options.baselines)
+    name = "" if options.no_register else options.register or f"gmf-{prepared.facts.name}"
     uri = options.tracking_uri or default_uri()
     tracker = Tracker(uri, RESULTS, prepared.experiment.name, prepared.facts)
     identity = {k: v for k, v in prepared.identity.items() if not isinstance(v, dict)}
@@ -79,47 +75,86 @@ def conclude(
     run_id = tracker.start_study(study.study_name, study.user_attrs["id"], params)
     study.set_user_attr("mlflow_run", run_id)
     catalogue = Catalogue.of(prepared.interactions, prepared.split.whole)
-    search = _Search(study, prepared, workers, folder, tracker, catalogue)
-    settings, state = prepared.settings, "interrupted"
+    search = Search(study, prepared, workers, folder, tracker, Mirror(), catalogue)
+    k, state, patience, at_most = prepared.settings.k, "failed", _SHORT_PATIENCE, math.inf
+    published: list[Published] = []
     try:
         _train(search)
-        terminal.show_trials(study.get_trials(deepcopy=False), settings.k)
         winner, confirmed = _choose(search, options.confirm, options.confirm_seeds)
-        terminal.show_confirmation(confirmed, settings.k)
-        names = _baseline_names(options.baselines)
+        terminal.show_confirmation(confirmed, k)
         baselines = [one for name in names if (one := _baseline(search, name)) is not None]
-        name = "" if options.no_register else options.register or f"gmf-{prepared.facts.name}"
-        conclusion = _conclude(search, winner, confirmed, baselines, name)
-        tracker.describe_study(describe_study(prepared, study, conclusion.results))
-        _report(search, conclusion)
-        state = "finished"
-    except KeyboardInterrupt:
+        conclusion = _conclude(search, (winner, *baselines), confirmed)
+        terminal.show_results(conclusion.results, winner.number, winner.epochs, k)
+        if (before := published_before(search, conclusion, name)) is not None:
+            published.append(before)
+        else:
+            write = partial(publish, search, conclusion, name, published.append)
+            search.mirror.put("results on test", write)
+        _report(search, conclusion.results)
+        state, patience = "finished", _PATIENCE
+    except KeyboardInterrupt as interrupt:
+        state = "interrupted"
+        at_most = math.inf if isinstance(interrupt, Stopped) else _AT_ONCE
         terminal.show_interruption(study.study_name)
-        return 130
     finally:
-        tracker.end_study(state)
-    terminal.show_results(conclusion.results, conclusion.number, conclusion.epochs, settings.k)
-    terminal.show_model(conclusion.name, conclusion.version, conclusion.decision)
-    link = tracker.ui_link(f"validation_best/{settings.objective}")
-    terminal.show_next_steps(tracker.ui_command(), link, conclusion.model_uri, conclusion.name)
-    return 0
+        search.mirror.put("the study's end", lambda: tracker.end_study(state))
+        with terminal.working("waiting for MLflow"):
+            missing = search.mirror.finish(patience, at_most)
+        if missing:
+            terminal.show_missing(missing)
+    if state == "interrupted":
+        return 130
+    for found in published:
+        note_published(search, conclusion, found)
+        terminal.show_model(found.name, found.version, found.decision)
+        link = tracker.ui_link(f"validation_best/{prepared.settings.objective}")
+        terminal.show_next_steps(tracker.ui_command(), link, found.model_uri, found.name)
+    return 1 if missing else 0
 
 
-def _train(search: _Search) -> None:
-    study, prepared = search.study, search.prepared
-    uri = _share(search.tracker, search.folder, prepared, search.catalogue)
+def _train(search: Search) -> None:
+    study, prepared, tracker = search.study, search.prepared, search.tracker
+    search.mirror.put("candidates and catalogue", lambda: share(search))
+    uri = f"runs:/{tracker.parent}/catalogue.npz"
     models = ModelFiles(search.folder, search.catalogue, uri)
-    coordinator = Coordinator(study, search.tracker, prepared.experiment, prepared.settings, models)
-    terminal.follow(
-        coordinator.run(search.workers),
-        study.get_trials(deepcopy=False),
-        prepared.settings.n_trials,
-        prepared.experiment.epochs,
+    coordinator = Coordinator(
+        study, tracker, search.mirror, prepared.experiment, prepared.settings, models
     )
+    try:
+        with _first_interrupt() as has_come:
+            terminal.follow(
+                coordinator.run(search.workers, has_come),
+                study.get_trials(deepcopy=False),
+                prepared.settings.n_trials,
+                prepared.experiment.epochs,
+            )
+    finally:
+        coordinator.close()
+        terminal.show_trials(study.get_trials(deepcopy=False), prepared.settings.k)
+
+
+@contextmanager
+def _first_interrupt() -> Iterator[Callable[[], bool]]:
+    """Notes the first Ctrl-C, for whoever asks; the second raises KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    n_interrupts = 0
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal n_interrupts
+        n_interrupts += 1
+        if n_interrupts > 1:
+            raise KeyboardInterrupt
+
+    if before is signal.default_int_handler:  # else Ctrl-C is not for this process
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: n_interrupts > 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _choose(
-    search: _Search, n_trials: int, n_seeds: int
+    search: Search, n_trials: int, n_seeds: int
 ) -> tuple[Contestant, list[contest.Confirmed]]:
     """Returns the winner, and the confirmed trials that it was chosen of, best first."""
     trials = search.study.get_trials(deepcopy=False)
@@ -138,7 +173,10 @@ def _choose(
     )
     for one in confirmed:
         setting = Hyperparameters(**trials[one.number].user_attrs["hyperparameters"])
-        search.tracker.log_confirmation(one.number, setting, one.outcomes, one.mean, one.sd)
+        write = partial(
+            search.tracker.log_confirmation, one.number, setting, one.outcomes, one.mean, one.sd
+        )
+        search.mirror.put(f"confirmation of trial {one.number}", write)
     if confirmed:
         best = trials[confirmed[0].number]
         epochs = confirmed[0].best_epoch
@@ -156,7 +194,7 @@ def _baseline_names(option: str) -> list[str]:
     return names
 
 
-def _baseline(search: _Search, name: str) -> Contestant | None:
+def _baseline(search: Search, name: str) -> Contestant | None:
     """Tunes a baseline for as long as the trials took; a recorded one is taken as it is."""
     trials = search.study.get_trials(deepcopy=False)
     budget = sum(journal.outcome_of(t).seconds for t in trials if journal.is_trained(t))
@@ -164,7 +202,9 @@ def _baseline(search: _Search, name: str) -> Contestant | None:
     of_name = recorded.get(name)
     if of_name is None or (name != "popularity" and of_name["budget"] < 0.9 * budget):
         with terminal.working(f"tuning {name}"):
-            tuned = contest.tune(name, search.prepared, search.workers, search.folder, budget)
+            tuned = contest.tune(
+                name, search.study, search.prepared, search.workers, search.folder, budget
+            )
         if tuned is None:
             return None
         of_name = {**asdict(tuned), "budget": budget}
@@ -176,44 +216,42 @@ def _baseline(search: _Search, name: str) -> Contestant | None:
 
 
 def _conclude(
-    search: _Search,
-    winner: Contestant,
-    confirmed: list[contest.Confirmed],
-    baselines: list[Contestant],
-    name: str,
+    search: Search, contestants: tuple[Contestant, ...], confirmed: list[contest.Confirmed]
 ) -> Conclusion:
-    """Reads test, logs and registers; where that has been done already, returns what it gave."""
-    study, prepared, tracker = search.study, search.prepared, search.tracker
-    contestants = [winner, *baselines]
-    key = [[c.name, c.number, asdict(c.setting), c.epochs] for c in contestants] + [name]
-    recorded = study.user_attrs.get("conclusion")
-    if recorded is not None and recorded["key"] == key:
-        results = tuple(Result(**result) for result in recorded.pop("results"))
-        del recorded["key"]
-        return Conclusion(results=results, **recorded)
-    with terminal.working("fitting the winner"):
-        model = fit_gmf(winner, prepared)
-        results = tuple(read_test(contestants, model, prepared, search.folder / "test_ranks.npz"))
-        model_id = log_winner(model, winner, tracker, search.catalogue, search.folder)
-        tracker.move_artifact(search.folder / "test_ranks.npz")
-    metrics = metrics_of(results[0])
-    value = confirmed[0].mean if confirmed else winner.validation[prepared.settings.objective]
-    tracker.log_result(metrics, winner.epochs, model_id)
-    for contestant, result in zip(baselines, results[1:], strict=True):
-        tracker.log_baseline(contestant.name, contestant.setting, metrics_of(result))
-    conclusion = Conclusion(winner.number, winner.epochs, results, f"models:/{model_id}")
-    if name:
-        conclusion = _register(search, conclusion, value, len(confirmed) > 0, name)
-    study.set_user_attr("conclusion", {**asdict(conclusion), "key": key})
-    return conclusion
+    """Fits the winner and reads test; where that has been done already, takes what it gave."""
+    key = [[c.name, c.number, asdict(c.setting), c.epochs] for c in contestants]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+    value = contestants[0].validation[search.prepared.settings.objective]
+    conclusion = Conclusion(
+        digest,
+        contestants,
+        results=(),
+        at=0.0,
+        value=confirmed[0].mean if confirmed else value,
+        is_confirmed=len(confirmed) > 0,
+        folder=search.folder / f"conclusion-{digest}",
+    )
+    recorded: dict[str, Any] = search.study.user_attrs.get("conclusion", {})
+    is_known = recorded.get("digest") == digest
+    if not (is_known and (conclusion.folder.exists() or is_published(search, conclusion))):
+        with terminal.working("fitting the winner"):
+            model = fit_gmf(contestants[0], search.prepared)
+            results = read_test(contestants, model, search.prepared, conclusion.folder)
+        at = recorded["at"] if is_known else time.time()  # what is logged again is the same then
+        recorded = {"digest": digest, "at": at, "results": [asdict(r) for r in results]}
+        search.study.set_user_attr("conclusion", recorded)
+    results = [Result(**result) for result in recorded["results"]]
+    return replace(conclusion, results=tuple(results), at=recorded["at"])
 
 
-def _report(search: _Search, conclusion: Conclusion) -> None:
+def _report(search: Search, results: Sequence[Result]) -> None:
     """Keeps the study's report, one HTML file that needs no network, with its run."""
     from ncf.report import build_report  # plotly and scikit-learn take a second to load
 
+    prepared, counts = search.prepared, search.prepared.facts.counts
+    description = describe_study(prepared, search.study, results)
+    search.mirror.put("description", lambda: search.tracker.describe_study(description))
     with terminal.working("writing the report"):
-        prepared, counts = search.prepared, search.prepared.facts.counts
         cells = counts["users"] * counts["items"]
         facts = {
             "data set": prepared.facts.name,
@@ -225,49 +263,11 @@ def _report(search: _Search, conclusion: Conclusion) -> None:
             search.study,
             f"Study {prepared.study_name}",
             facts,
-            [table_row(result, prepared.settings.k) for result in conclusion.results],
+            [table_row(result, prepared.settings.k) for result in results],
             describe_protocol(prepared),
             shlex.join(["python", *map(redacted, sys.argv)]),
             prepared.settings.k,
         )
         file = search.folder / "report.html"
         file.write_text(page, encoding="utf-8")
-        search.tracker.move_artifact(file)
-
-
-def _register(
-    search: _Search, conclusion: Conclusion, value: float, is_confirmed: bool, name: str
-) -> Conclusion:
-    settings, prepared = search.prepared.settings, search.prepared
-    protocol = {
-        "fingerprint": prepared.facts.fingerprint,
-        "protocol": f"{prepared.protocol}, {prepared.experiment.n_candidates} negatives, "
-        f"k {settings.k}, seed {settings.seed}"
-        + (", mean of confirming seeds" if is_confirmed else ", one seed"),
-    }
-    metric = f"validation_{settings.objective}"
-    tags = {
-        key.replace("/", "_"): f"{metric_value:.6f}"
-        for key, metric_value in metrics_of(conclusion.results[0]).items()
-        if "mrr" not in key and not key.startswith("validation")
-    }
-    tags |= {metric: f"{value:.6f}", "trial": str(conclusion.number), **protocol}
-    tags["study"] = prepared.study_name
-    client, model_id = search.tracker.client, conclusion.model_uri.removeprefix("models:/")
-    version = registry.register(client, name, model_id, search.tracker.parent, tags)
-    decision = registry.promote(client, version, metric, tuple(protocol))
-    return replace(conclusion, name=name, version=str(version.version), decision=decision)
-
-
-def _share(tracker: Tracker, folder: Path, prepared: Prepared, catalogue: Catalogue) -> str:
-    """Keeps the candidates and the catalogue with the study; returns the catalogue's URI."""
-    if not tracker.has_artifact("catalogue.npz"):
-        np.savez_compressed(
-            folder / "candidates.npz",
-            validation=prepared.validation_candidates,
-            test=prepared.test_candidates,
-        )
-        catalogue.save(folder / "catalogue.npz")
-        for name in ("candidates.npz", "catalogue.npz"):
-            tracker.move_artifact(folder / name)
-    return f"runs:/{tracker.parent}/catalogue.npz"
+    search.mirror.put("report", lambda: search.tracker.keep(file))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from ncf.messages import EpochReport, Failure, Outcome, Task
 from ncf.proposals import is_decidable, propose
 from ncf.pruning import stopping_thresholds
 from ncf.seeds import Purpose, spawn, spawn_int
+from ncf.study import MAX_DEATHS, MAX_FAILURES
 
 if TYPE_CHECKING:
     from ncf.baselines import BaselineSetting
@@ -135,9 +137,17 @@ class Tuned:
 
 
 def tune(
-    name: str, prepared: Prepared, workers: LocalWorkers, folder: Path, budget: float
+    name: str,
+    study: optuna.Study,
+    prepared: Prepared,
+    workers: LocalWorkers,
+    folder: Path,
+    budget: float,
 ) -> Tuned | None:
     """Tunes a baseline until its trials have taken `budget` seconds of worker time.
+
+    Each setting's outcome is recorded with the study, and taken from there the next time: the
+    proposals, which depend on nothing else, come out the same.
 
     Returns:
         What was found; None where no setting could be fitted.
@@ -154,23 +164,27 @@ def tune(
         ended = sum(outcome.seconds for outcome in outcomes.values())
         return ended + sum(now - at for at in started.values())
 
-    def next_task() -> Task | None:
-        number = len(trials)
-        has_one_setting = name == "popularity" and number > 0
-        if has_one_setting or (number > 0 and spent() >= budget):
-            return None
-        if not is_decidable(trials, number):
-            return None
-        setting, running = propose(name, defaults, search_space, trials, seed)
-        trials.append(running)
-        settings.append(setting)
-        started[number] = time.perf_counter()
-        fit_seed = spawn(seed, Purpose.TRIAL, number)
-        return _task(prepared, number, setting, fit_seed, folder / "baseline")
+    recorded, objective, n_failures = study.user_attrs, prepared.settings.objective, 0
 
-    objective = prepared.settings.objective
-    for event in _run(workers, next_task):
-        del started[event.number]
+    def is_enough() -> bool:
+        is_spent = len(trials) > 0 and (name == "popularity" or spent() >= budget)
+        return is_spent or n_failures >= MAX_FAILURES
+
+    def next_task() -> Task | None:
+        while not is_enough() and is_decidable(trials, number := len(trials)):
+            setting, running = propose(name, defaults, search_space, trials, seed)
+            trials.append(running)
+            settings.append(setting)
+            if (of_before := recorded.get(f"{name}-{number}")) is None:
+                started[number] = time.perf_counter()
+                fit_seed = spawn(seed, Purpose.TRIAL, number)
+                return _task(prepared, number, setting, fit_seed, folder / "baseline")
+            end(Outcome(**of_before) if "metrics" in of_before else Failure(**of_before))
+        return None
+
+    def end(event: Outcome | Failure) -> None:
+        nonlocal n_failures
+        n_failures = n_failures + 1 if isinstance(event, Failure) else 0  # in a row
         running = trials[event.number]
         state, value = TrialState.FAIL, None
         if isinstance(event, Outcome):
@@ -181,9 +195,14 @@ def tune(
         trials[event.number] = create_trial(
             state=state, value=value, params=running.params, distributions=running.distributions
         )
+
+    for event in _run(workers, next_task):
+        del started[event.number]
+        study.set_user_attr(f"{name}-{event.number}", asdict(event))
+        end(event)
     if not outcomes:
         return None
-    best = max(outcomes.values(), key=lambda outcome: (outcome.metrics[objective], -outcome.number))
+    best = max(outcomes.values(), key=lambda one: (one.metrics[objective], -one.number))
     return Tuned(settings[best.number], best, len(outcomes), spent())
 
 
@@ -206,14 +225,22 @@ def _run(
     workers: LocalWorkers, next_task: Callable[[], Task | None]
 ) -> Iterator[Outcome | Failure]:
     """Keeps the workers busy until there is no next task, and yields how each task ended."""
-    n_running = 0
+    running: dict[int, Task] = {}
+    again: list[Task] = []
+    deaths: Counter[int] = Counter()
     while True:
-        while workers.n_idle and (task := next_task()) is not None:
+        while workers.n_idle and (task := again.pop() if again else next_task()) is not None:
             workers.submit(task)
-            n_running += 1
-        if n_running == 0:
+            running[task.number] = task
+        if not running:
             return
         for event in workers.receive():
-            if not isinstance(event, EpochReport):
-                n_running -= 1
-                yield event
+            if isinstance(event, EpochReport):
+                continue
+            task = running.pop(event.number)
+            if isinstance(event, Failure) and event.died:
+                deaths[task.number] += 1
+                if deaths[task.number] < MAX_DEATHS:
+                    again.append(task)
+                    continue
+            yield event

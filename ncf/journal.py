@@ -7,21 +7,28 @@ kill leaves running is trained again in place, under the same number and so with
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
+from ncf.disk import wait_for_room
+from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome
+from ncf.mirror import TrialRecord
 
 _logger = logging.getLogger(__name__)
 _IDENTITY = "identity"
@@ -41,20 +48,51 @@ def open_storage(location: str) -> BaseStorage:
                 f"--storage {location}: cannot be opened ({error}); give a file, or a URL like "
                 "sqlite:////folder/optuna.db"
             ) from error
-    path = Path(location).resolve()  # absolute: Optuna's lock needs it to be released after a kill
+    path = Path(location).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileOpenLock(str(path))
-    lock.acquire()  # else the line that another study is just writing would look torn
-    try:
+    lock = _Lock(path)
+    with get_lock_file(lock):  # else the line that another study is just writing would look torn
         _drop_torn_line(path)
-    finally:
-        lock.release()
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return JournalStorage(_File(str(path), lock_obj=lock))
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
             f"{path}: damaged ({error!r}); restore it, or begin another with --storage FILE"
         ) from error
+
+
+class _Lock(BaseJournalFileLock):
+    """A lock that the system releases with its process; Optuna's own outlive a kill by 30 s."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(f"{path}.filelock", poll_interval=0.005)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class _File(JournalFileBackend):
+    """Optuna's journal file; where the disk is full, the writer waits until there is room."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        wait_for_room(partial(self._append, lines), self._file_path)
+
+    def _append(self, lines: bytes) -> None:
+        with get_lock_file(self._lock), open(self._file_path, "ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)  # all or nothing
+                raise
 
 
 def lock_study(folder: Path) -> FileLock:
@@ -138,6 +176,14 @@ def outcome_of(trial: FrozenTrial) -> Outcome:
 def failure_of(trial: FrozenTrial) -> Failure:
     """Returns why a trial failed."""
     return Failure(**trial.user_attrs["failure"])
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """Returns all that MLflow is to have of an ended trial."""
+    start = time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()
+    hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
+    end = outcome_of(trial) if is_trained(trial) else failure_of(trial)
+    return TrialRecord(trial.number, hyperparameters, start, reports_of(trial), end)
 
 
 def is_trained(trial: FrozenTrial) -> bool:

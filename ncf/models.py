@@ -21,7 +21,6 @@ from ncf.recommender import Catalogue, keep_weights
 from ncf.tracking import Tracker
 
 import mlflow  # isort: skip  (after ncf.tracking, which sets its environment)
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus  # isort: skip
 from mlflow.models import ModelSignature  # isort: skip
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # isort: skip
 from mlflow.types.schema import Array, DataType  # isort: skip
@@ -44,9 +43,6 @@ class ModelFiles:
     catalogue: Catalogue
     catalogue_uri: str
 
-    def __post_init__(self) -> None:
-        shutil.rmtree(self.folder / "trial-model", ignore_errors=True)  # left by a kill
-
     def weights(self, number: int) -> Path:
         """Returns the file for a trial's weights."""
         return self.folder / f"trial-{number:04d}.safetensors"
@@ -61,7 +57,8 @@ class ModelFiles:
         else:
             package(packaged, weights, hyperparameters, self.catalogue, self.catalogue_uri)
         name = f"trial-{outcome.number:04d}"
-        return log_model(tracker, run_id, name, packaged, hyperparameters, outcome.best_epoch)
+        params = asdict(hyperparameters)
+        return tracker.log_model(run_id, name, name, packaged, params, outcome.best_epoch)
 
 
 def package(
@@ -80,8 +77,8 @@ def package(
         catalogue: The catalogue of the model.
         catalogue_uri: The artifact that holds the catalogue already; None packs it in.
     """
-    staging = folder.with_suffix(".data")
-    for left_by_a_kill in (folder, staging):
+    staging, unfinished = folder.with_suffix(".data"), folder.with_suffix(".part")
+    for left_by_a_kill in (folder, staging, unfinished):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     data = staging / DATA_FOLDER.name
     data.mkdir(parents=True)
@@ -91,44 +88,14 @@ def package(
     else:
         (data / "catalogue.json").write_text(json.dumps({"uri": catalogue_uri}))
     mlflow.pyfunc.save_model(
-        folder,
+        unfinished,
         loader_module="ncf.recommender",
         data_path=str(data),
         signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
         pip_requirements=[f"ncf-search=={version('ncf-search')}"],  # given: inferring takes seconds
     )
+    unfinished.rename(folder)  # whole or absent
     shutil.rmtree(staging)
-
-
-def log_model(
-    tracker: Tracker,
-    run_id: str,
-    name: str,
-    folder: Path,
-    hyperparameters: Hyperparameters | BaselineSetting,
-    step: int,
-) -> str:
-    """Keeps a packaged model as a logged model of the run.
-
-    Returns:
-        The model's id; its URI is `models:/<id>`.
-    """
-    client = tracker.client
-    model = client.create_logged_model(
-        tracker.experiment_id,
-        name=name,
-        source_run_id=run_id,
-        params={key: str(value) for key, value in asdict(hyperparameters).items()},
-        model_type="recommender",
-    )
-    try:
-        client.log_model_artifacts(model.model_id, str(folder))
-    except BaseException:
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
-        raise
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
-    return str(model.model_id)
 
 
 def _write_data(

@@ -1,7 +1,7 @@
 """The search: one coordinator decides, records and logs; worker processes train.
 
-The journal is the record. MLflow mirrors it from a thread of its own, so that workers never wait
-for it; what it lacks, after a kill or while it cannot be reached, is written from the journal.
+The journal is the record, and MLflow mirrors it (see `ncf.mirror`); what MLflow lacks after a kill
+is written from the journal.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf import journal
 from ncf.experiment import Experiment, Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task
+from ncf.mirror import Mirror, TrialRecord, write_trial
 from ncf.proposals import is_decidable, known_outcomes, propose
 from ncf.pruning import stopping_thresholds
 from ncf.seeds import Purpose, spawn
@@ -28,10 +29,11 @@ if TYPE_CHECKING:  # MLflow takes a second to load, and the workers start meanwh
     from ncf.models import ModelFiles
     from ncf.tracking import Tracker
 
-T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 _FLUSH_SECONDS = 2.5  # a batch of metrics at most this often
-_MAX_FAILURES = 10  # in a row: then it is not the hyperparameters
+_POLL_SECONDS = 0.5  # until Ctrl-C is noticed
+MAX_FAILURES = 10  # in a row: then it is not the hyperparameters
+MAX_DEATHS = 3  # of workers with one trial: then it is the trial, which may need too much memory
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,16 @@ class TrialEnded:
     trial: FrozenTrial
 
 
+class Stopped(KeyboardInterrupt):
+    """The search was interrupted, and each trial has ended its epoch."""
+
+
 @dataclass
 class _Running:
     trial: optuna.Trial
-    hyperparameters: Hyperparameters
-    run_id: Future[str]
-    reports: list[EpochReport] = field(default_factory=list)
-    n_flushed: int = 0
-    flushed_at: float = field(default_factory=time.monotonic)
+    record: TrialRecord
+    n_deaths: int = 0
+    put_at: float = field(default_factory=time.monotonic)
 
 
 class Coordinator:
@@ -92,6 +96,7 @@ class Coordinator:
         self,
         study: optuna.Study,
         tracker: Tracker,
+        mirror: Mirror,
         experiment: Experiment,
         settings: Settings,
         models: ModelFiles,
@@ -100,55 +105,78 @@ class Coordinator:
         trials = study.get_trials(deepcopy=False)
         self._study = study
         self._tracker = tracker
+        self._mirror = mirror
         self._experiment = experiment
         self._settings = settings
         self._models = models
         self._running: dict[int, _Running] = {}
         self._again = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        self._died: set[int] = set()
+        self._decided: tuple[Hyperparameters, FrozenTrial] | None = None
         self._n_failures = 0
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
-        self._has_warned = False
 
-    def run(self, workers: LocalWorkers) -> Iterator[TrialStarted | EpochReport | TrialEnded]:
+    def run(
+        self, workers: LocalWorkers, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[TrialStarted | EpochReport | TrialEnded]:
         """Yields what happens until the study has its trials, or the time is over.
 
+        Args:
+            workers: Train the trials.
+            is_stopped: Whether to stop as soon as each running trial has ended its epoch.
+
         Raises:
+            Stopped: It was stopped.
             RuntimeError: Too many trials failed in a row.
         """
-        ended = self._ended()
-        self._write(lambda: self._mirror(ended))
+        ended = [trial for trial in self._trials() if trial.state.is_finished()]
+        self._mirror.put("earlier trials", lambda: self._put_missing(ended))
         started_at = time.monotonic()
         timeout = self._settings.timeout
-        try:
-            while True:
-                is_late = timeout is not None and time.monotonic() - started_at > timeout
-                while workers.n_idle and (begun := self._next(is_late)) is not None:
-                    yield self._start(*begun, workers)
-                if not self._running:
-                    break
-                for event in workers.receive():
-                    yield from self._handle(event)
-            self._write(lambda: self._mirror(self._ended()))  # a second try at what was not written
-        finally:
-            for number, running in self._running.items():
-                self._close(running, Failure(number, "the search was interrupted"), "interrupted")
-            self._writer.shutdown()
+        while not is_stopped():
+            is_late = timeout is not None and time.monotonic() - started_at > timeout
+            while workers.n_idle and (begun := self._next(is_late)) is not None:
+                yield self._start(*begun, workers)
+            if not self._running:
+                return
+            if not is_late:
+                self._decide()  # while the workers are busy: it takes longer with more trials
+            for event in workers.receive(_POLL_SECONDS):
+                yield from self._handle(event)
+        _logger.warning("interrupted: each trial ends its epoch; Ctrl-C again stops at once")
+        in_mid_epoch = set(self._running)
+        while in_mid_epoch:
+            for event in workers.receive(_POLL_SECONDS):
+                in_mid_epoch.discard(event.number)
+                yield from self._handle(event)
+        raise Stopped
+
+    def close(self) -> None:
+        """Has the runs closed of the trials that were not ended."""
+        for number, running in self._running.items():
+            running.record.is_interrupted = True
+            running.record.end = Failure(number, "the search was interrupted")
+            self._put(running.record)
+        self._running.clear()
 
     # Deciding
+
+    def _decide(self) -> None:
+        trials = self._trials()
+        n_open = len(self._running) + sum(map(journal.is_trained, trials))
+        is_wanted = n_open < self._settings.n_trials and not self._again
+        if is_wanted and self._decided is None and is_decidable(trials, len(trials)):
+            e = self._experiment
+            self._decided = propose(e.name, e.defaults, e.search_space, trials, self._settings.seed)
 
     def _next(self, is_late: bool) -> tuple[FrozenTrial, Hyperparameters] | None:
         if self._again:
             trial = self._again.pop(0)
             return trial, Hyperparameters(**trial.user_attrs["hyperparameters"])
-        trials = self._trials()
-        n_open = len(self._running) + sum(map(journal.is_trained, trials))
-        if is_late or n_open >= self._settings.n_trials or not is_decidable(trials, len(trials)):
+        if is_late:
             return None
-        e = self._experiment
-        hyperparameters, proposal = propose(
-            e.name, e.defaults, e.search_space, trials, self._settings.seed
-        )
+        self._decide()
+        if self._decided is None:
+            return None
+        (hyperparameters, proposal), self._decided = self._decided, None
         proposal.set_user_attr("hyperparameters", asdict(hyperparameters))
         self._study.add_trial(proposal)
         return self._trials()[-1], hyperparameters
@@ -173,103 +201,60 @@ class Coordinator:
                 self._models.weights(number),
             )
         )
-        at = time.time()
-        run_id = self._write(lambda: self._tracker.start_trial(number, hyperparameters, at))
-        trial = optuna.Trial(self._study, frozen._trial_id)
-        self._running[number] = _Running(trial, hyperparameters, run_id)
+        if number not in self._running:  # else its worker died, and it goes on where it was
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            record = TrialRecord(number, hyperparameters, time.time())
+            self._running[number] = _Running(trial, record)
+            self._put(record)
         return TrialStarted(number, hyperparameters)
 
     # Recording
 
     def _handle(self, event: EpochReport | Outcome | Failure) -> Iterator[EpochReport | TrialEnded]:
         running = self._running[event.number]
+        record = running.record
         if isinstance(event, EpochReport):
-            running.trial.report(event.metrics[self._settings.objective], event.epoch)
-            running.reports.append(event)
-            if time.monotonic() - running.flushed_at > _FLUSH_SECONDS:
-                self._flush(running)
+            if event.epoch > len(record.reports):  # else from before its worker died, and the same
+                running.trial.report(event.metrics[self._settings.objective], event.epoch)
+                record.reports.append(event)
+            if time.monotonic() - running.put_at > _FLUSH_SECONDS:
+                running.put_at = time.monotonic()
+                self._put(record)
             yield event
             return
-        del self._running[event.number]
-        if isinstance(event, Outcome):
-            value = event.metrics[self._settings.objective]
-            journal.record_outcome(self._study, running.trial, event, running.reports, value)
-            self._finish(running, event)
-            self._n_failures = 0
-        elif event.died and event.number not in self._died:
-            self._died.add(event.number)
+        if isinstance(event, Failure) and event.died and running.n_deaths + 1 < MAX_DEATHS:
+            running.n_deaths += 1
             self._again.append(self._trials()[event.number])
-            self._close(running, event, "interrupted")
             _logger.warning("trial %d: %s; it is trained again", event.number, event.reason)
             return
+        if isinstance(event, Outcome):
+            value = event.metrics[self._settings.objective]
+            journal.record_outcome(self._study, running.trial, event, record.reports, value)
+            self._n_failures = 0
         else:
-            journal.record_failure(self._study, running.trial, event, running.reports)
-            self._close(running, event, "failed")
+            journal.record_failure(self._study, running.trial, event, record.reports)
             self._n_failures += 1
+        del self._running[event.number]
+        record.end = event
+        self._put(record)
         yield TrialEnded(self._trials()[event.number])
-        if self._n_failures >= _MAX_FAILURES:
+        if self._n_failures >= MAX_FAILURES:
             reason = getattr(event, "reason", "")
             raise RuntimeError(f"{self._n_failures} trials in a row failed, the last: {reason}")
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _ended(self) -> list[FrozenTrial]:
-        return [trial for trial in self._trials() if trial.state.is_finished()]
+    # Mirroring, in the mirror's thread
 
-    # Mirroring in MLflow: one thread, in the order of the calls
+    def _put(self, record: TrialRecord) -> None:
+        write = partial(write_trial, record, self._tracker, self._models)
+        self._mirror.put(f"trial {record.number}", write)
 
-    def _write(self, action: Callable[[], T]) -> Future[T]:
-        future = self._writer.submit(action)
-        future.add_done_callback(self._warn)
-        return future
-
-    def _warn(self, future: Future[T]) -> None:
-        error = future.exception()
-        if error is not None and not self._has_warned:
-            self._has_warned = True
-            _logger.warning(
-                "MLflow could not be written: %s. The search goes on; what is missing is written "
-                "at its end, or by the same command later",
-                error,
-            )
-
-    def _flush(self, running: _Running) -> None:
-        reports = running.reports[running.n_flushed :]
-        running.n_flushed = len(running.reports)
-        running.flushed_at = time.monotonic()
-        self._write(lambda: self._tracker.log_epochs(running.run_id.result(), reports))
-
-    def _finish(self, running: _Running, outcome: Outcome) -> None:
-        self._flush(running)
-        hyperparameters = running.hyperparameters
-        self._write(lambda: self._log_outcome(running.run_id.result(), outcome, hyperparameters))
-
-    def _close(self, running: _Running, failure: Failure, state: str) -> None:
-        self._flush(running)
-        self._write(lambda: self._tracker.fail_trial(running.run_id.result(), failure, state))
-
-    def _log_outcome(self, run_id: str, outcome: Outcome, hyperparameters: Hyperparameters) -> None:
-        weights = self._models.weights(outcome.number)
-        model_id = None
-        if weights.exists():
-            model_id = self._models.log(self._tracker, run_id, outcome, hyperparameters)
-        self._tracker.finish_trial(run_id, outcome, model_id)
-        weights.unlink(missing_ok=True)  # at last: until then it can be logged again
-
-    def _mirror(self, ended: list[FrozenTrial]) -> None:
+    def _put_missing(self, ended: list[FrozenTrial]) -> None:
         logged = self._tracker.logged_trials()
         for trial in ended:
-            if trial.number in logged:
-                continue
-            hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
-            run_id = self._tracker.start_trial(trial.number, hyperparameters, _start_of(trial))
-            self._tracker.log_epochs(run_id, journal.reports_of(trial))
-            if journal.is_trained(trial):
-                self._log_outcome(run_id, journal.outcome_of(trial), hyperparameters)
-            else:
-                self._tracker.fail_trial(run_id, journal.failure_of(trial), "failed")
-
-
-def _start_of(trial: FrozenTrial) -> float:
-    return time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()
+            if trial.number not in logged:
+                self._put(journal.record_of(trial))
+            else:  # a kill may have left them
+                self._models.weights(trial.number).unlink(missing_ok=True)

@@ -108,6 +108,15 @@ def show_interruption(study: str) -> None:
     )
 
 
+def show_missing(missing: str) -> None:
+    """Prints what MLflow has not got, and how it will."""
+    print(
+        f"\nMLflow has not been told all: {missing}\nNothing is lost: the same command writes it "
+        "from the journal and trains nothing again, or does so to another store that "
+        "--tracking-uri names."
+    )
+
+
 def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
     """Prints the best trials, and how the others ended."""
     header = ("rank", "trial", "opt", "dim", "lr", "neg", "decay", "epochs", "best at")

@@ -2,6 +2,9 @@
 
 A thin layer over `MlflowClient` with explicit run ids. A study is a parent run and a trial a child
 run. Metrics are written in batches, so that a trial costs some tens of milliseconds.
+
+Every method may be called again after one that failed, even if the store did all of it and only
+the answer was lost: nothing is there twice.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,26 +33,34 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
     RunTag,
 )
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.experiment import RESULTS, DataFacts, Hyperparameters, describe
 from ncf.messages import EpochReport, Failure, Outcome
-from ncf.redaction import redacted
+from ncf.redaction import one_line, redacted
 
-for _name in ("mlflow", "alembic"):  # migrations and hints that the person can do nothing about
-    logging.getLogger(_name).setLevel(logging.ERROR)
+for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised as well
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
 TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
+_KEPT_TAG = "ncf.kept"
 _PARENT_TAG = "mlflow.parentRunId"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+T = TypeVar("T")
+_PATIENCE, _PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
@@ -64,14 +75,24 @@ class Tracker:
             root: Folder for the artifacts of a local store.
             experiment: Name of the MLflow experiment.
             data: The data set of the study.
+
+        Raises:
+            ConnectionError: The store does not answer.
         """
+        # Of its own, the client asks again for minutes, and then makes things twice whose answer
+        # was lost.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         self.uri = tracking_uri
-        self.client = open_client(tracking_uri, create=True)
-        self.experiment_id = _experiment_id(self.client, tracking_uri, root, experiment)
         self._data = data
         self.parent = ""  # the study's run id
         self._study = self._study_id = ""
         self._source_tags = _source_tags()
+        self._attempted: set[str] = set()  # what may be there though its answer was lost
+        self.client = self._patiently(lambda: open_client(tracking_uri, create=True))
+        self.experiment_id = self._patiently(
+            lambda: _experiment_id(self.client, tracking_uri, root, experiment)
+        )
 
     # The study's run
 
@@ -85,18 +106,27 @@ class Tracker:
 
         Returns:
             The run's id.
+
+        Raises:
+            ConnectionError: The store does not answer.
         """
         self._study, self._study_id = study, study_id
-        self._close_running()
+        self._patiently(self._close_running)
+        self.parent = self._patiently(lambda: self._open_parent(params))
+        return self.parent
+
+    def _open_parent(self, params: Mapping[str, Any]) -> str:
         for run in self._runs():
             if _PARENT_TAG not in run.data.tags:
-                self.parent = str(run.info.run_id)
-                self.client.update_run(self.parent, status="RUNNING")
-                return self.parent
-        tags = {**self._study_tags(), **self._source_tags, **_version_tags()}
-        self.parent = self._create_run(f"study {study}", tags)
-        self.client.log_batch(self.parent, params=_params(params))
-        return self.parent
+                run_id, noted = str(run.info.run_id), run.data.params
+                self.client.update_run(run_id, status="RUNNING")
+                break
+        else:
+            tags = {**self._source_tags, **_version_tags()}
+            run_id, noted = self._create_run("study", f"study {self._study}", tags), {}
+        missing = {key: value for key, value in params.items() if key not in noted}
+        self.client.log_batch(run_id, params=_params(missing))
+        return run_id
 
     def logged_trials(self) -> set[int]:
         """Returns the numbers of the trials whose runs are whole."""
@@ -112,24 +142,23 @@ class Tracker:
         self._set_tags(self.parent, {"mlflow.note.content": description})
 
     def end_study(self, state: str) -> None:
-        """Closes the parent run, and any other that an error left running."""
-        self._close_running()
+        """Closes the parent run."""
         self._set_tags(self.parent, {STATE_TAG: state})
         self.client.set_terminated(self.parent, _STATUS[state])
 
-    def log_result(self, metrics: Mapping[str, float], step: int, model_id: str) -> None:
+    def log_result(self, metrics: Mapping[str, float], step: int, at: float, model_id: str) -> None:
         """Notes the winner's metrics on the parent run and on the winner's model."""
-        metrics_of_both = self._metrics(metrics, step, model_id=model_id)
+        metrics_of_both = self._metrics(metrics, step, at, model_id)
         self.client.log_batch(self.parent, metrics=metrics_of_both)
 
-    def has_artifact(self, name: str) -> bool:
-        """Returns whether the parent run keeps a file of this name."""
-        return any(file.path == name for file in self.client.list_artifacts(self.parent))
+    def keeps(self, name: str) -> bool:
+        """Returns whether the parent run has a file of this name, whole."""
+        return f"{_KEPT_TAG}.{name}" in self.client.get_run(self.parent).data.tags
 
-    def move_artifact(self, path: Path) -> None:
-        """Keeps a file with the parent run, and removes it where it was."""
+    def keep(self, path: Path) -> None:
+        """Copies a file to the parent run."""
         self.client.log_artifact(self.parent, str(path))
-        path.unlink()
+        self._set_tags(self.parent, {f"{_KEPT_TAG}.{path.name}": "whole"})
 
     # Runs beside the trials'
 
@@ -156,14 +185,14 @@ class Tracker:
         summary = {f"validation_confirmed/trial_{number}_mean": mean}
         if len(outcomes) > 1:
             summary[f"validation_confirmed/trial_{number}_sd"] = sd
-        self.client.log_batch(self.parent, metrics=self._metrics(summary, 0))
+        at = max(outcome.time for outcome in outcomes)
+        self.client.log_batch(self.parent, metrics=self._metrics(summary, 0, at))
 
     def log_baseline(
-        self, name: str, setting: DataclassInstance, metrics: Mapping[str, float]
+        self, name: str, setting: DataclassInstance, metrics: Mapping[str, float], at: float
     ) -> None:
         """Logs a child run for a tuned baseline."""
-        now = time.time()
-        self._log_child(f"baseline-{name}", f"baseline {name}", asdict(setting), metrics, now, now)
+        self._log_child(f"baseline-{name}", f"baseline {name}", asdict(setting), metrics, at, at)
 
     def _log_child(
         self,
@@ -174,17 +203,11 @@ class Tracker:
         start: float,
         end: float,
     ) -> None:
-        condition = f"tags.`{KEY_TAG}` = '{key}' and tags.`{STATE_TAG}` = 'finished'"
+        condition = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'FINISHED'"
         same = [run for run in self._runs(condition) if run.data.metrics == dict(metrics)]
         if same:
             return  # the same command again
-        tags = {
-            **self._study_tags(),
-            KEY_TAG: key,
-            _PARENT_TAG: self.parent,
-            **self._source_tags,
-        }
-        run_id = self._create_run(name, tags, start)
+        run_id = self._create_run(key, name, {_PARENT_TAG: self.parent, **self._source_tags}, start)
         self.client.log_batch(
             run_id,
             metrics=self._metrics(metrics, 0, end),
@@ -202,13 +225,13 @@ class Tracker:
             Its id.
         """
         tags = {
-            **self._study_tags(),
             TRIAL_TAG: str(number),
             STATE_TAG: "running",
             _PARENT_TAG: self.parent,
             **self._source_tags,
         }
-        run_id = self._create_run(f"trial {number} · {describe(hyperparameters)}", tags, at)
+        name = f"trial {number} · {describe(hyperparameters)}"
+        run_id = self._create_run(f"trial-{number}", name, tags, at)
         self.client.log_batch(run_id, params=_params(asdict(hyperparameters)))
         return run_id
 
@@ -243,12 +266,12 @@ class Tracker:
             "trial/epochs": outcome.epochs,
             "trial/seconds": outcome.seconds,
         }
-        step = outcome.best_epoch
+        step, at = outcome.best_epoch, outcome.time
         self.client.log_batch(
             run_id,
             metrics=[
-                *self._metrics(best, step, model_id=model_id),
-                *self._metrics(counts, step),
+                *self._metrics(best, step, at, model_id),
+                *self._metrics(counts, step, at),
             ],
             tags=[RunTag(STATE_TAG, state)],
         )
@@ -262,6 +285,38 @@ class Tracker:
         tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], "mlflow.note.content": note}
         self._set_tags(run_id, tags)
         self.client.set_terminated(run_id, _STATUS[state])
+
+    # Models
+
+    def log_model(
+        self, run_id: str, key: str, name: str, folder: Path, params: Mapping[str, Any], step: int
+    ) -> str:
+        """Keeps a packaged model as a logged model of the run.
+
+        Args:
+            run_id: The run.
+            key: Tells the model from others of the run.
+            name: Name of the model.
+            folder: The model.
+            params: Noted with it.
+            step: The epoch that it is of.
+
+        Returns:
+            The model's id; its URI is `models:/<id>`.
+        """
+        model = next((m for m in self._models(run_id) if m.tags.get(KEY_TAG) == key), None)
+        if model is None:
+            texts = {name: str(value) for name, value in params.items()}
+            model = self.client.create_logged_model(
+                self.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
+            )
+        if model.status != LoggedModelStatus.READY:  # whole or absent
+            self.client.log_model_artifacts(model.model_id, str(folder))
+            self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        outputs = self.client.get_run(run_id).outputs
+        if model.model_id not in [m.model_id for m in (outputs.model_outputs if outputs else [])]:
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+        return str(model.model_id)
 
     # Links
 
@@ -298,8 +353,11 @@ class Tracker:
     def _close_running(self) -> None:
         for run in self._runs("attributes.status = 'RUNNING'"):
             if _PARENT_TAG in run.data.tags:
-                self._set_tags(run.info.run_id, {STATE_TAG: "interrupted"})
-                self.client.set_terminated(run.info.run_id, _STATUS["interrupted"])
+                run_id = run.info.run_id
+                for model in self._models(run_id):  # it is made again with the trial's next run
+                    self.client.delete_logged_model(model.model_id)
+                self._set_tags(run_id, {STATE_TAG: "interrupted"})
+                self.client.set_terminated(run_id, _STATUS["interrupted"])
 
     def _runs(self, condition: str = "") -> list[Run]:
         query = f"tags.`{STUDY_ID_TAG}` = '{self._study_id}'" + (condition and f" and {condition}")
@@ -314,9 +372,15 @@ class Tracker:
             if not token:
                 return runs
 
-    def _create_run(self, name: str, tags: Mapping[str, str], at: float | None = None) -> str:
-        start = int((at or time.time()) * 1000)
-        run = self.client.create_run(self.experiment_id, start, dict(tags), name)
+    def _create_run(
+        self, key: str, name: str, tags: Mapping[str, str], at: float | None = None
+    ) -> str:
+        condition = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'RUNNING'"
+        run = next(iter(self._runs(condition) if self._is_repeated(key) else ()), None)
+        if run is None:
+            start = int((at or time.time()) * 1000)
+            all_tags = {**self._study_tags(), KEY_TAG: key, **tags}
+            run = self.client.create_run(self.experiment_id, start, all_tags, name)
         run_id = str(run.info.run_id)
         dataset = Dataset(
             name=self._data.name,
@@ -330,14 +394,38 @@ class Tracker:
         )
         return run_id
 
+    def _models(self, run_id: str) -> Sequence[LoggedModel]:
+        return self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
+
+    def _is_repeated(self, action: str) -> bool:
+        """Returns whether this has been begun before, so that some of it may be there."""
+        is_repeated = action in self._attempted
+        self._attempted.add(action)
+        return is_repeated
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Does what a search cannot begin without; a server may just be starting."""
+        is_server = urlsplit(self.uri).scheme in ("http", "https")
+        deadline = time.monotonic() + (_PATIENCE if is_server else 0.0)
+        while True:
+            try:
+                return action()
+            except (ValueError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+                if isinstance(error, ValueError) and not (is_server and error.__cause__):
+                    raise  # a mistake, which does not pass
+                if time.monotonic() > deadline:
+                    reason = one_line(error)[:400]
+                    raise ConnectionError(
+                        f"MLflow at {redacted(self.uri)} cannot be used ({reason}): start it, or "
+                        "name another store with --tracking-uri; what the study has is kept"
+                    ) from error
+            time.sleep(_PAUSE)
+
     def _metrics(
-        self,
-        values: Mapping[str, float],
-        step: int,
-        at: float | None = None,
-        model_id: str | None = None,
+        self, values: Mapping[str, float], step: int, at: float, model_id: str | None = None
     ) -> list[Metric]:
-        milliseconds = int((time.time() if at is None else at) * 1000)
+        # A point that is written again is the same point: MLflow drops it.
+        milliseconds = int(at * 1000)
         dataset = (self._data.name, self._data.digest) if model_id else (None, None)
         return [
             Metric(
@@ -396,7 +484,12 @@ def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str
     found = client.get_experiment_by_name(name)
     if found is None:
         tags = {"mlflow.experimentKind": "custom_model_development"}
-        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        try:
+            return str(client.create_experiment(name, location, tags))
+        except MlflowException:  # another study made it this moment, else it is tried again
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
     if found.lifecycle_stage == "deleted":
         raise ValueError(
             f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "

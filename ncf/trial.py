@@ -6,13 +6,13 @@ A trial is handed a `TrialData` and a `Task`; the test split is in neither.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ncf.baselines import fit
+from ncf.disk import write_whole
 from ncf.evaluation import full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Outcome, Task, TrialData
@@ -70,9 +70,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     model = result.model
     model.load_state_dict(best_weights)
     metrics_full = summarize(full_ranks(model, data.validation, data.train), task.k)
-    unfinished = task.weights.with_suffix(".part")
-    save_file(best_weights, unfinished)
-    os.replace(unfinished, task.weights)  # whole or absent
+    write_whole(task.weights, save(best_weights))
     yield Outcome(
         task.number,
         pruned,

@@ -7,7 +7,7 @@ figure that is shown can be made again from the study's `test_ranks.npz`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from ncf.evaluation import Scorer, full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
 from ncf.intervals import bootstrap_interval, paired_difference
 from ncf.metrics import hit_ratio, ndcg, summarize
-from ncf.models import log_model, package
+from ncf.models import package
 from ncf.preparation import Prepared
 from ncf.recommender import Catalogue
 from ncf.seeds import Purpose, spawn, spawn_int
@@ -29,6 +29,9 @@ from ncf.tracking import Tracker
 
 if TYPE_CHECKING:
     from ncf.gmf import GMF
+
+
+RANKS, WEIGHTS = "test_ranks.npz", "winner.safetensors"
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def fit_gmf(winner: Contestant, prepared: Prepared) -> GMF:
 
 
 def read_test(
-    contestants: list[Contestant], model: GMF, prepared: Prepared, ranks_file: Path
+    contestants: Sequence[Contestant], model: GMF, prepared: Prepared, folder: Path
 ) -> list[Result]:
     """Evaluates the winner (first, fitted: `model`) and the baselines on test.
 
@@ -106,15 +109,23 @@ def read_test(
         contestants: The winner and the baselines.
         model: The winner, fitted.
         prepared: The search.
-        ranks_file: Where to keep each one's rank of every user's test item.
+        folder: Where to leave the winner's weights, and each one's rank of every user's test item.
     """
+    from safetensors.torch import save_file
+
     ranks: dict[str, NDArray[np.int32]] = {"users": prepared.split.test.users}
     for contestant in contestants:
         scorer = model if contestant is contestants[0] else _fit_baseline(contestant, prepared)
         ranks[f"{contestant.name}_sampled"], ranks[f"{contestant.name}_full"] = _ranks(
             scorer, prepared
         )
-    np.savez_compressed(ranks_file, allow_pickle=False, **ranks)
+    unfinished = folder.with_suffix(".part")
+    for left_by_a_kill in (folder, unfinished):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    unfinished.mkdir()
+    np.savez_compressed(unfinished / RANKS, allow_pickle=False, **ranks)
+    save_file(model.to("cpu").state_dict(), unfinished / WEIGHTS)
+    unfinished.rename(folder)  # whole or absent
     k, seed = prepared.settings.k, spawn(prepared.settings.seed, Purpose.BOOTSTRAP)
     best = ndcg(ranks[f"{contestants[0].name}_sampled"], k)
     results = []
@@ -146,19 +157,18 @@ def read_test(
     return results
 
 
-def log_winner(
-    model: GMF, winner: Contestant, tracker: Tracker, catalogue: Catalogue, folder: Path
-) -> str:
-    """Keeps the winner's model with the study's run; returns its id."""
-    from safetensors.torch import save_file
+def log_winner(folder: Path, winner: Contestant, tracker: Tracker, catalogue: Catalogue) -> str:
+    """Keeps the winner's model, whose weights are in `folder`, with the study's run.
 
-    weights, packaged = folder / "winner.safetensors", folder / "winner"
-    save_file(model.to("cpu").state_dict(), weights)
-    package(packaged, weights, winner.setting, catalogue)
-    model_id = log_model(tracker, tracker.parent, "winner", packaged, winner.setting, winner.epochs)
-    weights.unlink()
-    shutil.rmtree(packaged)
-    return model_id
+    Returns:
+        The model's id.
+    """
+    packaged = folder / "winner"
+    if folder.exists():  # else MLflow has it
+        package(packaged, folder / WEIGHTS, winner.setting, catalogue)
+    key = f"winner-{winner.number}-{winner.epochs}"
+    params = asdict(winner.setting)
+    return tracker.log_model(tracker.parent, key, "winner", packaged, params, winner.epochs)
 
 
 def metrics_of(result: Result) -> dict[str, float]:

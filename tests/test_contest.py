@@ -12,13 +12,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from ncf.baselines import IALSHyperparameters
+from ncf.baselines import SPACES, IALSHyperparameters
 from ncf.contest import Confirmed, confirm, tune
 from ncf.experiment import Experiment, Hyperparameters
 from ncf.messages import Failure, Outcome, Task
 from ncf.preparation import Prepared
 from ncf.splitting import Split
-from ncf.study import Settings
+from ncf.study import MAX_DEATHS, MAX_FAILURES, Settings
 from ncf.workers import LocalWorkers
 
 Answer = Callable[[Task], Outcome | Failure]
@@ -129,27 +129,62 @@ def test_mean_deviation_and_median_epoch() -> None:
     assert math.isnan(Confirmed(0, outcomes[:1], (0.3,)).sd)
 
 
-def test_a_baseline_is_tuned_until_its_budget_is_spent(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_baseline_is_tuned_until_its_budget_is_spent_and_continues_after_a_kill(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     def answer(task: Task) -> Outcome:
         assert isinstance(task.hyperparameters, IALSHyperparameters)
         alpha = task.hyperparameters.alpha
         return outcome(task.number, -abs(math.log(alpha / 4)), seconds=2.0)
 
+    def answer_until_killed(task: Task) -> Outcome:
+        if task.number == 11:  # of 10 and 11, the later answers first
+            raise KeyboardInterrupt
+        return answer(task)
+
+    whole, killed = study_with([]), study_with([])
     workers, as_local = planted_workers(answer)
-    tuned = tune("ials", prepared, as_local, tmp_path, budget=40.0)
+    tuned = tune("ials", whole, prepared, as_local, tmp_path, budget=40.0)
     assert tuned is not None
     assert 20 <= tuned.n_trials <= 22  # two workers may each be at one more
-    assert workers.tasks[0].hyperparameters == IALSHyperparameters()
+    assert workers.tasks[0].hyperparameters == SPACES["ials"][0]
     assert isinstance(tuned.setting, IALSHyperparameters)
     assert tuned.outcome.metrics["ndcg_10"] == -abs(math.log(tuned.setting.alpha / 4))
     assert abs(math.log(tuned.setting.alpha / 4)) < 0.25
+
+    _, to_be_killed = planted_workers(answer_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune("ials", killed, prepared, to_be_killed, tmp_path, budget=40.0)
+    again, as_local = planted_workers(answer)
+    continued = tune("ials", killed, prepared, as_local, tmp_path, budget=40.0)
+    assert continued is not None
+    assert (continued.setting, continued.outcome) == (tuned.setting, tuned.outcome)
+    settings = {task.number: task.hyperparameters for task in workers.tasks}
+    assert 8 <= len(again.tasks) < len(workers.tasks) - 8
+    assert all(task.hyperparameters == settings[task.number] for task in again.tasks)
 
 
 def test_popularity_has_one_setting_and_a_baseline_that_always_fails_is_none(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     workers, as_local = planted_workers(lambda task: outcome(task.number, 0.2, seconds=0.0))
-    assert tune("popularity", prepared, as_local, tmp_path, budget=1e9) is not None
+    assert tune("popularity", study_with([]), prepared, as_local, tmp_path, budget=1e9) is not None
     assert len(workers.tasks) == 1
-    _, failing = planted_workers(lambda task: Failure(task.number, "no"))
-    assert tune("itemknn", prepared, failing, tmp_path, budget=0.0) is None
+    failing, as_local = planted_workers(lambda task: Failure(task.number, "no"))
+    assert tune("itemknn", study_with([]), prepared, as_local, tmp_path, budget=1e9) is None
+    assert MAX_FAILURES <= len(failing.tasks) <= MAX_FAILURES + 1
+
+
+def test_what_a_worker_died_of_is_tried_again(prepared: Prepared, tmp_path: Path) -> None:
+    deaths = {1: 1, 2: MAX_DEATHS}  # by task: one that dies once, one that always does
+
+    def answer(task: Task) -> Outcome | Failure:
+        deaths[task.number] = deaths.get(task.number, 0) - 1
+        if deaths[task.number] >= 0:
+            return Failure(task.number, "worker died", died=True)
+        return outcome(task.number, 0.1 * task.number)
+
+    workers, as_local = planted_workers(answer)
+    (one,) = confirm(study_with([0.3]), prepared, as_local, tmp_path, 1, 4)
+    assert one.values == pytest.approx((0.0, 0.1, 0.3))
+    assert len(workers.tasks) == 4 + 1 + MAX_DEATHS - 1

@@ -17,6 +17,7 @@ PROJECT = Path(__file__).parent.parent
 TABLE: dict[str, set[str]] = {
     "redaction": set(),
     "experiment": set(),
+    "disk": set(),
     "seeds": {"numpy"},
     "metrics": {"numpy"},
     "pruning": {"numpy"},
@@ -45,9 +46,10 @@ TABLE: dict[str, set[str]] = {
     "training": {"numpy", "torch"},
     "trial": {"safetensors"},
     "workers": {"torch", "tqdm"},
+    "mirror": set(),
     # MLflow
     "recommender": {"mlflow", "numpy", "pandas", "safetensors"},
-    "tracking": {"mlflow"},
+    "tracking": {"mlflow", "sqlalchemy"},
     "models": {"mlflow", "numpy"},
     "registry": {"mlflow"},
     # Optuna
@@ -63,7 +65,8 @@ TABLE: dict[str, set[str]] = {
     "description": {"optuna"},
     "figures": {"optuna", "plotly"},
     "report": {"optuna", "plotly"},
-    "conclusion": {"numpy", "optuna"},
+    "publication": {"numpy", "optuna"},
+    "conclusion": {"optuna"},
     "repetition": {"mlflow", "torch"},
     "command": {"optuna"},
     "__main__": set(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from typing import Any
 
 import optuna
 import pytest
+from filelock import FileLock
 from optuna.distributions import FloatDistribution
-from optuna.storages.journal import JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
 from ncf import journal
@@ -158,16 +159,52 @@ def test_a_torn_last_line_is_dropped(
 def test_a_line_that_another_process_is_writing_is_not_torn(path: Path) -> None:
     begin(open_study(path))
     opened = Thread(target=journal.open_storage, args=(str(path),))
-    lock = JournalFileOpenLock(str(path))  # the lock under which Optuna writes
-    lock.acquire()
-    with path.open("ab", buffering=0) as file:
+    with FileLock(f"{path}.filelock"), path.open("ab", buffering=0) as file:
         file.write(b'{"op_code": 0, "worker_id": "w", "study_name": "half", ')
         opened.start()
         opened.join(timeout=0.3)  # it waits for the lock
         file.write(b'"directions": [2]}\n')
-    lock.release()
     opened.join()
     assert path.read_bytes().endswith(b'"study_name": "half", "directions": [2]}\n')
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_there_in_part_or_twice(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = open_study(path)
+    trial = begin(study)
+    before = path.read_bytes()
+    fsync, naps = os.fsync, []
+
+    def full(descriptor: int) -> None:  # the disk is, from here on: all was written, or some
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def nap(seconds: float) -> None:
+        assert path.read_bytes() == before
+        naps.append(seconds)
+        if len(naps) == 3:  # somebody has made room
+            monkeypatch.setattr(os, "fsync", fsync)
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("ncf.disk.time.sleep", nap)
+    trial.set_user_attr("note", "there")
+    assert naps == [0.5, 1.0, 2.0]
+    assert caplog.text.count("the disk is full; waiting for room") == 1
+    journal.record_outcome(study, trial, outcome(0), REPORTS, 0.2)
+    (ended,) = open_study(path).get_trials()
+    assert (ended.value, ended.user_attrs["note"]) == (0.2, "there")
+    assert path.read_text().count('"there"') == 1
+
+
+def test_another_error_of_the_disk_is_raised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study(path)
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        study.set_user_attr("note", "lost")
 
 
 def test_a_file_that_is_one_torn_line_is_begun_anew(path: Path) -> None:

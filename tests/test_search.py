@@ -27,6 +27,7 @@ from ncf.__main__ import main as ask
 from ncf.command import run
 from ncf.metrics import summarize
 from ncf.repetition import repeat
+from ncf.tracking import Tracker
 from search import parse_arguments
 from tests.conftest import planted
 
@@ -171,7 +172,7 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     experiment_id = parent.info.experiment_id
     runs = client.search_runs([experiment_id], "tags.`ncf.key` != ''")
     keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
-    assert keys == {"confirmation": 9, "baseline": 3}
+    assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 3}
     means = {
         int(key.split("_")[2]): value
         for key, value in parent.data.metrics.items()
@@ -201,6 +202,44 @@ def test_the_same_command_again_has_nothing_to_do(
     assert "nothing left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
+
+
+def test_what_mlflow_lacks_is_written_by_the_same_command(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, output = searched
+    monkeypatch.chdir(folder)
+    uri = f"sqlite:///{folder}/other.db"  # a store that has nothing, and then fails in the end
+    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
+    parent, trials = runs_of(client)
+
+    def fail(*_: object) -> None:
+        raise ConnectionError("it is down")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Tracker, "log_result", fail)
+        broken.setattr("ncf.conclusion._PATIENCE", 2.0)
+        assert run(options) == 1
+    shown = capsys.readouterr().out
+    results = output[output.index("Winner") : output.index("Registered")]
+    assert results in shown
+    assert "MLflow has not been told all: results on test" in shown
+    assert ": it is down" in shown
+    assert "the same command writes it" in shown
+    assert run(options) == 0
+    shown = capsys.readouterr().out
+    assert results in shown
+    assert "Registered: gmf-shop version 1; version 1 is the new champion" in shown
+
+    other_parent, others = runs_of(MlflowClient(uri))
+    assert sorted(others) == sorted(trials)
+    for number, run_ in trials.items():
+        assert others[number].data.metrics == run_.data.metrics
+        assert others[number].data.params == run_.data.params
+    assert other_parent.data.metrics == parent.data.metrics
 
 
 def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[Path, str]) -> None:
