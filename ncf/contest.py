@@ -24,7 +24,7 @@ from ncf import journal
 from ncf.baselines import SPACES
 from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task
-from ncf.proposals import is_decidable, propose
+from ncf.proposals import is_decidable, propose, shared
 from ncf.pruning import stopping_thresholds
 from ncf.seeds import Purpose, spawn, spawn_int
 from ncf.study import MAX_DEATHS, MAX_FAILURES
@@ -192,9 +192,10 @@ def tune(
             state, value = TrialState.COMPLETE, event.metrics[objective]
         else:
             _logger.warning("%s, setting %d: %s", name, event.number, event.reason)
-        trials[event.number] = create_trial(
+        ended = create_trial(
             state=state, value=value, params=running.params, distributions=running.distributions
         )
+        trials[event.number] = shared(ended)
 
     for event in _run(workers, next_task):
         del started[event.number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.experiment import Experiment, Hyperparameters
-from ncf.proposals import LAG, describe_space, is_decidable, known_outcomes, propose
+from ncf.proposals import LAG, describe_space, is_decidable, known_outcomes, propose, shared
 
 DEFAULTS = Hyperparameters(embedding_dim=32, learning_rate=0.01)
 Space = Callable[[optuna.Trial], Hyperparameters]
@@ -74,6 +75,19 @@ FIRST_UNKNOWN = NUMBER - LAG + 1
 
 def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
     return propose_for(EXPERIMENT, trials, seed)[0]
+
+
+def test_shared_trials_are_not_copied_and_change_no_proposal() -> None:
+    states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
+    trials = [
+        ended(trial, None if state == TrialState.FAIL else trial.value, state)
+        for trial, state in zip(TRIALS, states * NUMBER, strict=False)
+    ]
+    assert proposed(trials) != proposed(TRIALS)  # states matter
+    alike = [shared(trial) for trial in trials]
+    for number in range(LAG, NUMBER + 1):
+        assert proposed(alike[:number]) == proposed(trials[:number])
+    assert copy.deepcopy(alike[0]) is alike[0]
 
 
 # The first trial
