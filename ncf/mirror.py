@@ -35,7 +35,7 @@ class Mirror:
         self._entries: dict[str, Callable[[], object]] = {}
         self._writing = ""  # the entry that is being written
         self._failing: dict[str, str] = {}  # entries whose last attempt failed, and why
-        self._is_urgent = False
+        self._is_urgent = self._has_given_up = False
         self._changed = threading.Condition()
         self._wrote_at = 0.0
         threading.Thread(target=self._work, daemon=True, name="mlflow").start()
@@ -47,7 +47,7 @@ class Mirror:
             self._changed.notify_all()
 
     def finish(self, patience: float, at_most: float = math.inf) -> str:
-        """Waits until all is written, or nothing could be for `patience` seconds.
+        """Waits until all is written, or gives up where nothing could be for `patience` seconds.
 
         Args:
             patience: Seconds; more, where a write takes long and none has failed.
@@ -65,6 +65,7 @@ class Mirror:
                 most = patience if self._failing else _SLOWNESS * patience
                 left = min(self._wrote_at + most, end) - time.monotonic()
                 if left <= 0:
+                    self._has_given_up = True
                     names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
                     return f"{names}: {next(iter(self._failing.values()), 'no time')}"
                 self._changed.wait(left)
@@ -76,6 +77,8 @@ class Mirror:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_urgent, pause)
                 self._changed.wait_for(lambda: self._entries)
+                if self._has_given_up:
+                    return
                 name = self._writing = next(iter(self._entries))
                 write = self._entries.pop(name)
             try:

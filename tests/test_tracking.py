@@ -249,5 +249,5 @@ def test_a_store_that_does_not_answer_is_one_line_without_secrets(
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
     (tmp_path / "mlflow.db").write_text("no database at all, whatever its name says" * 50)
-    with pytest.raises(ConnectionError, match="not a database"):
+    with pytest.raises(ValueError, match="file is not a database"):
         Tracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "toy", FACTS)
