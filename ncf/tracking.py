@@ -304,8 +304,8 @@ class Tracker:
         Returns:
             The model's id; its URI is `models:/<id>`.
         """
-        model = next((m for m in self._models(run_id) if m.tags.get(KEY_TAG) == key), None)
-        if model is None:
+        found = next((m for m in self._models(run_id) if m.tags.get(KEY_TAG) == key), None)
+        if (model := found) is None:
             texts = {name: str(value) for name, value in params.items()}
             model = self.client.create_logged_model(
                 self.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
@@ -313,7 +313,7 @@ class Tracker:
         if model.status != LoggedModelStatus.READY:  # whole or absent
             self.client.log_model_artifacts(model.model_id, str(folder))
             self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        outputs = self.client.get_run(run_id).outputs
+        outputs = self.client.get_run(run_id).outputs if found else None
         if model.model_id not in [m.model_id for m in (outputs.model_outputs if outputs else [])]:
             self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
         return str(model.model_id)
