@@ -83,6 +83,7 @@ def hold_out(path: Path) -> None:
     """Saves the training matrix without each user's last item, and the candidates of that."""
     from ncf.interactions import from_columns
     from ncf.movielens import data_home
+    from ncf.recency import items_by_time
     from ncf.sampling import draw_candidates
     from ncf.splitting import history_of
 
@@ -103,7 +104,7 @@ def hold_out(path: Path) -> None:
         path,
         indptr=train.indptr,
         items=train.items,
-        by_time=train.by_time,
+        by_time=items_by_time(train),
         n_items=train.n_items,
         users=users,
         candidates=candidates,
