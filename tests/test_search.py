@@ -406,6 +406,7 @@ def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None
         (("--experiment", "beyond.py"), "beyond.py, line 3: ValueError: `0 < learning_rate < inf`"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Fixed parameter")
 def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     searched: tuple[Path, str],
     options: tuple[str, ...],

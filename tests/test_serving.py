@@ -71,6 +71,7 @@ def request(user_ids: list[Any], **params: Any) -> bytes:
     return json.dumps({"dataframe_records": records, "params": params}).encode()
 
 
+@pytest.mark.filterwarnings("ignore:An input example")
 def test_it_answers_known_and_unknown_users(port: int) -> None:
     status, body = post(port, request([3, "404", "nobody"], k=2))
     assert status == 200
