@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -129,6 +129,21 @@ def describe(hyperparameters: Hyperparameters) -> str:
         f"dim {h.embedding_dim} · lr {h.learning_rate:.2g} · neg {h.n_negatives}"
         f" · L2 {h.weight_decay:.1g}{recency}{adam}"
     )
+
+
+def hyperparameters_of(params: Mapping[str, str]) -> Hyperparameters:
+    """Returns the hyperparameters that the parameters of a trial's run spell.
+
+    Raises:
+        ValueError: A field is missing: the run is of another version.
+    """
+    values: dict[str, object] = {}
+    for field in fields(Hyperparameters):
+        if field.name not in params:
+            raise ValueError(f"the run has no parameter {field.name}: it is of another version")
+        text, default = params[field.name], getattr(Hyperparameters(), field.name)
+        values[field.name] = text == "True" if isinstance(default, bool) else type(default)(text)
+    return Hyperparameters(**values)  # type: ignore[arg-type]
 
 
 def require(holds: bool, rule: str, value: object) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_LABELS = {"hit_ratio": "HR", "ndcg": "nDCG", "mrr": "MRR"}
+
 
 def hit_ratio(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
     """Returns HR@k of each user, (V,)."""
@@ -41,3 +43,13 @@ def summarize(ranks: NDArray[np.int32], k: int) -> dict[str, float]:
         f"ndcg_{k}": float(ndcg(ranks, k).mean()),
         f"mrr_{k}": float(reciprocal_rank(ranks, k).mean()),
     }
+
+
+def label(name: str) -> str:
+    """Returns a metric's name as people write it.
+
+    >>> label("hit_ratio_10"), label("ndcg_10")
+    ('HR@10', 'nDCG@10')
+    """
+    metric, _, k = name.rpartition("_")
+    return f"{_LABELS[metric]}@{k}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 
-from ncf import registry
+from ncf import registry, versions
 from ncf.mirror import Mirror
 from ncf.preparation import Prepared
 from ncf.recommender import Catalogue
@@ -89,7 +89,11 @@ def share(search: Search) -> None:
         return
     candidates, catalogue = search.folder / "candidates.npz", search.folder / "catalogue.npz"
     np.savez_compressed(
-        candidates, validation=prepared.validation_candidates, test=prepared.test_candidates
+        candidates,
+        validation=prepared.validation_candidates,
+        validation_users=prepared.split.validation.users,
+        test=prepared.test_candidates,
+        test_users=prepared.split.test.users,
     )
     search.catalogue.save(catalogue)
     for path in (candidates, catalogue):
@@ -114,13 +118,26 @@ def publish(
     if conclusion.folder.exists():  # else MLflow has it all, and the name is new
         tracker.keep(conclusion.folder / RANKS)
     of_winner, *of_baselines = map(metrics_of, conclusion.results)
-    tracker.log_result(of_winner, winner.epochs, conclusion.at, model_id)
+    tracker.log_result(of_winner, conclusion.at, model_id)
     for contestant, metrics in zip(baselines, of_baselines, strict=True):
-        tracker.log_baseline(contestant.name, contestant.setting, metrics, conclusion.at)
+        note = f"{contestant.note}: tuned by the same study code, for as long as the trials took."
+        tracker.log_baseline(contestant.name, contestant.setting, metrics, note, conclusion.at)
+    published = Published(f"models:/{model_id}")
     if name:
-        done(_register(search, conclusion, model_id, name))
-    else:
-        done(Published(f"models:/{model_id}"))
+        version = versions.register_winner(
+            tracker.client,
+            name,
+            model_id,
+            tracker.parent,
+            search.prepared,
+            winner.number,
+            conclusion.results[0],
+            conclusion.value,
+            conclusion.is_confirmed,
+        )
+        decision = registry.promote(tracker.client, version)
+        published = replace(published, name=name, version=str(version.version), decision=decision)
+    done(published)
 
 
 def is_published(search: Search, conclusion: Conclusion) -> bool:
@@ -148,28 +165,3 @@ def note_published(search: Search, conclusion: Conclusion, published: Published)
 
 def _key(search: Search, conclusion: Conclusion) -> list[str]:
     return [search.tracker.parent, conclusion.digest]
-
-
-def _register(search: Search, conclusion: Conclusion, model_id: str, name: str) -> Published:
-    settings, prepared, client = (
-        search.prepared.settings,
-        search.prepared,
-        search.tracker.client,
-    )
-    protocol = {
-        "fingerprint": prepared.facts.fingerprint,
-        "protocol": f"{prepared.protocol}, {prepared.experiment.n_candidates} negatives, "
-        f"k {settings.k}, seed {settings.seed}"
-        + (", mean of confirming seeds" if conclusion.is_confirmed else ", one seed"),
-    }
-    metric = f"validation_{settings.objective}"
-    tags = {
-        key.replace("/", "_"): f"{metric_value:.6f}"
-        for key, metric_value in metrics_of(conclusion.results[0]).items()
-        if "mrr" not in key and not key.startswith("validation")
-    }
-    tags |= {metric: f"{conclusion.value:.6f}", "trial": str(conclusion.contestants[0].number)}
-    tags |= {**protocol, "study": prepared.study_name}
-    version = registry.register(client, name, model_id, search.tracker.parent, tags)
-    decision = registry.promote(client, version, metric, tuple(protocol))
-    return Published(f"models:/{model_id}", name, str(version.version), decision)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -14,12 +12,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ncf import terminal, trial
-from ncf.experiment import Experiment, Hyperparameters
+from ncf.experiment import Experiment, hyperparameters_of
 from ncf.messages import EpochReport, Task
 from ncf.preparation import Prepared, assemble
 from ncf.seeds import Purpose, spawn
 from ncf.study import Settings
-from ncf.tracking import TRIAL_TAG, default_uri, open_client
+from ncf.tracking import TRIAL_TAG, default_uri, open_client, rounded
 
 
 def repeat(run_id: str, tracking_uri: str | None) -> int:
@@ -78,21 +76,6 @@ def _prepare(run: Run, parent: Run) -> Prepared:
     )
 
 
-def hyperparameters_of(params: Mapping[str, str]) -> Hyperparameters:
-    """Returns the hyperparameters that a run's parameters spell.
-
-    Raises:
-        ValueError: A field is missing: the run is of another version.
-    """
-    values: dict[str, object] = {}
-    for field in fields(Hyperparameters):
-        if field.name not in params:
-            raise ValueError(f"the run has no parameter {field.name}: it is of another version")
-        text, default = params[field.name], getattr(Hyperparameters(), field.name)
-        values[field.name] = text == "True" if isinstance(default, bool) else type(default)(text)
-    return Hyperparameters(**values)  # type: ignore[arg-type]
-
-
 def _logged(client: MlflowClient, run: Run) -> dict[str, float]:
     """Returns each metric of each epoch, and of the best, by a key of its own."""
     values = {}
@@ -128,6 +111,7 @@ def _train(run: Run, prepared: Prepared) -> dict[str, float]:
                     values[f"validation/{name}, epoch {event.epoch}"] = value
             else:
                 values["trial/best_epoch"] = event.best_epoch
-                values |= {f"validation_best/{k}": v for k, v in event.metrics.items()}
-                values |= {f"validation_full/{k}": v for k, v in event.metrics_full.items()}
+                best = {f"validation_best/{k}": v for k, v in event.metrics.items()}
+                best |= {f"validation_full/{k}": v for k, v in event.metrics_full.items()}
+                values |= rounded(best)  # as they were logged; the epochs' are exact
     return values

@@ -5,6 +5,9 @@ run. Metrics are written in batches, so that a trial costs some tens of millisec
 
 Every method may be called again after one that failed, even if the store did all of it and only
 the answer was lost: nothing is there twice.
+
+Metrics of an epoch have its number as step, and are exact. What a run has one value of is rounded,
+since the UI rounds nothing, and has step 0, so that the UI draws a bar and no line of one point.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -44,6 +47,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from ncf import description, views
 from ncf.experiment import RESULTS, DataFacts, Hyperparameters, describe
 from ncf.messages import EpochReport, Failure, Outcome
 from ncf.redaction import one_line, redacted
@@ -54,7 +58,7 @@ for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
 TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
 _KEPT_TAG = "ncf.kept"
-_PARENT_TAG = "mlflow.parentRunId"
+_PARENT_TAG, _NOTE_TAG = "mlflow.parentRunId", "mlflow.note.content"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -128,6 +132,18 @@ class Tracker:
         self.client.log_batch(run_id, params=_params(missing))
         return run_id
 
+    def save_view(self, searched: Sequence[str], k: int) -> None:
+        """Has the UI list a view of this study's trials, best first by nDCG@k.
+
+        Args:
+            searched: Names of the parameters that differ between trials.
+            k: Cut-off of the metrics.
+        """
+        trials = f"tags.`{STUDY_TAG}` = '{self._study}' and tags.`{TRIAL_TAG}` != ''"
+        view = views.trials_view(self._study, trials, searched, k, time.time())
+        tag = views.TAG + views.key_of(self._study_id)
+        self.client.set_experiment_tag(self.experiment_id, tag, view)
+
     def logged_trials(self) -> set[int]:
         """Returns the numbers of the trials whose runs are whole."""
         return {
@@ -137,18 +153,18 @@ class Tracker:
             and run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
         }
 
-    def describe_study(self, description: str) -> None:
+    def describe_study(self, markdown: str) -> None:
         """Sets the Markdown that the UI shows on the parent run's page."""
-        self._set_tags(self.parent, {"mlflow.note.content": description})
+        self._set_tags(self.parent, {_NOTE_TAG: markdown})
 
     def end_study(self, state: str) -> None:
         """Closes the parent run."""
         self._set_tags(self.parent, {STATE_TAG: state})
         self.client.set_terminated(self.parent, _STATUS[state])
 
-    def log_result(self, metrics: Mapping[str, float], step: int, at: float, model_id: str) -> None:
+    def log_result(self, metrics: Mapping[str, float], at: float, model_id: str) -> None:
         """Notes the winner's metrics on the parent run and on the winner's model."""
-        metrics_of_both = self._metrics(metrics, step, at, model_id)
+        metrics_of_both = self._metrics(rounded(metrics), 0, at, model_id)
         self.client.log_batch(self.parent, metrics=metrics_of_both)
 
     def keeps(self, name: str) -> bool:
@@ -180,19 +196,25 @@ class Tracker:
             }
             name = f"trial {number} again, seed {index + 1} · {describe(hyperparameters)}"
             key, params = f"confirmation-{number}-{index}", asdict(hyperparameters)
-            start = outcome.time - outcome.seconds
-            self._log_child(key, name, params, metrics, start, outcome.time)
+            note, start = description.describe_confirmation(number), outcome.time - outcome.seconds
+            self._log_child(key, name, params, metrics, note, start, outcome.time)
         summary = {f"validation_confirmed/trial_{number}_mean": mean}
         if len(outcomes) > 1:
             summary[f"validation_confirmed/trial_{number}_sd"] = sd
         at = max(outcome.time for outcome in outcomes)
-        self.client.log_batch(self.parent, metrics=self._metrics(summary, 0, at))
+        self.client.log_batch(self.parent, metrics=self._metrics(rounded(summary), 0, at))
 
     def log_baseline(
-        self, name: str, setting: DataclassInstance, metrics: Mapping[str, float], at: float
+        self,
+        name: str,
+        setting: DataclassInstance,
+        metrics: Mapping[str, float],
+        note: str,
+        at: float,
     ) -> None:
-        """Logs a child run for a tuned baseline."""
-        self._log_child(f"baseline-{name}", f"baseline {name}", asdict(setting), metrics, at, at)
+        """Logs a child run for a tuned baseline; `note` is the Markdown that describes it."""
+        key, params = f"baseline-{name}", asdict(setting)
+        self._log_child(key, f"baseline {name}", params, metrics, note, at, at)
 
     def _log_child(
         self,
@@ -200,14 +222,17 @@ class Tracker:
         name: str,
         params: Mapping[str, Any],
         metrics: Mapping[str, float],
+        note: str,
         start: float,
         end: float,
     ) -> None:
+        metrics = rounded(metrics)
         condition = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'FINISHED'"
-        same = [run for run in self._runs(condition) if run.data.metrics == dict(metrics)]
+        same = [run for run in self._runs(condition) if run.data.metrics == metrics]
         if same:
             return  # the same command again
-        run_id = self._create_run(key, name, {_PARENT_TAG: self.parent, **self._source_tags}, start)
+        tags = {_PARENT_TAG: self.parent, _NOTE_TAG: note, **self._source_tags}
+        run_id = self._create_run(key, name, tags, start)
         self.client.log_batch(
             run_id,
             metrics=self._metrics(metrics, 0, end),
@@ -243,8 +268,8 @@ class Tracker:
             for metric in self._metrics(
                 {
                     "train/loss": report.loss,
-                    "train/seconds": report.seconds,
-                    "train/samples_per_second": report.n_samples / report.seconds,
+                    "train/seconds": round(report.seconds, 4),
+                    "train/samples_per_second": round(report.n_samples / report.seconds),
                     **_prefixed("validation", report.metrics),
                 },
                 report.epoch,
@@ -260,20 +285,20 @@ class Tracker:
             **_prefixed("validation_best", outcome.metrics),
             **_prefixed("validation_full", outcome.metrics_full),
         }
-        state = "pruned" if outcome.pruned else "finished"
         counts = {
             "trial/best_epoch": outcome.best_epoch,
             "trial/epochs": outcome.epochs,
             "trial/seconds": outcome.seconds,
         }
-        step, at = outcome.best_epoch, outcome.time
+        state = "pruned" if outcome.pruned else "finished"
+        note, at = description.describe_trial(outcome, run_id), outcome.time
         self.client.log_batch(
             run_id,
             metrics=[
-                *self._metrics(best, step, at, model_id),
-                *self._metrics(counts, step, at),
+                *self._metrics(rounded(best), 0, at, model_id),
+                *self._metrics(rounded(counts), 0, at),
             ],
-            tags=[RunTag(STATE_TAG, state)],
+            tags=[RunTag(STATE_TAG, state), RunTag(_NOTE_TAG, note)],
         )
         self.client.set_terminated(run_id, _STATUS[state], int(outcome.time * 1000))
 
@@ -282,7 +307,7 @@ class Tracker:
         note = f"**{state.capitalize()}:** {failure.reason}"
         if failure.traceback:
             note += f"\n\n```\n{failure.traceback[-6000:]}\n```"
-        tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], "mlflow.note.content": note}
+        tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], _NOTE_TAG: note}
         self._set_tags(run_id, tags)
         self.client.set_terminated(run_id, _STATUS[state])
 
@@ -329,21 +354,15 @@ class Tracker:
             f"--backend-store-uri {redacted(self.uri)}"
         )
 
-    def ui_link(self, order_by: str) -> str:
+    def ui_link(self) -> str:
         """Returns the address of this study's trials, best first, with charts."""
         parts = urlsplit(self.uri)
         server = (
             redacted(self.uri) if parts.scheme in ("http", "https") else "http://127.0.0.1:5000"
         )
-        query = {
-            "searchFilter": f"tags.`{STUDY_TAG}` = '{self._study}'",
-            "orderByKey": f"metrics.`{order_by}`",
-            "orderByAsc": "false",
-            "compareRunsMode": "CHART",
-            "workflowType": "machine_learning",
-        }
-        encoded = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
-        return f"{server}/#/experiments/{self.experiment_id}/runs?{encoded}"
+        view = f"viewStateShareKey={views.key_of(self._study_id)}&compareRunsMode=CHART"
+        mode = "workflowType=machine_learning"  # the UI's other half is for language models
+        return f"{server}/#/experiments/{self.experiment_id}/runs?{view}&{mode}"
 
     # The rest is how
 
@@ -471,6 +490,11 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
     return client
 
 
+def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Returns the metrics with six digits after the point, as they are logged and tagged."""
+    return {name: round(value, 6) for name, value in metrics.items()}
+
+
 def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
     location = None  # the server's own
     if uri.startswith("sqlite:///"):
@@ -483,7 +507,10 @@ def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str
         location = (root.resolve() / "artifacts").as_uri()
     found = client.get_experiment_by_name(name)
     if found is None:
-        tags = {"mlflow.experimentKind": "custom_model_development"}
+        tags = {
+            "mlflow.experimentKind": "custom_model_development",
+            _NOTE_TAG: description.EXPERIMENT,
+        }
         try:
             return str(client.create_experiment(name, location, tags))
         except MlflowException:  # another study made it this moment, else it is tried again

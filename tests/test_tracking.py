@@ -124,9 +124,10 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
 
     def register() -> None:
         model_id = tracker.log_model(tracker.parent, "winner", "winner", folder / "winner", {}, 2)
-        tracker.log_result({"test/ndcg_10": 0.75}, 2, 1.8e9, model_id)
-        version = registry.register(tracker.client, "toy", model_id, tracker.parent, {"m": "0.25"})
-        registered["decision"] = registry.promote(tracker.client, version, "m", ())
+        tracker.log_result({"test/ndcg_10": 0.75}, 1.8e9, model_id)
+        tags = {f"{registry.OBJECTIVE}10": "0.25"}
+        version = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
+        registered["decision"] = registry.promote(tracker.client, version)
 
     (folder / "winner").mkdir()
     (folder / "winner" / "MLmodel").write_text("flavors: {}")
@@ -140,7 +141,8 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
         queue.put(f"trial {each.number}", partial(write_trial, each, tracker, models))
     outcomes = [replace(outcome(0), time=1.8e9 + seed) for seed in (0, 1)]
     queue.put("confirmation", lambda: tracker.log_confirmation(0, SETTING, outcomes, 0.25, 0.1))
-    queue.put("baseline", lambda: tracker.log_baseline("ials", SETTING, {"test/x": 0.5}, 1.8e9))
+    of_baseline = ("ials", SETTING, {"test/x": 0.5}, "one setting", 1.8e9)
+    queue.put("baseline", lambda: tracker.log_baseline(*of_baseline))
     queue.put("report", lambda: tracker.keep(folder / "report.html"))
     queue.put("registration", register)
     queue.put("end", lambda: tracker.end_study("finished"))

@@ -1,0 +1,104 @@
+"""What the MLflow UI shows of a study at first: its trials, best first, with the charts that tell.
+
+The UI keeps a saved view as a tag of the experiment and lists it under "Views" (MLflow 3.17 and
+later; `viewStateShareKey=KEY` in an address opens it). Without one, its table has no column of a
+metric or a parameter, and its first charts are of single points.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+TAG = "mlflow.sharedViewState."  # followed by the view's key
+
+_HYPERPARAMETERS, _CURVES = "ncf-hyperparameters", "ncf-curves"  # sections of charts
+
+
+def key_of(study_id: str) -> str:
+    """Returns the key of a study's view."""
+    return f"study-{study_id[:12]}"
+
+
+def trials_view(study: str, filter_string: str, searched: Sequence[str], k: int, at: float) -> str:
+    """Returns the value of the tag.
+
+    Args:
+        study: Name of the study, which names the view.
+        filter_string: What finds its trials.
+        searched: Names of the parameters that differ between trials.
+        k: Cut-off of the metrics.
+        at: When it was made, in seconds since 1970.
+    """
+    best = f"validation_best/ndcg_{k}"
+    metrics = (best, f"validation_best/hit_ratio_{k}", f"validation_full/ndcg_{k}")
+    widths = {
+        "attributes.`Run Name`": 320,
+        "runDateAndNestInfo": 140,
+        **{f"metrics.`{name}`": 190 for name in metrics},
+        "metrics.`trial/best_epoch`": 125,
+        **{f"params.`{name}`": 130 for name in searched},
+        "metrics.`trial/seconds`": 110,
+        "attributes.`Models`": 110,
+    }
+    fixed = ("attributes.`Run Name`", "runDateAndNestInfo")  # columns that are always there
+    charts = [
+        _chart("PARALLEL", _HYPERPARAMETERS, selectedParams=[*searched], selectedMetrics=[best]),
+        _curve(f"validation/ndcg_{k}"),
+        _curve("train/loss"),
+    ]
+    state = {
+        "searchFilter": filter_string,
+        "orderByKey": f"metrics.`{best}`",
+        "orderByAsc": False,
+        "selectedColumns": [name for name in widths if name not in fixed],
+        "columnOrder": [*widths],
+        "columnWidths": widths,
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "compareRunCharts": charts,
+        "compareRunSections": [
+            _section(_HYPERPARAMETERS, "Hyperparameters and the best epoch", n_columns=1),
+            _section(_CURVES, "Learning curves of the ten best", n_columns=2),
+        ],
+    }
+    milliseconds = int(at * 1000)
+    view = {"name": f"Trials of study {study}", "createdAt": milliseconds}
+    return json.dumps({**view, "updatedAt": milliseconds, "state": json.dumps(state)})
+
+
+def _chart(kind: str, section: str, **options: Any) -> dict[str, Any]:
+    return {
+        "uuid": f"ncf-{options.get('metricKey', kind)}",
+        "type": kind,
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "runsCountToCompare": 10,
+        "showAllRuns": True,
+        **options,
+    }
+
+
+def _curve(metric: str) -> dict[str, Any]:
+    return _chart(
+        "LINE",
+        _CURVES,
+        metricKey=metric,
+        selectedMetricKeys=[metric],
+        xAxisKey="step",
+        xAxisScaleType="linear",
+        scaleType="linear",
+        range={},
+        lineSmoothness=0,
+        yAxisKey="metric",
+        yAxisExpressions=[],
+        useGlobalXaxisKey=True,
+        useGlobalLineSmoothing=True,
+    )
+
+
+def _section(key: str, name: str, n_columns: int) -> dict[str, Any]:
+    size = {"columns": n_columns, "cardHeight": 340}
+    state = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": key, "name": name, **size, **state}
