@@ -1,47 +1,173 @@
-"""`python -m ncf recommend --user ID`: asks a registered model."""
+"""What comes after a search, and before one: `python -m ncf COMMAND --help`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; a person's mistake ends in one line and exit status 2."""
-    parser = argparse.ArgumentParser(prog="python -m ncf", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    recommend = commands.add_parser("recommend", help="print the best items for users")
-    recommend.add_argument(
-        "--user", action="append", required=True, metavar="ID", help="own user id"
-    )
-    recommend.add_argument("-k", type=int, default=10, help="items per user (default: 10)")
-    recommend.add_argument(
-        "--model", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS "
-        "(default: the champion that was registered last)",
-    )  # fmt: skip
-    recommend.add_argument(
-        "--include-seen", action="store_true", help="do not leave out seen items"
-    )
-    recommend.add_argument("--tracking-uri", help="MLflow store (default: as search.py)")
-    options = parser.parse_args(arguments)
+    """Runs a command; a person's mistake ends in one line and exit status 2."""
+    options = _parser().parse_args(arguments)
     try:
-        _recommend(options)
+        options.run(options)
     except (ValueError, OSError) as error:
         from ncf import terminal
 
         terminal.show_error(error)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-def _recommend(options: argparse.Namespace) -> None:
-    from ncf import registry, terminal, tracking
-
-    uri, recommender = registry.load(options.model, options.tracking_uri or tracking.default_uri())
-    print(f"{uri}", file=sys.stderr)
-    terminal.show_recommendations(
-        recommender.recommend(options.user, options.k, options.include_seen)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ncf", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    store = argparse.ArgumentParser(add_help=False)
+    store.add_argument("--tracking-uri", help="MLflow store (default: as search.py)")
+    as_rows = argparse.ArgumentParser(add_help=False)
+    as_rows.add_argument(
+        "--json", action="store_true", help="JSON (default: a table on a terminal, else CSV)"
     )
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument(
+        "--model", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS "
+        "(default: the champion that was registered last)",
+    )  # fmt: skip
+    model.add_argument("-k", type=int, default=10, help="items in a list (default: 10)")
+
+    data = commands.add_parser("data", help="facts and pitfalls of a data set, before a search")
+    data.add_argument("data", help="name (ml-100k, ml-1m, ...) or path")
+    data.add_argument("--columns", help="names of its columns: user=...,item=...,timestamp=...")
+    data.add_argument("--min-rating", type=float, help="keep only ratings at or above this")
+    data.set_defaults(run=_data)
+
+    parents = [model, as_rows, store]
+    recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
+    whom = recommend.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", action="append", metavar="ID", help="own user id; can be repeated")
+    whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
+    recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
+    recommend.add_argument(
+        "--include-seen", action="store_true", help="do not leave out seen items"
+    )
+    recommend.set_defaults(run=_recommend)
+
+    similar = commands.add_parser("similar", help="the items most like an item", parents=parents)
+    similar.add_argument("--item", required=True, metavar="ID", help="own item id")
+    similar.set_defaults(run=_similar)
+
+    parents = [as_rows, store]
+    models = commands.add_parser("models", help="the registered versions", parents=parents)
+    models.set_defaults(run=_models)
+    compare = commands.add_parser(
+        "compare", help="two versions on the same users and candidates", parents=parents
+    )
+    for name in ("first", "second"):
+        compare.add_argument(name, metavar="VERSION", help="VERSION or NAME/VERSION")
+    compare.set_defaults(run=_compare)
+    promote = commands.add_parser("promote", help="make a version champion", parents=[store])
+    promote.add_argument("version", metavar="VERSION", help="VERSION or NAME/VERSION")
+    promote.add_argument("--force", action="store_true", help="though it is not known to be better")
+    promote.set_defaults(run=_promote)
+    register = commands.add_parser("register", help="register any trial's model", parents=[store])
+    register.add_argument("run_id", metavar="RUN_ID", help="of the trial's run in MLflow")
+    register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
+    register.set_defaults(run=_register)
+    return parser
+
+
+# Each command imports what it needs, so that --help is quick.
+
+
+def _data(options: argparse.Namespace) -> None:
+    from ncf import facts
+    from ncf.preparation import parse_columns
+
+    found = facts.gather(options.data, parse_columns(options.columns), options.min_rating)
+    print(facts.in_words(found))
+
+
+def _recommend(options: argparse.Namespace) -> None:
+    from ncf import registry, tables, tracking
+
+    if options.all != (options.out is not None):
+        raise ValueError("--all needs --out FILE, and --out needs --all")
+    if options.all:
+        from ncf import listing, progress
+
+        listing.check_file(options.out)
+    uri, model = registry.load(options.model, options.tracking_uri or tracking.default_uri())
+    print(uri, file=sys.stderr)
+    if options.all:
+        blocks = listing.write_lists(model, options.out, options.k, options.include_seen)
+        n_users = progress.count(blocks, len(model.catalogue.user_ids), "user")
+        print(f"{options.out}: lists of {n_users:,} users", file=sys.stderr)
+        return
+    answers = model.recommend(options.user, options.k, options.include_seen)
+    tables.show_recommendations(answers, options.json)
+
+
+def _similar(options: argparse.Namespace) -> None:
+    from ncf import registry, tables, tracking
+
+    uri, model = registry.load(options.model, options.tracking_uri or tracking.default_uri())
+    print(uri, file=sys.stderr)
+    found = model.similar(options.item, options.k)
+    columns = ("item_id", "score", "title")
+    rows = zip(found.item_ids, found.scores, found.titles, strict=True)
+    tables.show_rows([dict(zip(columns, row, strict=True)) for row in rows], options.json)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from ncf import tables, versions
+
+    rows = versions.listed(_client(options))
+    if not rows:
+        print("no version is registered yet: run search.py", file=sys.stderr)
+    tables.show_rows(rows, options.json)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from ncf import comparison, tables, versions
+
+    client = _client(options)
+    found = [versions.find(client, text) for text in (options.first, options.second)]
+    rows = comparison.compare(client, *found)
+    fitted = {version.tags["fitted_on"] for version in found}
+    print(
+        "On test, with 95% intervals over users; to choose by test again and again fits it."
+        + (" One was fitted on train alone, the other on validation too." * (len(fitted) > 1)),
+        file=sys.stderr,
+    )
+    tables.show_rows(rows, options.json)
+
+
+def _promote(options: argparse.Namespace) -> None:
+    from ncf import versions
+
+    print(versions.promote(_client(options), options.version, options.force))
+
+
+def _register(options: argparse.Namespace) -> None:
+    from ncf import versions
+
+    version = versions.register_run(_client(options), options.run_id, options.name)
+    name = f"{version.name}/{version.version}"
+    print(f"{name}: {version.description}")
+    print(f"Champion it becomes by `python -m ncf promote {name}`.")
+
+
+def _client(options: argparse.Namespace) -> MlflowClient:
+    from ncf import tracking
+
+    return tracking.open_client(options.tracking_uri or tracking.default_uri())
 
 
 if __name__ == "__main__":

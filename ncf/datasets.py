@@ -40,17 +40,27 @@ def load_interactions(
         PermissionError: Where the data home cannot be written.
         ValueError: Where a file, line or value breaks a rule; see `ratings`.
     """
-    if data in NAMES:
-        name, path = data, ratings_file(data)
-    else:
-        path = Path(data).expanduser()
-        name = _stem(path)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{data}: no such file, nor a known data set; check the path, or give one of "
-                f"{', '.join(NAMES)}"
-            )
+    name, path = find_file(data)
     return _prepared(name, path, _titles_file(path), columns, min_rating)
+
+
+def find_file(data: str) -> tuple[str, Path]:
+    """Returns the name of a data set and its file of ratings, downloaded where it is missing.
+
+    Raises:
+        FileNotFoundError: Where there is neither such a set nor such a file.
+        ConnectionError: Where a set is not in the data home and cannot be downloaded.
+        PermissionError: Where the data home cannot be written.
+    """
+    if data in NAMES:
+        return data, ratings_file(data)
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{data}: no such file, nor a known data set; check the path, or give one of "
+            f"{', '.join(NAMES)}"
+        )
+    return _stem(path), path
 
 
 def _stem(path: Path) -> str:

@@ -140,7 +140,7 @@ def assemble(
     """
     train_file = ready_made.find(experiment.data)
     if train_file is None:
-        interactions = load_interactions(experiment.data, _columns(columns), min_rating)
+        interactions = load_interactions(experiment.data, parse_columns(columns), min_rating)
         split, given = leave_one_out(interactions), None
     elif columns or min_rating is not None:
         raise ValueError(
@@ -224,7 +224,12 @@ def _checked_name(option: str, name: str) -> str:
     return name
 
 
-def _columns(option: str | None) -> Columns:
+def parse_columns(option: str | None) -> Columns:
+    """Reads the option `--columns`, NAME=COLUMN,...
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
     if option is None:
         return Columns()
     parts = option.split(",")

@@ -88,6 +88,16 @@ class Recommendations:
 
 
 @dataclass(frozen=True)
+class SimilarItems:
+    """The items most like one item, best first; scores are cosines, 1 at most."""
+
+    item_id: str
+    item_ids: list[Any]
+    scores: list[float]
+    titles: list[str]
+
+
+@dataclass(frozen=True)
 class Recommender:
     """Answers from a GMF's weights.
 
@@ -118,7 +128,7 @@ class Recommender:
             asked = user_ids[start : start + _BLOCK]
             users = [self.index_of(user_id) for user_id in asked]
             known = np.array([-1 if user is None else user for user in users])
-            logits = self.user_factors[known] @ self.item_factors.T + self.item_bias
+            logits = self.score_all(known)
             for user_id, user, row in zip(asked, users, logits, strict=True):
                 scores = self._popularity.copy() if user is None else row
                 if user is not None and not include_seen:
@@ -155,19 +165,47 @@ class Recommender:
             }
         )
 
+    def similar(self, item_id: Any, k: int = 10) -> SimilarItems:
+        """Returns the k items whose factors point the most in the direction of the item's.
+
+        Raises:
+            ValueError: k is not positive, or the item is unknown.
+        """
+        if k < 1:
+            raise ValueError(f"`k >= 1` must hold, but got k={k}")
+        item = _position(self.catalogue.item_ids, item_id)
+        if item is None:
+            raise ValueError(f"item {item_id}: unknown to the model; give an own id of its data")
+        lengths = np.linalg.norm(self.item_factors, axis=1)
+        cosines = self.item_factors @ self.item_factors[item]
+        cosines /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
+        cosines[item] = -np.inf
+        best = _best(cosines, k)
+        return SimilarItems(
+            str(item_id),
+            self.catalogue.item_ids[best].tolist(),
+            cosines[best].astype(np.float64).round(6).tolist(),
+            self._titles_of(best),
+        )
+
+    def score(
+        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float32]:
+        """Returns the logits (B, C) of users (B,) with items (B, C), by dense index."""
+        factors, bias = self.item_factors[items], self.item_bias[items]
+        products: NDArray[np.float32] = np.einsum("bd,bcd->bc", self.user_factors[users], factors)
+        products += bias
+        return products
+
+    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Returns the logits (B, I) of users (B,) with every item, by dense index."""
+        products: NDArray[np.float32] = self.user_factors[users] @ self.item_factors.T
+        products += self.item_bias
+        return products
+
     def index_of(self, user_id: Any) -> int | None:
         """Returns the dense index of an own id, None where it is unknown."""
-        ids = self.catalogue.user_ids
-        if np.issubdtype(ids.dtype, np.integer):
-            try:
-                user_id = int(str(user_id))
-                position = int(np.searchsorted(ids, np.int64(user_id)))
-            except (ValueError, OverflowError):
-                return None
-        else:
-            user_id = str(user_id)
-            position = int(np.searchsorted(ids, user_id))
-        return position if position < len(ids) and ids[position] == user_id else None
+        return _position(self.catalogue.user_ids, user_id)
 
     @cached_property
     def _popularity(self) -> NDArray[np.float32]:
@@ -180,21 +218,26 @@ class Recommender:
         k: int,
         known: bool,
     ) -> Recommendations:
-        n_best = min(k, len(scores))
-        worst = np.partition(scores, -n_best)[-n_best]
-        best = np.flatnonzero((scores >= worst) & (scores > -np.inf))
-        best = best[np.argsort(-scores[best], kind="stable")][:n_best]  # ties by the item's index
+        best = _best(scores, k)
         shown = scores[best].astype(np.float64)
         if known:
-            shown = np.exp(-np.logaddexp(0, -shown))  # the sigmoid, of any logit
-        titles = self.catalogue.titles
+            shown = sigmoid(shown)
         return Recommendations(
             str(user_id),
             self.catalogue.item_ids[best].tolist(),
             shown.round(6).tolist(),
-            [""] * len(best) if titles is None else titles[best].tolist(),
+            self._titles_of(best),
             known,
         )
+
+    def _titles_of(self, items: NDArray[np.int64]) -> list[str]:
+        titles = self.catalogue.titles
+        return [""] * len(items) if titles is None else titles[items].tolist()
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the probabilities of any logits, without overflow."""
+    return np.exp(-np.logaddexp(0, -logits))
 
 
 def keep_weights(weights: Path, folder: Path) -> None:
@@ -233,6 +276,27 @@ def load_recommender(folder: Path) -> Recommender:
         weights["item_bias.weight"][:, 0] + weights["output.bias"],
         catalogue,
     )
+
+
+def _position(ids: NDArray[Any], own_id: Any) -> int | None:
+    if np.issubdtype(ids.dtype, np.integer):
+        try:
+            own_id = int(str(own_id))
+            position = int(np.searchsorted(ids, np.int64(own_id)))
+        except (ValueError, OverflowError):
+            return None
+    else:
+        own_id = str(own_id)
+        position = int(np.searchsorted(ids, own_id))
+    return position if position < len(ids) and ids[position] == own_id else None
+
+
+def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Returns the indices of the k highest scores above -inf, best first, ties by index."""
+    n_best = min(k, len(scores))
+    worst = np.partition(scores, -n_best)[-n_best]
+    best = np.flatnonzero((scores >= worst) & (scores > -np.inf))
+    return best[np.argsort(-scores[best], kind="stable")][:n_best]
 
 
 def _catalogue_path(folder: Path) -> Path:

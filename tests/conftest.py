@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads cost more than such small steps
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 
@@ -15,11 +19,15 @@ from ncf.messages import TrialData
 from ncf.sampling import draw_candidates
 from ncf.splitting import Split, leave_one_out
 
+PROJECT = Path(__file__).parent.parent
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("quick")
 
 N_GROUPS = 4
+COLUMNS = "user=customer,item=sku,timestamp=bought"
+COMMON = ("--data", "shop.csv", "--columns", COLUMNS, "--epochs", "6")
+N_TRIALS = 14  # more than the lag, so that late trials are decided from early ones
 
 
 def planted(n_users: int, n_items: int, seed: int) -> Interactions:
@@ -55,3 +63,29 @@ def trial_data(split: Split) -> TrialData:
         whole.indptr, whole.items, whole.n_items, held_out.users, held_out.items, 40, seed=2
     )
     return TrialData(split.train, held_out, candidates)
+
+
+def search(folder: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs the real command on the person's CSV in the folder."""
+    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == expect, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a person's CSV on which a search has run, and what the search printed."""
+    folder = tmp_path_factory.mktemp("person")
+    data = planted(n_users=1200, n_items=160, seed=0)
+    users = data.user_ids.repeat(data.indptr[1:] - data.indptr[:-1])
+    pd.DataFrame(
+        {
+            "customer": [f"c{user}" for user in users],
+            "sku": [f"SKU-{item}" for item in data.item_ids[data.items]],
+            "bought": data.timestamps,
+        }
+    ).to_csv(folder / "shop.csv", index=False)
+    result = search(folder, "--trials", str(N_TRIALS), "--jobs", "2")
+    assert result.stderr == ""  # no warning, no bar: it is not a terminal
+    return folder, result.stdout

@@ -31,6 +31,7 @@ PARTS = {
     "budget": ("search_time", "measure_budget"),
     "budget1m": ("search_time", "measure_budget_1m"),
     "ranking": ("ranking", "measure"),
+    "lists": ("lists", "measure"),
     "scale": ("scale", "measure"),
     "scale100m": ("scale", "measure_100m"),
     "quality": ("quality", "measure"),
