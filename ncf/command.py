@@ -12,12 +12,11 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from ncf import journal, recency, scoring, sgd, terminal
+from ncf import journal, progress, recency, scoring, sgd, terminal
 from ncf.estimate import check_fits
 from ncf.experiment import RESULTS
 from ncf.preparation import Prepared, prepare
 from ncf.proposals import LAG
-from ncf.redaction import RedactingFormatter
 from ncf.workers import LocalWorkers
 
 _logger = logging.getLogger(__name__)
@@ -25,12 +24,10 @@ _logger = logging.getLogger(__name__)
 
 def run(options: argparse.Namespace) -> int:
     """Runs a search; returns the exit status."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(levelname)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
     try:
+        progress.set_up(options.quiet, options.verbose, options.log_file)
         if options.repeat is not None:
             from ncf.repetition import repeat  # it needs MLflow and torch; a search, not yet
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import optuna
 
-from ncf import contest, journal, terminal
+from ncf import contest, journal, progress, terminal
 from ncf.baselines import SPACES, BaselineSetting
 from ncf.description import describe_protocol, describe_study, table_row
 from ncf.experiment import RESULTS, Hyperparameters
@@ -78,6 +78,8 @@ def conclude(
     search = Search(study, prepared, workers, folder, tracker, Mirror(), catalogue)
     k, state, patience, at_most = prepared.settings.k, "failed", _SHORT_PATIENCE, math.inf
     published: list[Published] = []
+    searched = [*prepared.identity["space"]]
+    search.mirror.put("the study's view", lambda: tracker.save_view(searched, k))
     try:
         _train(search)
         winner, confirmed = _choose(search, options.confirm, options.confirm_seeds)
@@ -98,7 +100,7 @@ def conclude(
         terminal.show_interruption(study.study_name)
     finally:
         search.mirror.put("the study's end", lambda: tracker.end_study(state))
-        with terminal.working("waiting for MLflow"):
+        with progress.working("waiting for MLflow"):
             missing = search.mirror.finish(patience, at_most)
         if missing:
             terminal.show_missing(missing)
@@ -107,8 +109,8 @@ def conclude(
     for found in published:
         note_published(search, conclusion, found)
         terminal.show_model(found.name, found.version, found.decision)
-        link = tracker.ui_link(f"validation_best/{prepared.settings.objective}")
-        terminal.show_next_steps(tracker.ui_command(), link, found.model_uri, found.name)
+        uri, link = found.model_uri, tracker.ui_link()
+        terminal.show_next_steps(tracker.ui_command(), link, uri, found.name)
     return 1 if missing else 0
 
 
@@ -122,7 +124,7 @@ def _train(search: Search) -> None:
     )
     try:
         with _first_interrupt() as has_come:
-            terminal.follow(
+            progress.follow(
                 coordinator.run(search.workers, has_come),
                 study.get_trials(deepcopy=False),
                 prepared.settings.n_trials,
@@ -201,7 +203,7 @@ def _baseline(search: Search, name: str) -> Contestant | None:
     recorded: dict[str, Any] = dict(search.study.user_attrs.get("baselines", {}))
     of_name = recorded.get(name)
     if of_name is None or (name != "popularity" and of_name["budget"] < 0.9 * budget):
-        with terminal.working(f"tuning {name}"):
+        with progress.working(f"tuning {name}"):
             tuned = contest.tune(
                 name, search.study, search.prepared, search.workers, search.folder, budget
             )
@@ -234,7 +236,7 @@ def _conclude(
     recorded: dict[str, Any] = search.study.user_attrs.get("conclusion", {})
     is_known = recorded.get("digest") == digest
     if not (is_known and (conclusion.folder.exists() or is_published(search, conclusion))):
-        with terminal.working("fitting the winner"):
+        with progress.working("fitting the winner"):
             model = fit_gmf(contestants[0], search.prepared)
             results = read_test(contestants, model, search.prepared, conclusion.folder)
         at = recorded["at"] if is_known else time.time()  # what is logged again is the same then
@@ -251,7 +253,7 @@ def _report(search: Search, results: Sequence[Result]) -> None:
     prepared, counts = search.prepared, search.prepared.facts.counts
     description = describe_study(prepared, search.study, results)
     search.mirror.put("description", lambda: search.tracker.describe_study(description))
-    with terminal.working("writing the report"):
+    with progress.working("writing the report"):
         cells = counts["users"] * counts["items"]
         facts = {
             "data set": prepared.facts.name,

@@ -1,76 +1,23 @@
-"""The one place that talks to the terminal: progress bars, the closing table, what to do next."""
+"""What a search prints: the data, the tables of trials and results, what to do next."""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ncf import journal
 from ncf.estimate import Estimate
 from ncf.experiment import DataFacts, Hyperparameters
-from ncf.messages import EpochReport
-from ncf.recommender import Recommendations
 from ncf.redaction import one_line
-from ncf.study import TrialEnded, TrialStarted
 
 if TYPE_CHECKING:
     from ncf.contest import Confirmed
     from ncf.winner import Result
 
 _N_SHOWN = 10
-
-
-def follow(
-    events: Iterable[TrialStarted | EpochReport | TrialEnded],
-    trials: Sequence[FrozenTrial],
-    n_trials: int,
-    epochs: int,
-) -> None:
-    """Draws a search as it happens; silent where the output is not a terminal.
-
-    Args:
-        events: What the coordinator yields.
-        trials: What the study has already.
-        n_trials: Trained trials that it shall have.
-        epochs: Most epochs of a trial.
-    """
-    n_trained = sum(map(journal.is_trained, trials))
-    best = max(
-        (trial.value or -math.inf for trial in journal.best_first(trials)), default=-math.inf
-    )
-    counts = {"pruned": 0, "failed": 0}
-    running: set[int] = set()
-    with (
-        logging_redirect_tqdm(),
-        tqdm(total=n_trials, initial=n_trained, desc="study", unit="trial", disable=None) as study,
-        tqdm(total=epochs, desc="trial", unit="epoch", disable=None, leave=False) as trial,
-    ):
-        for event in events:
-            if isinstance(event, TrialStarted):
-                running.add(event.number)
-            elif isinstance(event, EpochReport):
-                if event.number != min(running):
-                    continue  # one bar, for the trial that runs the longest
-                trial.set_description(f"trial {event.number}", refresh=False)
-                trial.n = event.epoch
-                trial.refresh()
-            else:
-                running.discard(event.trial.number)
-                if event.trial.state == TrialState.COMPLETE:
-                    best = max(best, event.trial.value or -math.inf)
-                elif event.trial.state == TrialState.PRUNED:
-                    counts["pruned"] += 1
-                else:
-                    counts["failed"] += 1
-                study.set_postfix({"best": f"{best:.4f}", **counts}, refresh=False)
-                study.update(journal.is_trained(event.trial))
 
 
 def show_error(error: Exception) -> None:
@@ -209,13 +156,6 @@ def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) ->
     print(f"  python -m ncf recommend{model} --user ID")
 
 
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """Shows on a terminal what is going on meanwhile."""
-    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=None, leave=False):
-        yield
-
-
 def show_repetition(
     name: str,
     logged: Mapping[str, float],
@@ -229,14 +169,3 @@ def show_repetition(
     print(f"{name}: {len(differing)} of {len(logged)} logged values came out different, first:")
     for key in differing[:_N_SHOWN]:
         print(f"  {key}: logged {logged.get(key)!r}, now {repeated.get(key)!r}")
-
-
-def show_recommendations(answers: Sequence[Recommendations]) -> None:
-    """Prints a list for each user."""
-    for answer in answers:
-        known = "" if answer.known else " (unknown user: the most popular items)"
-        print(f"user {answer.user_id}{known}")
-        width = max((len(str(item_id)) for item_id in answer.item_ids), default=0)
-        rows = zip(answer.item_ids, answer.scores, answer.titles, strict=True)
-        for rank, (item_id, score, title) in enumerate(rows, start=1):
-            print(f"{rank:4}  {item_id!s:>{width}}  {score:.3f}  {title}".rstrip())

@@ -1,0 +1,141 @@
+"""What is said while something runs: bars on a terminal, elsewhere a line now and then; the log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from ncf import journal
+from ncf.experiment import Hyperparameters, describe
+from ncf.messages import EpochReport
+from ncf.metrics import label
+from ncf.redaction import RedactingFormatter
+from ncf.study import TrialEnded, TrialStarted
+
+_logger = logging.getLogger(__name__)
+_SILENCE = 30.0  # seconds after which a line is due where there is no terminal
+_is_quiet = False  # set once: a process talks to one terminal
+
+
+class _BesideBars(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:  # what logging calls
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
+    """Decides what is said of the progress, and where.
+
+    Raises:
+        OSError: The log file cannot be written.
+    """
+    global _is_quiet
+    _is_quiet = quiet
+    stream = _BesideBars()
+    stream.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    stream.setFormatter(RedactingFormatter("%(levelname)s: %(message)s"))
+    handlers: list[logging.Handler] = [stream]
+    if log_file is not None:
+        handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+        handlers[-1].setFormatter(RedactingFormatter("%(asctime)s %(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=handlers, level=logging.WARNING, force=True)
+    logging.getLogger("ncf").setLevel(logging.INFO)
+
+
+def follow(
+    events: Iterable[TrialStarted | EpochReport | TrialEnded],
+    trials: Sequence[FrozenTrial],
+    n_trials: int,
+    epochs: int,
+) -> None:
+    """Shows a search as it happens: bars on a terminal, elsewhere a line now and then.
+
+    Args:
+        events: What the coordinator yields.
+        trials: What the study has already.
+        n_trials: Trained trials that it shall have.
+        epochs: Most epochs of a trial.
+    """
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    running: set[int] = set()
+    said_at = time.monotonic()
+    off = True if _is_quiet else None  # None: off where there is no terminal
+    form = "{desc} |{bar:20}| {postfix}"
+    with (
+        tqdm(total=n_trials, desc="study", bar_format=form, disable=off) as study,
+        tqdm(total=epochs, desc="trial", unit="epoch", disable=off, leave=False) as trial,
+    ):
+        for event in events:
+            if isinstance(event, TrialStarted):
+                running.add(event.number)
+            elif isinstance(event, EpochReport):
+                if event.number != min(running):
+                    continue  # one bar, for the trial that runs the longest
+                trial.set_description(f"trial {event.number}", refresh=False)
+                trial.n = event.epoch
+                trial.refresh()
+            else:
+                ended.append(event.trial)
+                _logger.info(_ending(event.trial))
+                progress = _progress(ended, n_trials, n_at_once=max(1, len(running)))
+                running.discard(event.trial.number)
+                study.n = sum(map(journal.is_trained, ended))
+                study.set_postfix_str(progress)
+                if study.disable and not _is_quiet and time.monotonic() - said_at > _SILENCE:
+                    said_at = time.monotonic()
+                    print(progress, file=sys.stderr, flush=True)
+
+
+def count(blocks: Iterable[int], total: int, unit: str) -> int:
+    """Draws a bar over blocks of work; returns how much was done."""
+    done = 0
+    with tqdm(total=total, unit=unit, unit_scale=True, disable=None) as bar:
+        for n in blocks:
+            bar.update(n)
+            done += n
+    return done
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on a terminal what is going on meanwhile."""
+    _logger.info(what)
+    off = True if _is_quiet else None
+    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=off, leave=False):
+        yield
+
+
+def _ending(trial: FrozenTrial) -> str:
+    """Returns how a trial ended, as a line."""
+    setting = describe(Hyperparameters(**trial.user_attrs["hyperparameters"]))
+    if not journal.is_trained(trial):
+        return f"trial {trial.number} failed: {journal.failure_of(trial).reason} ({setting})"
+    outcome = journal.outcome_of(trial)
+    metrics = ", ".join(f"{label(name)} {value:.4f}" for name, value in outcome.metrics.items())
+    state = "pruned" if outcome.pruned else "finished"
+    return (
+        f"trial {trial.number} {state}: {metrics} at epoch {outcome.best_epoch} of "
+        f"{outcome.epochs}, {outcome.seconds:.1f} s ({setting})"
+    )
+
+
+def _progress(ended: Sequence[FrozenTrial], n_trials: int, n_at_once: int) -> str:
+    """Returns where a study is, as a line; the time left is learned from the trials so far."""
+    states = [trial.state for trial in ended]
+    seconds = [journal.outcome_of(trial).seconds for trial in ended if journal.is_trained(trial)]
+    line = (
+        f"{len(seconds)}/{n_trials} trials: {states.count(TrialState.COMPLETE)} finished, "
+        f"{states.count(TrialState.PRUNED)} pruned, {states.count(TrialState.FAIL)} failed"
+    )
+    best = journal.best_first(ended)
+    if best:
+        line += f"; best {best[0].value:.4f} (trial {best[0].number})"
+    if seconds and len(seconds) < n_trials:
+        left = (n_trials - len(seconds)) * sum(seconds) / len(seconds) / n_at_once
+        line += f"; about {tqdm.format_interval(left)} left"
+    return line
