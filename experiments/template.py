@@ -1,6 +1,8 @@
 """Copy this file, change what differs for you, and run `python search.py --experiment COPY.py`.
 
-An experiment is the data, the defaults, the search space and the budget of a trial.
+An experiment is the data, the defaults, the search space and the budget of a trial. What a file's
+columns are called is the command's to say: `--columns user=...,item=...,timestamp=...`. Look at
+the data first: `python -m ncf data FILE`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
         # A whole number. Each negative costs as much time as a positive.
         n_negatives=trial.suggest_int("n_negatives", 2, 12),
+        # The L2 penalty: more of it where users have few interactions, or the dimension is high.
         weight_decay=trial.suggest_float("weight_decay", 1e-4, 5e-2, log=True),
+        # What the learning rate is multiplied with after every epoch; 1 keeps it.
+        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.8, 1.0),
+        # How large the factors of the spectral start are.
+        init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
+        # Share of the negatives that are popular items: it pushes the popular ones down.
+        popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
         # How much more often a user's latest items are trained on: 0 is not at all. Where your
         # file has no times, and its order means nothing, leave it out and set its default to 0.
         recency=trial.suggest_float("recency", 0.0, 2.0),
@@ -41,10 +50,10 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
 
 experiment = Experiment(
     name="my-data",  # the study and the MLflow experiment are named so
-    data="ml-100k",  # a known name, or the path of your CSV, TSV, `::` or parquet file
+    data="ml-100k",  # a known name, or the path of your file; `--data` names another
     defaults=DEFAULTS,
     search_space=search_space,
-    epochs=30,  # at most, per trial
+    epochs=30,  # at most, per trial: few trials need them all
     patience=4,  # epochs without a better validation nDCG after which a trial stops
-    n_candidates=100,  # items, never touched by the user, that the held-out one is ranked among
+    n_candidates=100,  # untouched items that the held-out one is ranked among; the field's number
 )
