@@ -49,6 +49,12 @@ def planted(n_users: int, n_items: int, seed: int) -> Interactions:
     return from_columns("planted", np.concatenate(users), np.concatenate(items), timestamps)
 
 
+@pytest.fixture(autouse=True)
+def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes back what `mlflow.set_tracking_uri` of an earlier test has put in the environment."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture(scope="session")
 def split() -> Split:
     """Planted tastes of 160 users and 80 items, split."""
@@ -68,7 +74,10 @@ def trial_data(split: Split) -> TrialData:
 def search(folder: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs the real command on the person's CSV in the folder."""
     command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode == expect, result.stdout + result.stderr
     return result
 

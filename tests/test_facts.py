@@ -9,19 +9,20 @@ import pytest
 from ncf.columns import Columns
 from ncf.facts import Facts, gather, in_words, warnings
 
-# Users a, b, c and d have 4, 3, 3 and 1 items. a's two latest have equal times, and so have b's
-# first two. Item 9 is c's latest and nobody else's. a has item 1 twice, and counts it once.
+# Users a, b, c and d have 4, 3, 3 and 1 items. The two latest of a and c have equal times, and so
+# have b's first two, the time of a's latest. Item 9 is c's latest and nobody else's. a has item 1
+# twice, and counts it once.
 TOY = """user,item,timestamp
 a,1,100000
 a,2,200000
 a,3,300000
 a,4,300000
 a,1,400000
-b,1,100000
-b,2,100000
-b,3,200000
+b,1,300000
+b,2,300000
+b,3,400000
 c,2,100000
-c,3,200000
+c,3,300000
 c,9,300000
 d,2,86400
 """
@@ -39,9 +40,9 @@ def test_a_file_counted_by_hand(tmp_path: Path) -> None:
     }  # fmt: skip
     assert facts.per_user.tolist() == [4, 3, 3, 1]
     assert facts.per_item.tolist() == [2, 4, 3, 1, 1]
-    assert facts.period == ("1970-01-02", "1970-01-04")
-    assert facts.tied == pytest.approx(1 / 3)  # a
-    assert facts.rising == 1.0  # a's 3 and 4, b's 1 and 2
+    assert facts.period == ("1970-01-02", "1970-01-05")
+    assert facts.tied == pytest.approx(2 / 3)  # a and c
+    assert facts.rising == 1.0  # a's 3 and 4, b's 1 and 2, c's 3 and 9
     assert facts.cold == pytest.approx(2 / 3)  # a's 4 and c's 9
     assert facts.n_untouched == 1
     assert facts.repeated == pytest.approx(1 / 12)
@@ -52,11 +53,11 @@ def test_the_page_says_it(tmp_path: Path) -> None:
     for part in (
         "toy: 4 users, 5 items, 11 interactions; 45.00% of all pairs are empty",
         "12 rows in the file; 1 repeat",
-        "1970-01-02 to 1970-01-04",
+        "1970-01-02 to 1970-01-05",
         "users by interactions: 1 to 4, median 3",
         "leave-one-out by time",
         "3 of 4 users are evaluated (75.0%)",
-        "WARNING: 33% of the evaluated users have several interactions at their latest time",
+        "WARNING: 67% of the evaluated users have several interactions at their latest time",
         "100% of equal times are in the order of item ids",
     ):
         assert part in page

@@ -150,6 +150,37 @@ def test_extreme_logits_warn_of_nothing(tmp_path: Path) -> None:
     assert answer.scores[-6:] == [0.0] * 6
 
 
+# Similar items
+
+
+def test_similar_items_are_those_of_the_highest_cosines(recommender: Recommender) -> None:
+    factors = model_of().item_embedding.weight.detach().numpy()
+    unit = factors / np.linalg.norm(factors, axis=1, keepdims=True)
+    cosines = unit @ unit[4]
+    best = [item for item in np.argsort(-cosines) if item != 4][:5]
+    answer = recommender.similar(str(ITEM_IDS[4]), k=5)
+    assert answer.item_id == str(ITEM_IDS[4])
+    assert answer.item_ids == ITEM_IDS[best].tolist()
+    assert answer.scores == pytest.approx(cosines[best].tolist(), abs=1e-6)
+    assert answer.titles == TITLES[best].tolist()
+    assert len(recommender.similar(ITEM_IDS[4], k=1000).item_ids) == N_ITEMS - 1
+
+
+def test_similar_items_of_what_is_not_known_are_refused(recommender: Recommender) -> None:
+    with pytest.raises(ValueError, match="item 5: unknown to the model"):
+        recommender.similar(5)
+    with pytest.raises(ValueError, match="`k >= 1` must hold"):
+        recommender.similar(ITEM_IDS[0], k=0)
+
+
+def test_a_recommender_scores_as_evaluation_wants_it(recommender: Recommender) -> None:
+    users, items = np.array([3, 0]), np.array([[1, 2, 11], [0, 5, 5]])
+    expected = model_of()(torch.from_numpy(users), torch.from_numpy(items)).detach().numpy()
+    np.testing.assert_allclose(recommender.score(users, items), expected, rtol=1e-5, atol=1e-6)
+    every = recommender.score_all(users)
+    np.testing.assert_allclose(np.take_along_axis(every, items, 1), expected, rtol=1e-5, atol=1e-6)
+
+
 # Unknown users
 
 
