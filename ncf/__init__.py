@@ -27,6 +27,6 @@ def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recom
     Raises:
         ValueError: There is no such model.
     """
-    from ncf import registry, tracking  # here: MLflow takes seconds to load
+    from ncf import registry, store  # here: MLflow takes seconds to load
 
-    return registry.load(uri, tracking_uri or tracking.default_uri())[1]
+    return registry.load(uri, tracking_uri or store.default_uri())[1]

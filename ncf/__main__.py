@@ -99,7 +99,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _recommend(options: argparse.Namespace) -> None:
-    from ncf import registry, tables, tracking
+    from ncf import registry, store, tables
 
     if options.all != (options.out is not None):
         raise ValueError("--all needs --out FILE, and --out needs --all")
@@ -107,7 +107,7 @@ def _recommend(options: argparse.Namespace) -> None:
         from ncf import listing, progress
 
         listing.check_file(options.out)
-    uri, model = registry.load(options.model, options.tracking_uri or tracking.default_uri())
+    uri, model = registry.load(options.model, options.tracking_uri or store.default_uri())
     print(uri, file=sys.stderr)
     if options.all:
         blocks = listing.write_lists(model, options.out, options.k, options.include_seen)
@@ -119,9 +119,9 @@ def _recommend(options: argparse.Namespace) -> None:
 
 
 def _similar(options: argparse.Namespace) -> None:
-    from ncf import registry, tables, tracking
+    from ncf import registry, store, tables
 
-    uri, model = registry.load(options.model, options.tracking_uri or tracking.default_uri())
+    uri, model = registry.load(options.model, options.tracking_uri or store.default_uri())
     print(uri, file=sys.stderr)
     found = model.similar(options.item, options.k)
     columns = ("item_id", "score", "title")
@@ -169,9 +169,9 @@ def _register(options: argparse.Namespace) -> None:
 
 
 def _client(options: argparse.Namespace) -> MlflowClient:
-    from ncf import tracking
+    from ncf import store
 
-    return tracking.open_client(options.tracking_uri or tracking.default_uri())
+    return store.open_client(options.tracking_uri or store.default_uri())
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ from ncf.publication import (
 )
 from ncf.recommender import Catalogue
 from ncf.redaction import redacted
+from ncf.store import default_uri, ui_command
 from ncf.study import Coordinator, Stopped
-from ncf.tracking import Tracker, default_uri
+from ncf.tracking import Tracker
 from ncf.winner import Contestant, Result, fit_gmf, read_test
 from ncf.workers import LocalWorkers
 
@@ -109,8 +110,8 @@ def conclude(
     for found in published:
         note_published(search, conclusion, found)
         terminal.show_model(found.name, found.version, found.decision)
-        uri, link = found.model_uri, tracker.ui_link()
-        terminal.show_next_steps(tracker.ui_command(), link, uri, found.name)
+        link = tracker.ui_link()
+        terminal.show_next_steps(ui_command(uri), link, found.model_uri, found.name)
     return 1 if missing else 0
 
 

@@ -20,7 +20,7 @@ from ncf.messages import Outcome
 from ncf.recommender import Catalogue, keep_weights
 from ncf.tracking import Tracker
 
-import mlflow  # isort: skip  (after ncf.tracking, which sets its environment)
+import mlflow  # isort: skip  (after ncf.store, which sets its environment)
 from mlflow.models import ModelSignature  # isort: skip
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # isort: skip
 from mlflow.types.schema import Array, DataType  # isort: skip

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from ncf import description
 from ncf.models import DATA_FOLDER
 from ncf.recommender import Recommender, load_recommender
-from ncf.tracking import open_client
+from ncf.store import open_client
 
 CHAMPION = "champion"
 OBJECTIVE = "validation_ndcg_"  # the tag that decides, followed by k

@@ -16,8 +16,9 @@ from ncf.experiment import Experiment, hyperparameters_of
 from ncf.messages import EpochReport, Task
 from ncf.preparation import Prepared, assemble
 from ncf.seeds import Purpose, spawn
+from ncf.store import default_uri, open_client
 from ncf.study import Settings
-from ncf.tracking import TRIAL_TAG, default_uri, open_client, rounded
+from ncf.tracking import TRIAL_TAG, rounded
 
 
 def repeat(run_id: str, tracking_uri: str | None) -> int:

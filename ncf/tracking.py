@@ -1,4 +1,4 @@
-"""MLflow's runs: the store, a study's run, its trials' runs, and links to them in the UI.
+"""MLflow's runs: a study's run, its trials' runs, and links to them in the UI.
 
 A thin layer over `MlflowClient` with explicit run ids. A study is a parent run and a trial a child
 run. Metrics are written in batches, so that a trial costs some tens of milliseconds.
@@ -13,25 +13,21 @@ since the UI rounds nothing, and has step 0, so that the UI draws a bar and no l
 from __future__ import annotations
 
 import json
-import logging
-import os
-import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with its password, for each run
+from ncf.store import (  # isort: skip  (it sets the environment that MLflow reads when it loads)
+    open_client,
+    open_experiment,
+    patiently,
+    source_tags,
+    version_tags,
+)
 
-import mlflow
-from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
     DatasetInput,
@@ -44,16 +40,11 @@ from mlflow.entities import (
     Run,
     RunTag,
 )
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from ncf import description, views
-from ncf.experiment import RESULTS, DataFacts, Hyperparameters, describe
+from ncf.experiment import DataFacts, Hyperparameters, describe
 from ncf.messages import EpochReport, Failure, Outcome
-from ncf.redaction import one_line, redacted
-
-for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised as well
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
+from ncf.redaction import redacted
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
 TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
@@ -62,10 +53,6 @@ _PARENT_TAG, _NOTE_TAG = "mlflow.parentRunId", "mlflow.note.content"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-T = TypeVar("T")
-_PATIENCE, _PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
-_PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
 class Tracker:
@@ -83,19 +70,15 @@ class Tracker:
         Raises:
             ConnectionError: The store does not answer.
         """
-        # Of its own, the client asks again for minutes, and then makes things twice whose answer
-        # was lost.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         self.uri = tracking_uri
         self._data = data
         self.parent = ""  # the study's run id
         self._study = self._study_id = ""
-        self._source_tags = _source_tags()
+        self._source_tags = source_tags()
         self._attempted: set[str] = set()  # what may be there though its answer was lost
-        self.client = self._patiently(lambda: open_client(tracking_uri, create=True))
-        self.experiment_id = self._patiently(
-            lambda: _experiment_id(self.client, tracking_uri, root, experiment)
+        self.client = patiently(tracking_uri, lambda: open_client(tracking_uri, create=True))
+        self.experiment_id = patiently(
+            tracking_uri, lambda: open_experiment(self.client, tracking_uri, root, experiment)
         )
 
     # The study's run
@@ -115,8 +98,8 @@ class Tracker:
             ConnectionError: The store does not answer.
         """
         self._study, self._study_id = study, study_id
-        self._patiently(self._close_running)
-        self.parent = self._patiently(lambda: self._open_parent(params))
+        patiently(self.uri, self._close_running)
+        self.parent = patiently(self.uri, lambda: self._open_parent(params))
         return self.parent
 
     def _open_parent(self, params: Mapping[str, Any]) -> str:
@@ -126,7 +109,7 @@ class Tracker:
                 self.client.update_run(run_id, status="RUNNING")
                 break
         else:
-            tags = {**self._source_tags, **_version_tags()}
+            tags = {**self._source_tags, **version_tags()}
             run_id, noted = self._create_run("study", f"study {self._study}", tags), {}
         missing = {key: value for key, value in params.items() if key not in noted}
         self.client.log_batch(run_id, params=_params(missing))
@@ -345,15 +328,6 @@ class Tracker:
 
     # Links
 
-    def ui_command(self) -> str:
-        """Returns the command that starts the UI on this store."""
-        if urlsplit(self.uri).scheme in ("http", "https"):
-            return "(the tracking server shows it)"
-        return (
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
-            f"--backend-store-uri {redacted(self.uri)}"
-        )
-
     def ui_link(self) -> str:
         """Returns the address of this study's trials, best first, with charts."""
         parts = urlsplit(self.uri)
@@ -422,24 +396,6 @@ class Tracker:
         self._attempted.add(action)
         return is_repeated
 
-    def _patiently(self, action: Callable[[], T]) -> T:
-        """Does what a search cannot begin without; a server may just be starting."""
-        is_server = urlsplit(self.uri).scheme in ("http", "https")
-        deadline = time.monotonic() + (_PATIENCE if is_server else 0.0)
-        while True:
-            try:
-                return action()
-            except (ValueError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:
-                if isinstance(error, ValueError) and not (is_server and error.__cause__):
-                    raise  # a mistake, which does not pass
-                if time.monotonic() > deadline:
-                    reason = one_line(error)[:400]
-                    raise ConnectionError(
-                        f"MLflow at {redacted(self.uri)} cannot be used ({reason}): start it, or "
-                        "name another store with --tracking-uri; what the study has is kept"
-                    ) from error
-            time.sleep(_PAUSE)
-
     def _metrics(
         self, values: Mapping[str, float], step: int, at: float, model_id: str | None = None
     ) -> list[Metric]:
@@ -458,71 +414,9 @@ class Tracker:
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def default_uri(root: Path = RESULTS) -> str:
-    """Returns the store to use where no option names one: the environment's, else SQLite."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
-
-
-def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
-    """Returns a client of the store, which becomes the one that MLflow finds models in.
-
-    Args:
-        tracking_uri: Where the store is.
-        create: Whether a database file that is missing is made.
-
-    Raises:
-        ValueError: There is no store that can be opened.
-    """
-    database = tracking_uri.removeprefix("sqlite:///")
-    if not create and database != tracking_uri and not Path(database).exists():
-        raise ValueError(
-            f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
-        )
-    mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
-    try:
-        client = MlflowClient()
-        client.search_experiments(max_results=1)
-    except Exception as error:  # MLflow's, SQLAlchemy's, a missing driver's
-        raise ValueError(
-            f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
-            "sqlite:////folder/mlflow.db or http://host:5000"
-        ) from error
-    return client
-
-
 def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
     """Returns the metrics with six digits after the point, as they are logged and tagged."""
     return {name: round(value, 6) for name, value in metrics.items()}
-
-
-def _experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
-    location = None  # the server's own
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        # A write-ahead log is a property of the file, kept by it; set before MLflow makes the
-        # tables, since it spares most of the waiting for the disk.
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        location = (root.resolve() / "artifacts").as_uri()
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        tags = {
-            "mlflow.experimentKind": "custom_model_development",
-            _NOTE_TAG: description.EXPERIMENT,
-        }
-        try:
-            return str(client.create_experiment(name, location, tags))
-        except MlflowException:  # another study made it this moment, else it is tried again
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    if found.lifecycle_stage == "deleted":
-        raise ValueError(
-            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`, or rename the experiment"
-        )
-    return str(found.experiment_id)
 
 
 def _params(values: Mapping[str, Any]) -> list[Param]:
@@ -531,19 +425,3 @@ def _params(values: Mapping[str, Any]) -> list[Param]:
 
 def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}/{key}": value for key, value in values.items()}
-
-
-def _version_tags() -> dict[str, str]:
-    return {f"version.{package}": version(package) for package in _PACKAGES}
-
-
-def _source_tags() -> dict[str, str]:
-    from mlflow.tracking.context import registry
-
-    tags: dict[str, str] = registry.resolve_tags()
-    if "mlflow.source.git.commit" not in tags:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode == 0:
-            tags["mlflow.source.git.commit"] = result.stdout.strip()
-    return tags

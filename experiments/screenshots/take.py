@@ -25,7 +25,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from ncf import views
-from ncf.tracking import STUDY_ID_TAG, default_uri
+from ncf.store import default_uri
+from ncf.tracking import STUDY_ID_TAG
 
 HERE = Path(__file__).parent
 PICTURES = ("charts", "study", "registered")
