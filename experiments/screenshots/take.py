@@ -59,10 +59,10 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, str]]:
-    """Returns the pages of a study by name: the part of the address after the server's, and a text.
+def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Returns the pages of a study by name: the part of the address after the server's, and texts.
 
-    The text is one that the page shows when it is there.
+    The page is whole when it shows them; parts of one are fetched one after the other.
     """
     experiments = [found.experiment_id for found in client.search_experiments()]
     runs = client.search_runs(experiments, f"attributes.run_name = 'study {study}'", max_results=1)
@@ -73,11 +73,14 @@ def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, str]]:
     experiment = f"#/experiments/{run.info.experiment_id}"
     view = f"{experiment}/runs?viewStateShareKey={views.key_of(run.data.tags[STUDY_ID_TAG])}&{MODE}"
     return {
-        "trials": (view, "matching runs"),
-        "charts": (f"{view}&compareRunsMode=CHART", "Learning curves"),
-        "study": (f"{experiment}/runs/{run.info.run_id}?{MODE}", "On test, read once"),
-        "models": (f"{experiment}/models?{MODE}", "winner"),
-        "registered": (f"#/models/{version.name}?{MODE}", "validation_ndcg"),
+        "trials": (view, ("matching runs",)),
+        "charts": (f"{view}&compareRunsMode=CHART", ("Learning curves",)),
+        "study": (
+            f"{experiment}/runs/{run.info.run_id}?{MODE}",
+            ("On test, read once", version.name),
+        ),
+        "models": (f"{experiment}/models?{MODE}", ("winner", version.name)),
+        "registered": (f"#/models/{version.name}?{MODE}", ("validation_ndcg",)),
     }
 
 
@@ -113,10 +116,11 @@ def opened(chromium: str, width: int = 1500) -> Iterator[Page]:
         browser.close()
 
 
-def show(page: Page, address: str, awaited: str) -> str:
-    """Opens an address and waits for a text; returns all the text of the page."""
+def show(page: Page, address: str, awaited: tuple[str, ...]) -> str:
+    """Opens an address and waits for its texts; returns all the text of the page."""
     page.goto(address)
-    page.get_by_text(awaited).first.wait_for(timeout=60_000)
+    for text in awaited:
+        page.get_by_text(text).first.wait_for(timeout=60_000)
     for close in page.get_by_role("button", name="Close").all():
         close.click()  # the assistant beside the page
     return page.locator("body").inner_text()
