@@ -66,7 +66,7 @@ def show_missing(missing: str) -> None:
 
 def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
     """Prints the best trials, and how the others ended."""
-    header = ("rank", "trial", "opt", "dim", "lr", "neg", "decay", "epochs", "best at")
+    header = ("rank", "trial", "opt", "dim", "lr", "neg", "L2", "recency", "epochs", "best at")
     metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}", "seconds")
     rows: list[tuple[str, ...]] = [(*header, *metrics)]
     for rank, trial in enumerate(journal.best_first(trials)[:_N_SHOWN], start=1):
@@ -81,6 +81,7 @@ def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
                 f"{h.learning_rate:.2g}",
                 str(h.n_negatives),
                 f"{h.weight_decay:.1g}",
+                f"{h.recency:.2g}",
                 str(outcome.epochs),
                 str(outcome.best_epoch),
                 f"{outcome.metrics[f'hit_ratio_{k}']:.4f}",
