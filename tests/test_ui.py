@@ -74,7 +74,6 @@ def test_models_and_versions_say_what_they_are(show: Show) -> None:
     models = show("models")
     assert "trial-0012" in models
     assert "winner" in models
-    assert "gmf-shop" in models  # beside the winner
     registered = show("registered")
     for part in ("Answers own user ids", "champion", "validation_ndcg_10", "fitted_on", "shop"):
         assert part in registered

@@ -79,7 +79,7 @@ def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, tuple[str
             f"{experiment}/runs/{run.info.run_id}?{MODE}",
             ("On test, read once", version.name),
         ),
-        "models": (f"{experiment}/models?{MODE}", ("winner", version.name)),
+        "models": (f"{experiment}/models?{MODE}", ("winner",)),
         "registered": (f"#/models/{version.name}?{MODE}", ("validation_ndcg",)),
     }
 
