@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import ncf.store  # noqa: F401 - before MLflow, whose environment it sets
+
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
@@ -82,9 +84,7 @@ def _metrics(
     is_seen = np.ones(len(whole.items), bool)  # less the test items
     keys = whole.user_of.astype(np.int64) * whole.n_items + whole.items  # ascending
     is_seen[np.searchsorted(keys, users.astype(np.int64) * whole.n_items + positives)] = False
-    seen = history_of(
-        whole.user_of[is_seen], whole.items[is_seen], whole.n_users, whole.n_items
-    )  # fmt: skip
+    seen = history_of(whole.user_of[is_seen], whole.items[is_seen], whole.n_users, whole.n_items)
     sampled = sampled_ranks(model, users, candidates)
     full = full_ranks(model, HeldOut(users, positives), seen)
     return {

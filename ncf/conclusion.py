@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ncf.store import default_uri, ui_command
+
 import optuna
 
 from ncf import contest, journal, progress, terminal
@@ -44,7 +46,6 @@ from ncf.publication import (
 )
 from ncf.recommender import Catalogue
 from ncf.redaction import redacted
-from ncf.store import default_uri, ui_command
 from ncf.study import Coordinator, Stopped
 from ncf.tracking import Tracker
 from ncf.winner import Contestant, Result, fit_gmf, read_test

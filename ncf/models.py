@@ -12,19 +12,19 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import ncf.store  # noqa: F401 - before MLflow, whose environment it sets
+
+import mlflow
 import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array, DataType
 
 from ncf.baselines import BaselineSetting
 from ncf.experiment import Hyperparameters
 from ncf.messages import Outcome
 from ncf.recommender import Catalogue, keep_weights
 from ncf.tracking import Tracker
-
-import mlflow  # isort: skip  (after ncf.store, which sets its environment)
-from mlflow.models import ModelSignature  # isort: skip
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # isort: skip
-from mlflow.types.schema import Array, DataType  # isort: skip
-
 
 DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ncf.store import open_client
+
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -20,7 +22,6 @@ from mlflow.exceptions import MlflowException
 from ncf import description
 from ncf.models import DATA_FOLDER
 from ncf.recommender import Recommender, load_recommender
-from ncf.store import open_client
 
 CHAMPION = "champion"
 OBJECTIVE = "validation_ndcg_"  # the tag that decides, followed by k

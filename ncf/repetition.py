@@ -6,6 +6,8 @@ import math
 import tempfile
 from pathlib import Path
 
+from ncf.store import default_uri, open_client
+
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -16,7 +18,6 @@ from ncf.experiment import Experiment, hyperparameters_of
 from ncf.messages import EpochReport, Task
 from ncf.preparation import Prepared, assemble
 from ncf.seeds import Purpose, spawn
-from ncf.store import default_uri, open_client
 from ncf.study import Settings
 from ncf.tracking import TRIAL_TAG, rounded
 

@@ -20,13 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ncf.store import (  # isort: skip  (it sets the environment that MLflow reads when it loads)
-    open_client,
-    open_experiment,
-    patiently,
-    source_tags,
-    version_tags,
-)
+from ncf.store import open_client, open_experiment, patiently, source_tags, version_tags
 
 from mlflow.entities import (
     Dataset,

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import ncf.store  # noqa: F401 - before MLflow, whose environment it sets
+
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run

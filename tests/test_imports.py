@@ -146,6 +146,17 @@ def test_other_packages_are_those_of_the_table(module: str) -> None:
     assert packages_imported_by(module) <= TABLE[module]
 
 
+@pytest.mark.parametrize("module", [name for name in ORDER if "mlflow" in TABLE[name]])
+def test_the_store_sets_the_environment_before_mlflow_loads(module: str) -> None:
+    for node in ast.parse((PROJECT / "ncf" / f"{module}.py").read_text(encoding="utf-8")).body:
+        first = ast.unparse(node) if isinstance(node, ast.Import | ast.ImportFrom) else ""
+        if "mlflow" in first:
+            assert module == "store", f"{first}: import ncf.store above it"
+            break
+        if "ncf.store" in first:
+            break
+
+
 def test_nothing_in_the_package_imports_its_users() -> None:
     imported = set().union(*map(packages_imported_by, ORDER))
     assert not imported & {"experiments", "search", "tests"}
