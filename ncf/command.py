@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from ncf import journal, progress, recency, scoring, sgd, terminal
+from ncf import journal, progress, terminal
 from ncf.estimate import check_fits
 from ncf.experiment import RESULTS
 from ncf.preparation import Prepared, prepare
@@ -53,9 +53,6 @@ def _search(options: argparse.Namespace) -> int:
         n_workers = _n_workers(study, prepared, options.jobs)
         if n_workers > 0:
             terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_workers)
-        sgd.compile_kernels()  # once, into numba's cache, before several workers would
-        scoring.compile_kernel()
-        recency.compile_kernel()
         data_folder = folder / "data"
         data_folder.mkdir(exist_ok=True)
         try:
@@ -70,7 +67,8 @@ def _search(options: argparse.Namespace) -> int:
 
 def _remove_scratch(folder: Path) -> None:
     """Removes what a kill may leave; weights and results stay until MLflow has them."""
-    for pattern in ("data", "*.part", "trial-model*", "confirmation-*", "baseline*", "c*.npz"):
+    shared = ("candidates.npz", "catalogue.npz")
+    for pattern in ("data", "*.part", "trial-model*", "confirmation-*", "baseline*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -92,7 +92,7 @@ def confirm(
 
     def task_of(position: int) -> Task:
         trial, index = missing[position]
-        return _task(
+        return task_of_setting(
             prepared,
             position,
             Hyperparameters(**trial.user_attrs["hyperparameters"]),
@@ -101,7 +101,7 @@ def confirm(
         )
 
     tasks = map(task_of, range(len(missing)))
-    for event in _run(workers, lambda: next(tasks, None)):
+    for event in run_tasks(workers, lambda: next(tasks, None)):
         trial, index = missing[event.number]
         (folder / f"confirmation-{event.number}.safetensors").unlink(missing_ok=True)
         if isinstance(event, Failure):
@@ -178,7 +178,7 @@ def tune(
             if (of_before := recorded.get(f"{name}-{number}")) is None:
                 started[number] = time.perf_counter()
                 fit_seed = spawn(seed, Purpose.TRIAL, number)
-                return _task(prepared, number, setting, fit_seed, folder / "baseline")
+                return task_of_setting(prepared, number, setting, fit_seed, folder / "baseline")
             end(Outcome(**of_before) if "metrics" in of_before else Failure(**of_before))
         return None
 
@@ -197,7 +197,7 @@ def tune(
         )
         trials[event.number] = shared(ended)
 
-    for event in _run(workers, next_task):
+    for event in run_tasks(workers, next_task):
         del started[event.number]
         study.set_user_attr(f"{name}-{event.number}", asdict(event))
         end(event)
@@ -207,13 +207,14 @@ def tune(
     return Tuned(settings[best.number], best, len(outcomes), spent())
 
 
-def _task(
+def task_of_setting(
     prepared: Prepared,
     number: int,
     setting: Hyperparameters | BaselineSetting,
     seed: np.random.SeedSequence,
     weights: Path,
 ) -> Task:
+    """Returns the task of one setting as a trial of the search would train it, never pruned."""
     experiment, settings = prepared.experiment, prepared.settings
     never = stopping_thresholds([], experiment.epochs)
     return Task(
@@ -222,7 +223,7 @@ def _task(
     )  # fmt: skip
 
 
-def _run(
+def run_tasks(
     workers: LocalWorkers, next_task: Callable[[], Task | None]
 ) -> Iterator[Outcome | Failure]:
     """Keeps the workers busy until there is no next task, and yields how each task ended."""

@@ -38,6 +38,8 @@ class LocalWorkers:
 
     def __init__(self, n_workers: int, data_folder: Path) -> None:
         """Starts the workers, which load their data from `data_folder` (`TrialData.save`)."""
+        if n_workers > 0:
+            _compile_kernels()
         self._context = multiprocessing.get_context("spawn")  # fork and threads do not mix
         self._data_folder = data_folder
         self._workers = [self._start() for _ in range(n_workers)]
@@ -102,7 +104,7 @@ class LocalWorkers:
         process = self._context.Process(
             target=_work, args=(theirs, self._data_folder), daemon=True, name="ncf-worker"
         )
-        with _as_children_start():
+        with _no_interrupts(), one_thread():
             process.start()
         theirs.close()  # else a worker's death would not close the pipe
         return _Worker(process, ours)
@@ -121,12 +123,34 @@ def _death(worker: _Worker) -> Failure | None:
     return Failure(worker.task.number, f"worker died: {how}{hint}", died=True)
 
 
+def _compile_kernels() -> None:
+    """Fills numba's cache on disk, once, before several workers would at the same time."""
+    from ncf import recency, scoring, sgd  # numba takes a third of a second to load
+
+    sgd.compile_kernels()
+    scoring.compile_kernel()
+    recency.compile_kernel()
+
+
 @contextmanager
-def _as_children_start() -> Iterator[None]:
-    # Ctrl-C in a terminal reaches them too, and it is for the coordinator to handle.
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they inherit
-    # They read these when they import numpy and torch; one thread each, N workers.
+def _no_interrupts() -> Iterator[None]:
+    """Blocks Ctrl-C, which reaches children too, and is for the coordinator to handle.
+
+    Children inherit that.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Gives processes that are started meanwhile one thread each for numpy, torch and OpenMP."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -138,8 +162,6 @@ def _as_children_start() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _work(connection: Connection[Any, Any], data_folder: Path) -> None:

@@ -20,9 +20,9 @@ from typing import Any
 
 from measurement import ROOT
 
-from ncf import recency, scoring, sgd
+from ncf.contest import run_tasks, task_of_setting
 from ncf.experiment_file import load_experiment
-from ncf.messages import EpochReport, Failure, Outcome, Task
+from ncf.messages import Failure, Outcome
 from ncf.preparation import Prepared, assemble
 from ncf.seeds import Purpose, spawn
 from ncf.study import Settings
@@ -64,8 +64,6 @@ def main() -> None:
     experiment = load_experiment(Path(options.experiment))
     settings = Settings(n_trials=1, seed=0, k=10, device="cpu", timeout=None)
     prepared = assemble(experiment.name, experiment, settings, None, None)
-    for compile_kernels in (sgd.compile_kernels, scoring.compile_kernel, recency.compile_kernel):
-        compile_kernels()
     with tempfile.TemporaryDirectory() as folder:
         outcomes = train(prepared, Path(folder), options.seeds, options.jobs)
     print(f"{experiment.name}, defaults {experiment.defaults}, {options.seeds} seeds each")
@@ -86,35 +84,25 @@ def main() -> None:
 
 def train(prepared: Prepared, folder: Path, n_seeds: int, n_jobs: int) -> list[list[Outcome]]:
     """Returns the outcomes of each change, one for each seed."""
-    experiment, settings = prepared.experiment, prepared.settings
+    defaults, seed = prepared.experiment.defaults, prepared.settings.seed
     prepared.trial_data.save(folder)
-    waiting = [
-        Task(
+    tasks = (
+        task_of_setting(
+            prepared,
             number,
-            replace(experiment.defaults, **CHANGES[number // n_seeds]),
-            spawn(settings.seed, Purpose.CONFIRMATION, number % n_seeds),
-            experiment.epochs,
-            experiment.patience,
-            settings.k,
-            settings.device,
-            (-1.0,) * experiment.epochs,
+            replace(defaults, **CHANGES[number // n_seeds]),
+            spawn(seed, Purpose.CONFIRMATION, number % n_seeds),
             folder / f"{number}.safetensors",
         )
         for number in range(len(CHANGES) * n_seeds)
-    ]
+    )
     outcomes: list[list[Outcome]] = [[] for _ in CHANGES]
-    n_missing = len(waiting)
     with LocalWorkers(n_jobs, folder) as workers:
-        while n_missing:
-            while waiting and workers.n_idle:
-                workers.submit(waiting.pop(0))
-            for event in workers.receive():
-                if isinstance(event, Failure):
-                    raise RuntimeError(event.reason)
-                if not isinstance(event, EpochReport):
-                    outcomes[event.number // n_seeds].append(event)
-                    n_missing -= 1
-                    (folder / f"{event.number}.safetensors").unlink()
+        for event in run_tasks(workers, lambda: next(tasks, None)):
+            if isinstance(event, Failure):
+                raise RuntimeError(event.reason)
+            outcomes[event.number // n_seeds].append(event)
+            (folder / f"{event.number}.safetensors").unlink()
     return outcomes
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from measurement import Row, Setup, in_fresh_process, one_thread
+from measurement import Row, Setup, in_fresh_process
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -21,6 +21,7 @@ from ncf.datasets import load_interactions
 from ncf.experiment import Hyperparameters
 from ncf.splitting import History, leave_one_out
 from ncf.training import train
+from ncf.workers import one_thread
 
 DIM, N_NEGATIVES = 32, 4
 

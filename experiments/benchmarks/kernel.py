@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
-from measurement import Row, Setup, one_thread, run_peer
+from measurement import Row, Setup, run_peer
 from numba import njit
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ from ncf.movielens import ratings_file
 from ncf.prefetch import prefetch
 from ncf.splitting import leave_one_out
 from ncf.training import train
+from ncf.workers import one_thread
 
 Epochs = list[tuple[float, float]]  # of each: when it ended, and its samples per second
 AHEAD = 8

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measurement import Row, Setup, in_fresh_process, one_thread, run_peer
+from measurement import Row, Setup, in_fresh_process, run_peer
+
+from ncf.workers import one_thread
 
 Curve = list[tuple[float, float]]  # after each epoch: seconds so far, validation nDCG@10
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 from generate import PRESETS, Size, write_ratings
-from measurement import Row, Setup, in_fresh_process, one_thread
+from measurement import Row, Setup, in_fresh_process
+
+from ncf.workers import one_thread
 
 SMALL = Size(14_000, 6_000, 1_400_000)  # in a quick run
 

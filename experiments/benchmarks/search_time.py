@@ -23,9 +23,10 @@ from measurement import ROOT, Row, Setup, in_fresh_process
 from optuna.trial import FrozenTrial
 
 from ncf import journal
+from ncf.contest import run_tasks
 from ncf.datasets import load_interactions
 from ncf.experiment import Hyperparameters
-from ncf.messages import EpochReport, Failure, Task, TrialData
+from ncf.messages import Failure, Task, TrialData
 from ncf.sampling import draw_candidates
 from ncf.seeds import Purpose, spawn, spawn_int
 from ncf.splitting import leave_one_out
@@ -158,17 +159,13 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], floa
             whole.indptr, whole.items, whole.n_items, held_out.users, held_out.items, 100, seed
         )
         TrialData(split.train, held_out, candidates).save(folder)
-        waiting = list(tasks)
+        waiting = iter(tasks)
         ends: list[float] = []
         with LocalWorkers(n_jobs, folder) as workers:
-            while len(ends) < len(tasks):
-                while waiting and workers.n_idle:
-                    workers.submit(waiting.pop(0))
-                for event in workers.receive():
-                    if isinstance(event, Failure):
-                        raise RuntimeError(event.reason)
-                    if not isinstance(event, EpochReport):
-                        ends.append(time.time())
+            for event in run_tasks(workers, lambda: next(waiting, None)):
+                if isinstance(event, Failure):
+                    raise RuntimeError(event.reason)
+                ends.append(time.time())
         for task in tasks:
             task.weights.unlink()
     return ends, _children_seconds()
