@@ -37,6 +37,7 @@ experiment = Experiment(
     data="ncf-ml-1m",
     defaults=PAPER,
     search_space=search_space,
-    epochs=30,
+    epochs=100,  # as the authors
+    patience=10,
     n_candidates=99,
 )

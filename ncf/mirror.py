@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ncf.experiment import Hyperparameters
@@ -145,14 +145,15 @@ def write_trial(record: TrialRecord, tracker: Tracker, models: ModelFiles) -> No
         record.run_id = tracker.start_trial(
             record.number, record.hyperparameters, record.started_at
         )
+    params = {} if record.n_written else asdict(record.hyperparameters)
     reports = record.reports[record.n_written :]
-    tracker.log_epochs(record.run_id, reports)
+    outcome = end if isinstance(end, Outcome) else None
+    weights, model_id = models.weights(record.number), None
+    if outcome and weights.exists():
+        model_id = models.log(tracker, record.run_id, outcome, record.hyperparameters)
+    tracker.log_trial(record.run_id, params, reports, outcome, model_id)
     record.n_written += len(reports)
     if isinstance(end, Failure):
         tracker.fail_trial(record.run_id, end, "interrupted" if record.is_interrupted else "failed")
-    elif end is not None:
-        weights, model_id = models.weights(end.number), None
-        if weights.exists():
-            model_id = models.log(tracker, record.run_id, end, record.hyperparameters)
-        tracker.finish_trial(record.run_id, end, model_id)
+    elif outcome:
         weights.unlink(missing_ok=True)  # at last: until then it can be logged again

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # MLflow takes a second to load, and the workers start meanwh
     from ncf.tracking import Tracker
 
 _logger = logging.getLogger(__name__)
-_FLUSH_SECONDS = 2.5  # a batch of metrics at most this often
+_FLUSH_SECONDS = 2.5  # MLflow hears of a running trial this often, and of a short one once
 _POLL_SECONDS = 0.5  # until Ctrl-C is noticed
 MAX_FAILURES = 10  # in a row: then it is not the hyperparameters
 MAX_DEATHS = 3  # of workers with one trial: then it is the trial, which may need too much memory
@@ -142,6 +142,7 @@ class Coordinator:
                 self._decide()  # while the workers are busy: it takes longer with more trials
             for event in workers.receive(_POLL_SECONDS):
                 yield from self._handle(event)
+            self._put_running()
         _logger.warning("interrupted: each trial ends its epoch; Ctrl-C again stops at once")
         in_mid_epoch = set(self._running)
         while in_mid_epoch:
@@ -209,7 +210,6 @@ class Coordinator:
             trial = optuna.Trial(self._study, frozen._trial_id)
             record = TrialRecord(number, hyperparameters, time.time())
             self._running[number] = _Running(trial, record)
-            self._put(record)
         return TrialStarted(number, hyperparameters)
 
     # Recording
@@ -221,9 +221,6 @@ class Coordinator:
             if event.epoch > len(record.reports):  # else from before its worker died, and the same
                 running.trial.report(event.metrics[self._settings.objective], event.epoch)
                 record.reports.append(event)
-            if time.monotonic() - running.put_at > _FLUSH_SECONDS:
-                running.put_at = time.monotonic()
-                self._put(record)
             yield event
             return
         if isinstance(event, Failure) and event.died and running.n_deaths + 1 < MAX_DEATHS:
@@ -254,6 +251,13 @@ class Coordinator:
     def _put(self, record: TrialRecord) -> None:
         write = partial(write_trial, record, self._tracker, self._models)
         self._mirror.put(f"trial {record.number}", write)
+
+    def _put_running(self) -> None:
+        now = time.monotonic()
+        for running in self._running.values():
+            if now - running.put_at > _FLUSH_SECONDS:
+                running.put_at = now
+                self._put(running.record)
 
     def _put_missing(self, ended: list[FrozenTrial]) -> None:
         logged = self._tracker.logged_trials()

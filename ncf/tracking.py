@@ -43,6 +43,7 @@ from ncf.redaction import redacted
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
 TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
 _KEPT_TAG = "ncf.kept"
+_BATCH = 900  # metrics that fit into one request, with params and tags
 _PARENT_TAG, _NOTE_TAG = "mlflow.parentRunId", "mlflow.note.content"
 _STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
 if TYPE_CHECKING:
@@ -233,51 +234,55 @@ class Tracker:
             **self._source_tags,
         }
         name = f"trial {number} · {describe(hyperparameters)}"
-        run_id = self._create_run(f"trial-{number}", name, tags, at)
-        self.client.log_batch(run_id, params=_params(asdict(hyperparameters)))
-        return run_id
+        return self._create_run(f"trial-{number}", name, tags, at)
 
-    def log_epochs(self, run_id: str, reports: Sequence[EpochReport]) -> None:
-        """Writes the metrics of some epochs at once."""
-        metrics = [
-            metric
-            for report in reports
-            for metric in self._metrics(
-                {
-                    "train/loss": report.loss,
-                    "train/seconds": round(report.seconds, 4),
-                    "train/samples_per_second": round(report.n_samples / report.seconds),
-                    **_prefixed("validation", report.metrics),
-                },
-                report.epoch,
-                report.time,
-            )
-        ]
-        if metrics:
-            self.client.log_batch(run_id, metrics=metrics)
+    def log_trial(
+        self,
+        run_id: str,
+        params: Mapping[str, Any],
+        reports: Sequence[EpochReport],
+        outcome: Outcome | None,
+        model_id: str | None,
+    ) -> None:
+        """Writes what is new of a trial, all at once, and closes its run where it has ended.
 
-    def finish_trial(self, run_id: str, outcome: Outcome, model_id: str | None) -> None:
-        """Closes the run of a trained trial; its model, if any, gets the metrics too."""
-        best = {
-            **_prefixed("validation_best", outcome.metrics),
-            **_prefixed("validation_full", outcome.metrics_full),
+        Args:
+            run_id: Its run.
+            params: Its hyperparameters, or none where the run has them.
+            reports: Of the epochs that the run lacks.
+            outcome: What it came to; None while it trains.
+            model_id: Its model, if any, which gets the outcome's metrics too.
+        """
+        metrics = [metric for report in reports for metric in self._epoch(report)]
+        tags = {}
+        if outcome is not None:
+            tags[STATE_TAG] = state = "pruned" if outcome.pruned else "finished"
+            tags[_NOTE_TAG] = description.describe_trial(outcome, run_id)
+            best = {
+                **_prefixed("validation_best", outcome.metrics),
+                **_prefixed("validation_full", outcome.metrics_full),
+            }
+            counts = {
+                "trial/best_epoch": outcome.best_epoch,
+                "trial/epochs": outcome.epochs,
+                "trial/seconds": outcome.seconds,
+            }
+            metrics += self._metrics(rounded(best), 0, outcome.time, model_id)
+            metrics += self._metrics(rounded(counts), 0, outcome.time)
+        # MLflow cuts what is too long into requests, and the last is to bring the state
+        self.client.log_batch(run_id, metrics=metrics[:-_BATCH])
+        self.client.log_batch(run_id, metrics[-_BATCH:], _params(params), _tags(tags))
+        if outcome is not None:
+            self.client.set_terminated(run_id, _STATUS[state], int(outcome.time * 1000))
+
+    def _epoch(self, report: EpochReport) -> list[Metric]:
+        values = {
+            "train/loss": report.loss,
+            "train/seconds": round(report.seconds, 4),
+            "train/samples_per_second": round(report.n_samples / report.seconds),
+            **_prefixed("validation", report.metrics),
         }
-        counts = {
-            "trial/best_epoch": outcome.best_epoch,
-            "trial/epochs": outcome.epochs,
-            "trial/seconds": outcome.seconds,
-        }
-        state = "pruned" if outcome.pruned else "finished"
-        note, at = description.describe_trial(outcome, run_id), outcome.time
-        self.client.log_batch(
-            run_id,
-            metrics=[
-                *self._metrics(rounded(best), 0, at, model_id),
-                *self._metrics(rounded(counts), 0, at),
-            ],
-            tags=[RunTag(STATE_TAG, state), RunTag(_NOTE_TAG, note)],
-        )
-        self.client.set_terminated(run_id, _STATUS[state], int(outcome.time * 1000))
+        return self._metrics(values, report.epoch, report.time)
 
     def fail_trial(self, run_id: str, failure: Failure, state: str) -> None:
         """Closes the run of a trial that "failed" or was "interrupted", with the reason."""
@@ -405,7 +410,7 @@ class Tracker:
         ]  # fmt: skip
 
     def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.client.log_batch(run_id, tags=_tags(tags))
 
 
 def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -415,6 +420,10 @@ def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _params(values: Mapping[str, Any]) -> list[Param]:
     return [Param(key, str(value)) for key, value in values.items()]
+
+
+def _tags(values: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(key, value) for key, value in values.items()]
 
 
 def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:

@@ -93,11 +93,19 @@ class PlantedTracker:
         self.runs[str(number)] = {"epochs": []}
         return str(number)
 
-    def log_epochs(self, run_id: str, reports: list[EpochReport]) -> None:
+    def log_trial(
+        self,
+        run_id: str,
+        params: dict[str, Any],
+        reports: list[EpochReport],
+        outcome: Outcome | None,
+        model_id: str | None,
+    ) -> None:
         self.runs[run_id]["epochs"] += [report.epoch for report in reports]
-
-    def finish_trial(self, run_id: str, outcome: Outcome, model_id: str | None) -> None:
-        self.runs[run_id]["state"] = "finished"
+        if params:
+            self.runs[run_id]["params"] = params
+        if outcome is not None:
+            self.runs[run_id]["state"] = "finished"
 
     def fail_trial(self, run_id: str, failure: Failure, state: str) -> None:
         self.runs[run_id] |= {"state": state, "failure": failure}
@@ -207,8 +215,11 @@ def test_a_dead_workers_trial_goes_on_in_its_run(
     tracker = run(tmp_path, PlantedWorkers(3, dying))
     assert deaths.total() >= 5
     assert results_of(tmp_path) == unbroken
-    for number, _, _, _, curve, _ in unbroken:
-        assert tracker.runs[str(number)] == {"epochs": list(curve), "state": "finished"}
+    for number, _, _, _, curve, noted in unbroken:
+        run_of_trial = tracker.runs[str(number)]
+        assert run_of_trial["epochs"] == list(curve)
+        assert run_of_trial["params"] == noted["hyperparameters"]
+        assert run_of_trial["state"] == "finished"
 
 
 def test_one_trial_never_ends_the_search(tmp_path: Path) -> None:
@@ -283,5 +294,8 @@ def test_what_mlflow_lacks_is_written_from_the_journal(tmp_path: Path) -> None:
     run(tmp_path, workers, n_trials=5, tracker=tracker)
     assert workers.tasks == []
     for trial in trials_of(tmp_path):
-        epochs = list(trial.intermediate_values)
-        assert tracker.runs[str(trial.number)] == {"epochs": epochs, "state": "finished"}
+        assert tracker.runs[str(trial.number)] == {
+            "epochs": list(trial.intermediate_values),
+            "params": trial.user_attrs["hyperparameters"],
+            "state": "finished",
+        }
