@@ -115,7 +115,7 @@ def results_of(folder: Path) -> list[Any]:
 def differences(folder: Path, unbroken: Path) -> list[str]:
     """Returns where a study is not what the unbroken one is."""
     pairs = zip(results_of(folder), results_of(unbroken), strict=False)
-    wrong = [f"differs: {ours[:2]}" for ours, theirs in pairs if ours != theirs]
+    wrong = [f"differs: {str(ours)[:80]}" for ours, theirs in pairs if ours != theirs]
     counts = len(results_of(folder)), len(results_of(unbroken))
     return wrong + ([f"{counts[0]} results for {counts[1]}"] if counts[0] != counts[1] else [])
 
