@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 from measurement import ROOT
 
 from ncf.contest import run_tasks, task_of_setting
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     experiment = load_experiment(Path(options.experiment))
     settings = Settings(n_trials=1, seed=0, k=10, device="cpu", timeout=None)
     prepared = assemble(experiment.name, experiment, settings, None, None)
