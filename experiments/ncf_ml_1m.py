@@ -15,15 +15,16 @@ import optuna
 
 from ncf.experiment import Experiment, Hyperparameters
 
+# From the winner of an earlier study of 40 trials, on validation (commit f5dd7a9).
 DEFAULTS = Hyperparameters(
-    embedding_dim=96,
-    learning_rate=0.04,
-    learning_rate_decay=0.85,
-    n_negatives=8,
-    weight_decay=0.012,
-    init_rms=0.4,
-    popular_negatives=0.2,
-    recency=1.0,
+    embedding_dim=128,
+    learning_rate=0.012,
+    learning_rate_decay=0.87,
+    n_negatives=3,
+    weight_decay=0.0085,
+    init_rms=0.2,
+    popular_negatives=0.07,
+    recency=1.9,
 )
 
 
