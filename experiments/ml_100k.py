@@ -22,7 +22,7 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 3e-2, log=True),
         init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
-        recency=trial.suggest_float("recency", 0.0, 3.0),
+        recency=trial.suggest_float("recency", 0.0, 2.0),
     )
 
 

@@ -38,7 +38,7 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         n_negatives=trial.suggest_int("n_negatives", 3, 12),
         weight_decay=trial.suggest_float("weight_decay", 3e-3, 3e-2, log=True),
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
-        recency=trial.suggest_float("recency", 0.0, 3.0),
+        recency=trial.suggest_float("recency", 0.0, 2.0),
         init_rms=trial.suggest_float("init_rms", 0.1, 1.0, log=True),
     )
 

@@ -40,7 +40,7 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
         # How much more often a user's latest items are trained on: 0 is not at all. Where your
         # file has no times, and its order means nothing, leave it out and set its default to 0.
-        recency=trial.suggest_float("recency", 0.0, 3.0),
+        recency=trial.suggest_float("recency", 0.0, 2.0),
         # A field that is not suggested keeps its default in every trial. To search the optimizer
         # too, and the batch size where it has one:
         #   optimizer=trial.suggest_categorical("optimizer", ["sgd", "adam"]),

@@ -230,7 +230,7 @@ def item_knn_space(trial: optuna.Trial) -> ItemKNNHyperparameters:
     n_neighbors = trial.suggest_int("n_neighbors", 5, 500, log=True)
     similarity = cast(Similarity, trial.suggest_categorical("similarity", get_args(Similarity)))
     setting = ItemKNNHyperparameters(
-        n_neighbors, similarity, recency=trial.suggest_float("recency", 0, 3)
+        n_neighbors, similarity, recency=trial.suggest_float("recency", 0, 2)
     )
     if similarity == "bm25":
         k1 = trial.suggest_float("k1", 0.3, 100, log=True)
@@ -245,7 +245,7 @@ def ials_space(trial: optuna.Trial) -> IALSHyperparameters:
         alpha=trial.suggest_float("alpha", 1, 30, log=True),
         regularization_per_alpha=trial.suggest_float("regularization_per_alpha", 0.3, 30, log=True),
         iterations=trial.suggest_int("iterations", 5, 30),
-        recency=trial.suggest_float("recency", 0, 3),
+        recency=trial.suggest_float("recency", 0, 2),
     )
 
 
