@@ -50,14 +50,15 @@ def _search(options: argparse.Namespace) -> int:
     with journal.lock_study(folder):
         study = journal.open_study(storage, prepared.study_name, prepared.identity)
         _remove_scratch(folder)
-        n_workers = _n_workers(study, prepared, options.jobs)
-        if n_workers > 0:
-            terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_workers)
+        n_workers = _n_workers(options.jobs)
+        n_at_once = min(n_workers, _n_to_train(study, prepared))
+        if n_at_once > 0:
+            terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_at_once)
         data_folder = folder / "data"
         data_folder.mkdir(exist_ok=True)
         try:
             prepared.trial_data.save(data_folder)
-            with LocalWorkers(n_workers, data_folder) as workers:
+            with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
                 from ncf.conclusion import conclude  # MLflow loads while the workers load torch
 
                 return conclude(study, prepared, workers, folder, options)
@@ -76,12 +77,16 @@ def _remove_scratch(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _n_workers(study: optuna.Study, prepared: Prepared, jobs: int | None) -> int:
+def _n_to_train(study: optuna.Study, prepared: Prepared) -> int:
     trials = study.get_trials(deepcopy=False)
     n_open = sum(trial.state == TrialState.RUNNING for trial in trials)
     n_missing = prepared.settings.n_trials - sum(map(journal.is_trained, trials))
     if n_missing <= 0 and n_open == 0:
         terminal.show_nothing_to_do(prepared.study_name, prepared.settings.n_trials)
+    return max(n_missing, n_open)
+
+
+def _n_workers(jobs: int | None) -> int:
     if jobs is not None and jobs > LAG:
         _logger.warning(
             "--jobs %d: no more than %d trials can be trained at once, since a trial is decided "
@@ -90,4 +95,4 @@ def _n_workers(study: optuna.Study, prepared: Prepared, jobs: int | None) -> int
             LAG,
             LAG,
         )
-    return min(jobs or os.cpu_count() or 1, LAG, max(n_missing, n_open))
+    return min(jobs or os.cpu_count() or 1, LAG)

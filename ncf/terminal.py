@@ -45,7 +45,7 @@ def show_estimate(largest: Estimate, n_workers: int) -> None:
 
 def show_nothing_to_do(study: str, n_trials: int) -> None:
     """Prints that the study has its trials."""
-    print(f"Study {study!r} has its {n_trials} trials already: nothing left to train.")
+    print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
 
 
 def show_interruption(study: str) -> None:

@@ -34,15 +34,22 @@ class _Worker:
 
 
 class LocalWorkers:
-    """A fixed number of worker processes on this machine, one torch thread each."""
+    """Worker processes on this machine, one torch thread each; they start when first needed."""
 
-    def __init__(self, n_workers: int, data_folder: Path) -> None:
-        """Starts the workers, which load their data from `data_folder` (`TrialData.save`)."""
-        if n_workers > 0:
-            _compile_kernels()
+    def __init__(self, n_workers: int, data_folder: Path, n_at_once: int = 0) -> None:
+        """Prepares the workers, which load their data from `data_folder` (`TrialData.save`).
+
+        Args:
+            n_workers: Most of them.
+            data_folder: What they load.
+            n_at_once: How many start now, since they will be needed.
+        """
         self._context = multiprocessing.get_context("spawn")  # fork and threads do not mix
         self._data_folder = data_folder
-        self._workers = [self._start() for _ in range(n_workers)]
+        self._n_workers = n_workers
+        self._workers: list[_Worker] = []
+        for _ in range(n_at_once):
+            self._workers.append(self._start())
 
     def __enter__(self) -> LocalWorkers:
         return self
@@ -61,17 +68,20 @@ class LocalWorkers:
 
     @property
     def n_idle(self) -> int:
-        """Workers without a task."""
-        return sum(worker.task is None for worker in self._workers)
+        """Workers without a task, started or not."""
+        return self._n_workers - sum(worker.task is not None for worker in self._workers)
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers."""
+        """Process ids of the workers that have started."""
         return [worker.process.pid or 0 for worker in self._workers]
 
     def submit(self, task: Task) -> None:
         """Hands the task to an idle worker; there must be one."""
-        worker = next(worker for worker in self._workers if worker.task is None)
+        worker = next((worker for worker in self._workers if worker.task is None), None)
+        if worker is None:
+            worker = self._start()
+            self._workers.append(worker)
         worker.task = task
         with suppress(OSError):  # it has just died: `receive` finds out, and says so
             worker.connection.send(task)
@@ -100,6 +110,8 @@ class LocalWorkers:
         return events
 
     def _start(self) -> _Worker:
+        if not self._workers:
+            _compile_kernels()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_work, args=(theirs, self._data_folder), daemon=True, name="ncf-worker"

@@ -170,7 +170,7 @@ def test_the_same_command_again_has_nothing_to_do(
     folder, output = searched
     before = len(client.search_model_versions("name='gmf-shop'"))
     again = search(folder, "--trials", str(N_TRIALS)).stdout
-    assert "nothing left to train" in again
+    assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
 
@@ -219,6 +219,19 @@ def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[P
     search(folder, *options, "--jobs", "1", "--trials", "5")
     search(folder, *options, "--jobs", "3", "--trials", str(N_TRIALS))
     assert results_of(study_of(folder, "one-job")) == results_of(study_of(folder))
+
+
+def test_what_follows_the_trials_is_done_though_no_trial_is_left(
+    searched: tuple[Path, str],
+) -> None:
+    folder, _ = searched
+    options = ("--study", "late", "--trials", "2")  # as a kill between the two leaves it
+    search(folder, *options, *TRIALS_ONLY)
+    after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
+    output = search(folder, *options, *after).stdout
+    assert "no trial is left to train" in output
+    assert "Trained again with 2 fresh seeds" in output
+    assert "\n  popularity " in output
 
 
 def begin(folder: Path, study: str) -> subprocess.Popen[str]:

@@ -38,7 +38,7 @@ def data_folder(trial_data: TrialData, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def workers(data_folder: Path) -> Iterator[LocalWorkers]:
     """Two workers that every test leaves idle."""
-    with LocalWorkers(2, data_folder) as started:
+    with LocalWorkers(2, data_folder, 2) as started:
         pids = started.pids
         assert len(set(pids)) == 2
         yield started
@@ -200,7 +200,7 @@ def test_workers_that_cannot_start_are_an_error_and_not_a_loop(
 ) -> None:
     with (
         pytest.raises(RuntimeError, match=r"ended at its start \(exit status 1\)"),
-        LocalWorkers(1, tmp_path) as workers,
+        LocalWorkers(1, tmp_path, 1) as workers,
     ):
         receive(workers)
     assert "indptr.npy" in capfd.readouterr().err  # the reason is on the terminal

@@ -36,6 +36,7 @@ from ncf.sampling import draw_candidates
 from ncf.seeds import Purpose, spawn, spawn_int
 from ncf.splitting import leave_one_out
 from ncf.training import train
+from ncf.workers import one_thread
 
 Curves = list[list[float]]
 Rule = Callable[[Curves, int], tuple[float, ...]]
@@ -219,7 +220,7 @@ def main() -> None:
         for seed in range(options.seeds)
         for variant in options.variants
     ]
-    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+    with one_thread(), multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         results = pool.starmap(run_study, tasks, chunksize=1)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))

@@ -161,7 +161,7 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], floa
         TrialData(split.train, held_out, candidates).save(folder)
         waiting = iter(tasks)
         ends: list[float] = []
-        with LocalWorkers(n_jobs, folder) as workers:
+        with LocalWorkers(n_jobs, folder, n_jobs) as workers:
             for event in run_tasks(workers, lambda: next(waiting, None)):
                 if isinstance(event, Failure):
                     raise RuntimeError(event.reason)
