@@ -49,13 +49,6 @@ def planted(n_users: int, n_items: int, seed: int) -> Interactions:
     return from_columns("planted", np.concatenate(users), np.concatenate(items), timestamps)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests that share a search in one of the processes that run the tests."""
-    for item in items:
-        if "searched" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("searched"))
-
-
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes back what `mlflow.set_tracking_uri` of an earlier test has put in the environment."""
