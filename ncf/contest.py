@@ -24,7 +24,7 @@ from ncf import journal
 from ncf.baselines import SPACES
 from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task
-from ncf.proposals import is_decidable, propose, shared
+from ncf.proposals import Proposals, is_decidable
 from ncf.pruning import stopping_thresholds
 from ncf.seeds import Purpose, spawn, spawn_int
 from ncf.study import MAX_DEATHS, MAX_FAILURES
@@ -154,6 +154,7 @@ def tune(
     """
     defaults, search_space = SPACES[name]
     seed = spawn_int(prepared.settings.seed, Purpose.BASELINE, list(SPACES).index(name))
+    proposals = Proposals(name, defaults, search_space, seed)
     trials: list[FrozenTrial] = []
     settings: list[BaselineSetting] = []
     outcomes: dict[int, Outcome] = {}
@@ -172,7 +173,7 @@ def tune(
 
     def next_task() -> Task | None:
         while not is_enough() and is_decidable(trials, number := len(trials)):
-            setting, running = propose(name, defaults, search_space, trials, seed)
+            setting, running = proposals.next(trials)
             trials.append(running)
             settings.append(setting)
             if (of_before := recorded.get(f"{name}-{number}")) is None:
@@ -192,10 +193,9 @@ def tune(
             state, value = TrialState.COMPLETE, event.metrics[objective]
         else:
             _logger.warning("%s, setting %d: %s", name, event.number, event.reason)
-        ended = create_trial(
+        trials[event.number] = create_trial(
             state=state, value=value, params=running.params, distributions=running.distributions
         )
-        trials[event.number] = shared(ended)
 
     for event in run_tasks(workers, next_task):
         del started[event.number]

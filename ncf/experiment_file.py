@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ncf.experiment import Experiment
-from ncf.proposals import examples, propose
+from ncf.proposals import Proposals, examples
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -31,7 +31,8 @@ def load_experiment(path: Path) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{path}: must define `experiment = Experiment(...)`, see template.py")
     with _told_by_line(path):
-        propose(experiment.name, experiment.defaults, experiment.search_space, [], seed=0)
+        e = experiment
+        Proposals(e.name, e.defaults, e.search_space, seed=0).next([])
         examples(experiment.search_space)
     return experiment
 

@@ -54,7 +54,7 @@ def open_storage(location: str) -> BaseStorage:
     with get_lock_file(lock):  # else the line that another study is just writing would look torn
         _drop_torn_line(path)
     try:
-        return JournalStorage(_File(str(path), lock_obj=lock))
+        return JournalStorage(_File(path))
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
             f"{path}: damaged ({error!r}); restore it, or begin another with --storage FILE"
@@ -76,11 +76,23 @@ class _Lock(BaseJournalFileLock):
 
 
 class _File(JournalFileBackend):
-    """Optuna's journal file; where the disk is full, the writer waits until there is room."""
+    """Optuna's journal file; where the disk is full, the writer waits until there is room.
+
+    Intermediate values wait for the next record, that of the trial's end at the latest: a trial
+    that has not ended is trained again, and each write waits for the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=_Lock(path))
+        self._waiting: list[dict[str, Any]] = []
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        wait_for_room(partial(self._append, lines), self._file_path)
+        self._waiting += logs
+        if all("intermediate_value" in log for log in logs):
+            return
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in self._waiting]
+        wait_for_room(partial(self._append, "".join(lines).encode()), self._file_path)
+        self._waiting.clear()
 
     def _append(self, lines: bytes) -> None:
         with get_lock_file(self._lock), open(self._file_path, "ab", buffering=0) as file:

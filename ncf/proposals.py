@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import optuna
 from optuna.distributions import distribution_to_json
@@ -26,7 +26,7 @@ _N_PROBES = 64
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    T = TypeVar("T", bound=DataclassInstance)
+T = TypeVar("T", bound="DataclassInstance")
 
 SearchSpace = Callable[[optuna.Trial], Hyperparameters]
 
@@ -46,69 +46,82 @@ def tpe(seed: int) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=seed)
 
 
-def propose(
-    name: str,
-    defaults: T,
-    search_space: Callable[[optuna.Trial], T],
-    trials: Sequence[FrozenTrial],
-    seed: int,
-    make_sampler: Callable[[int], BaseSampler] = tpe,
-) -> tuple[T, FrozenTrial]:
-    """Decides the next trial, number `len(trials)`.
+class Proposals(Generic[T]):
+    """Decides the trials of one study, each when its turn comes."""
 
-    Args:
-        name: Of what is searched, for messages.
-        defaults: Trial 0, a dataclass.
-        search_space: Given an Optuna trial, makes one setting of it.
-        trials: All trials so far, by number.
-        seed: Of the study.
-        make_sampler: Makes a sampler of a seed.
+    def __init__(
+        self,
+        name: str,
+        defaults: T,
+        search_space: Callable[[optuna.Trial], T],
+        seed: int,
+        make_sampler: Callable[[int], BaseSampler] = tpe,
+    ) -> None:
+        """Decides nothing yet.
 
-    Returns:
-        The setting, and the running Optuna trial to record.
+        Args:
+            name: Of what is searched, for messages.
+            defaults: Trial 0, a dataclass.
+            search_space: Given an Optuna trial, makes one setting of it.
+            seed: Of the study.
+            make_sampler: Makes a sampler of a seed.
+        """
+        self._name = name
+        self._defaults = defaults
+        self._search_space = search_space
+        self._seed = seed
+        self._make_sampler = make_sampler
+        # In memory, with the same trials by number; it is told their outcomes LAG trials later.
+        self._view = optuna.create_study(direction="maximize")
+        self._n_seen = self._n_told = 0
 
-    Raises:
-        ValueError: The search space cannot make the defaults (trial 0).
-    """
-    number = len(trials)
-    sampler = make_sampler(spawn_int(seed, Purpose.SAMPLER, number))
-    view = optuna.create_study(direction="maximize", sampler=sampler)
-    n_known = len(known_outcomes(trials, number))
-    view.add_trials([*trials[:n_known], *map(_as_running, trials[n_known:])])
-    if number == 0:
-        view.enqueue_trial(asdict(defaults))
-    trial = view.ask()
-    try:
-        setting = search_space(trial)
-        running = _as_running(trial)
-        if number == 0 and setting != defaults:
-            raise ValueError(f"it made {setting} of {defaults}")
-    except ValueError as error:
-        if number > 0:
-            raise
-        raise ValueError(
-            f"experiment {name}: the search space must be able to make the defaults; "
-            "suggest each field under its own name and in a range that holds the default "
-            f"({error})"
-        ) from error
-    return setting, running
+    def next(self, trials: Sequence[FrozenTrial]) -> tuple[T, FrozenTrial]:
+        """Decides the next trial, number `len(trials)`.
 
+        Args:
+            trials: All trials so far, by number; those of the last call, and what came after.
 
-class _Shared(FrozenTrial):
-    """A trial that nothing changes any more, so that Optuna need not copy it to add it."""
+        Returns:
+            The setting, and the running Optuna trial to record.
 
-    def __deepcopy__(self, memo: object) -> _Shared:
-        return self
+        Raises:
+            ValueError: The search space cannot make the defaults (trial 0).
+        """
+        number = len(trials)
+        for unseen in trials[self._n_seen :]:
+            self._view.add_trial(_as_running(unseen))
+        for ended in known_outcomes(trials, number)[self._n_told :]:
+            self._tell(ended)
+        self._view.sampler = self._make_sampler(spawn_int(self._seed, Purpose.SAMPLER, number))
+        if number == 0:
+            self._view.enqueue_trial(asdict(self._defaults))
+        trial = self._view.ask()
+        self._n_seen = number + 1
+        try:
+            setting = self._search_space(trial)
+            running = _as_running(trial)
+            if number == 0 and setting != self._defaults:
+                raise ValueError(f"it made {setting} of {self._defaults}")
+        except ValueError as error:
+            if number > 0:
+                raise
+            raise ValueError(
+                f"experiment {self._name}: the search space must be able to make the defaults; "
+                "suggest each field under its own name and in a range that holds the default "
+                f"({error})"
+            ) from error
+        return setting, running
 
-
-def shared(trial: FrozenTrial) -> FrozenTrial:
-    """Returns what `propose` reads of an ended trial; at 1,000 trials it is five times as fast."""
-    return _Shared(
-        number=trial.number, trial_id=trial.number, state=trial.state, value=None,
-        values=trial.values, params=trial.params, distributions=trial.distributions,
-        intermediate_values=trial.intermediate_values, user_attrs={}, system_attrs={},
-        datetime_start=trial.datetime_start, datetime_complete=trial.datetime_complete,
-    )  # fmt: skip
+    def _tell(self, ended: FrozenTrial) -> None:
+        number, self._n_told = self._n_told, self._n_told + 1
+        if ended.state == TrialState.COMPLETE:
+            self._view.tell(number, ended.values)
+            return
+        if ended.intermediate_values:  # by the last of which TPE ranks a pruned trial
+            trial_id = self._view.get_trials(deepcopy=False)[number]._trial_id
+            step, value = max(ended.intermediate_values.items())
+            optuna.Trial(self._view, trial_id).report(value, step)
+        self._view.tell(number, state=ended.state)
 
 
 def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:

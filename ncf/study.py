@@ -20,7 +20,7 @@ from ncf import journal
 from ncf.experiment import Experiment, Hyperparameters
 from ncf.messages import EpochReport, Failure, Outcome, Task
 from ncf.mirror import Mirror, TrialRecord, write_trial
-from ncf.proposals import is_decidable, known_outcomes, propose, shared
+from ncf.proposals import Proposals, is_decidable, known_outcomes
 from ncf.pruning import stopping_thresholds
 from ncf.seeds import Purpose, spawn
 from ncf.workers import LocalWorkers
@@ -111,7 +111,8 @@ class Coordinator:
         self._models = models
         self._running: dict[int, _Running] = {}
         self._again = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        self._known: list[FrozenTrial] = []  # what is decided from, so far
+        e = experiment
+        self._proposals = Proposals(e.name, e.defaults, e.search_space, settings.seed)
         self._decided: tuple[Hyperparameters, FrozenTrial] | None = None
         self._n_failures = 0
 
@@ -166,11 +167,7 @@ class Coordinator:
         n_open = len(self._running) + sum(map(journal.is_trained, trials))
         is_wanted = n_open < self._settings.n_trials and not self._again
         if is_wanted and self._decided is None and is_decidable(trials, len(trials)):
-            e = self._experiment
-            n_known = len(self._known)
-            self._known += map(shared, known_outcomes(trials, len(trials))[n_known:])
-            trials = [*self._known, *trials[len(self._known) :]]
-            self._decided = propose(e.name, e.defaults, e.search_space, trials, self._settings.seed)
+            self._decided = self._proposals.next(trials)
 
     def _next(self, is_late: bool) -> tuple[FrozenTrial, Hyperparameters] | None:
         if self._again:

@@ -71,6 +71,7 @@ class Tracker:
         self._study = self._study_id = ""
         self._source_tags = source_tags()
         self._attempted: set[str] = set()  # what may be there though its answer was lost
+        self._made: set[str] = set()  # runs of this process, which have only what it wrote
         self.client = patiently(tracking_uri, lambda: open_client(tracking_uri, create=True))
         self.experiment_id = patiently(
             tracking_uri, lambda: open_experiment(self.client, tracking_uri, root, experiment)
@@ -270,7 +271,8 @@ class Tracker:
             metrics += self._metrics(rounded(best), 0, outcome.time, model_id)
             metrics += self._metrics(rounded(counts), 0, outcome.time)
         # MLflow cuts what is too long into requests, and the last is to bring the state
-        self.client.log_batch(run_id, metrics=metrics[:-_BATCH])
+        if len(metrics) > _BATCH:
+            self.client.log_batch(run_id, metrics=metrics[:-_BATCH])
         self.client.log_batch(run_id, metrics[-_BATCH:], _params(params), _tags(tags))
         if outcome is not None:
             self.client.set_terminated(run_id, _STATUS[state], int(outcome.time * 1000))
@@ -311,7 +313,9 @@ class Tracker:
         Returns:
             The model's id; its URI is `models:/<id>`.
         """
-        found = next((m for m in self._models(run_id) if m.tags.get(KEY_TAG) == key), None)
+        has_none = run_id in self._made and not self._is_repeated(f"{key} of {run_id}")
+        models = [] if has_none else self._models(run_id)
+        found = next((m for m in models if m.tags.get(KEY_TAG) == key), None)
         if (model := found) is None:
             texts = {name: str(value) for name, value in params.items()}
             model = self.client.create_logged_model(
@@ -373,6 +377,7 @@ class Tracker:
             start = int((at or time.time()) * 1000)
             all_tags = {**self._study_tags(), KEY_TAG: key, **tags}
             run = self.client.create_run(self.experiment_id, start, all_tags, name)
+            self._made.add(str(run.info.run_id))
         run_id = str(run.info.run_id)
         dataset = Dataset(
             name=self._data.name,

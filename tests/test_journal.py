@@ -56,8 +56,10 @@ def path(tmp_path: Path) -> Path:
 def test_what_was_recorded_comes_back_from_the_file(path: Path) -> None:
     study = open_study(path)
     trained, pruned, failed = (begin(study) for _ in range(3))
+    size = path.stat().st_size
     for report in REPORTS:
         trained.report(report.metrics["ndcg_10"], report.epoch)
+    assert path.stat().st_size == size  # they wait for the trial's end
     journal.record_outcome(study, trained, outcome(0), REPORTS, 0.2)
     journal.record_outcome(study, pruned, outcome(1, pruned=True), REPORTS[:1], 0.1)
     failure = Failure(2, "ValueError: no", "Traceback ...")

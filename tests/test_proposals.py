@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.experiment import Experiment, Hyperparameters
-from ncf.proposals import LAG, describe_space, is_decidable, known_outcomes, propose, shared
+from ncf.proposals import LAG, Proposals, describe_space, is_decidable, known_outcomes
 
 DEFAULTS = Hyperparameters(embedding_dim=32, learning_rate=0.01)
 Space = Callable[[optuna.Trial], Hyperparameters]
@@ -22,7 +21,11 @@ Space = Callable[[optuna.Trial], Hyperparameters]
 def propose_for(
     experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
 ) -> tuple[Hyperparameters, FrozenTrial]:
-    return propose(experiment.name, experiment.defaults, experiment.search_space, trials, seed)
+    return proposals_for(experiment, seed).next(trials)
+
+
+def proposals_for(experiment: Experiment, seed: int) -> Proposals[Hyperparameters]:
+    return Proposals(experiment.name, experiment.defaults, experiment.search_space, seed)
 
 
 def space(trial: optuna.Trial) -> Hyperparameters:
@@ -77,17 +80,16 @@ def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
     return propose_for(EXPERIMENT, trials, seed)[0]
 
 
-def test_shared_trials_are_not_copied_and_change_no_proposal() -> None:
+def test_a_search_that_goes_on_decides_as_one_that_was_interrupted_before_each_trial() -> None:
     states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
-    trials = [
-        ended(trial, None if state == TrialState.FAIL else trial.value, state)
-        for trial, state in zip(TRIALS, states * NUMBER, strict=False)
-    ]
-    assert proposed(trials) != proposed(TRIALS)  # states matter
-    alike = [shared(trial) for trial in trials]
-    for number in range(LAG, NUMBER + 1):
-        assert proposed(alike[:number]) == proposed(trials[:number])
-    assert copy.deepcopy(alike[0]) is alike[0]
+    going_on, trials = proposals_for(EXPERIMENT, 0), list[FrozenTrial]()
+    for number in range(NUMBER + 1):
+        setting, proposal = going_on.next(trials)
+        assert setting == proposed(trials)
+        state = states[number % len(states)]
+        value = None if state == TrialState.FAIL else value_of(proposal)
+        trials.append(ended(proposal, value, state))
+    assert proposed(trials[:NUMBER]) != proposed(TRIALS)  # states matter
 
 
 # The first trial

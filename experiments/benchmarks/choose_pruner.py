@@ -30,7 +30,7 @@ from ncf.experiment import Experiment, Hyperparameters
 from ncf.experiment_file import load_experiment
 from ncf.messages import TrialData
 from ncf.metrics import ndcg
-from ncf.proposals import known_outcomes, propose, tpe
+from ncf.proposals import Proposals, known_outcomes, tpe
 from ncf.pruning import stopping_thresholds
 from ncf.sampling import draw_candidates
 from ncf.seeds import Purpose, spawn, spawn_int
@@ -145,17 +145,12 @@ def run_study(path: str, variant: str, n_trials: int, seed: int) -> dict[str, An
     data = prepare(experiment)
     make_sampler, rule, patience = VARIANTS[variant]
     start, n_epochs = time.perf_counter(), 0
+    e = experiment
+    proposals = Proposals(e.name, e.defaults, e.search_space, seed, make_sampler)
     trials: list[FrozenTrial] = []
     settings: list[Hyperparameters] = []
     for number in range(n_trials):
-        hyperparameters, proposal = propose(
-            experiment.name,
-            experiment.defaults,
-            experiment.search_space,
-            trials,
-            seed,
-            make_sampler,
-        )
+        hyperparameters, proposal = proposals.next(trials)
         known = known_outcomes(trials, number)
         curves = [list(trial.intermediate_values.values()) for trial in known]
         curve, pruned = learning_curve(
