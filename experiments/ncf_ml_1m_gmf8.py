@@ -3,8 +3,9 @@ r"""GMF-8 as the NCF paper trained it, on the paper's split: one trial, nothing 
     python search.py --experiment experiments/ncf_ml_1m_gmf8.py --trials 1 --confirm 0 \
         --baselines none
 
-He et al. (WWW 2017): 8 factors, 4 negatives, Adam at 0.001 in batches of 256, no L2. Their own
-pretrained GMF-8 scores HR@10 0.6368 and nDCG@10 0.3691 on these files, ties against.
+He et al. (WWW 2017): 8 factors, 4 negatives, Adam at 0.001 in batches of 256, no L2, and the start
+of their code. Their own pretrained GMF-8 scores HR@10 0.6368 and nDCG@10 0.3691 on these files,
+ties against.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ncf.experiment import Experiment, Hyperparameters
 
 PAPER = Hyperparameters(
     optimizer="adam",
-    initialization="xavier",
+    initialization="gaussian",
     embedding_dim=8,
     learning_rate=1e-3,
     learning_rate_decay=1.0,

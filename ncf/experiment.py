@@ -23,7 +23,9 @@ class Hyperparameters:
 
     Attributes:
         optimizer: "sgd", the compiled per-sample loop (CPU), or "adam", PyTorch minibatches.
-        initialization: "spectral" starts from a truncated SVD, "xavier" from random draws.
+        initialization: "spectral" starts from a truncated SVD; "xavier" from Xavier-uniform
+            embeddings; "gaussian" as the NCF authors' code, from embeddings of N(0, 0.01^2) and,
+            where they are learned, LeCun-uniform output weights.
         embedding_dim: D, the number of factors of a user and of an item.
         learning_rate: Step size of the first epoch.
         learning_rate_decay: Factor on the learning rate after every epoch.
@@ -42,7 +44,7 @@ class Hyperparameters:
     """
 
     optimizer: Literal["adam", "sgd"] = "sgd"
-    initialization: Literal["xavier", "spectral"] = "spectral"
+    initialization: Literal["spectral", "xavier", "gaussian"] = "spectral"
     embedding_dim: int = 64
     learning_rate: float = 0.02
     learning_rate_decay: float = 0.95
@@ -58,8 +60,8 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         require(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
         require(
-            self.initialization in ("xavier", "spectral"),
-            "initialization is 'xavier' or 'spectral'",
+            self.initialization in ("spectral", "xavier", "gaussian"),
+            "initialization is 'spectral', 'xavier' or 'gaussian'",
             self.initialization,
         )
         for name in ("embedding_dim", "n_negatives", "batch_size"):

@@ -103,17 +103,25 @@ def train(
 
 
 def _start(history: History, hyperparameters: Hyperparameters, seed: int) -> GMF:
-    dim = hyperparameters.embedding_dim
-    if hyperparameters.initialization == "xavier":
-        generator = torch.Generator().manual_seed(seed % 2**63)
-        return GMF(history.n_users, history.n_items, dim, generator)
-    model = GMF(history.n_users, history.n_items, dim, None)
-    user_factors, item_factors = spectral_start(
-        history.indptr, history.items, history.n_items, dim, rms=hyperparameters.init_rms, seed=seed
-    )
+    h = hyperparameters
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    is_xavier = h.initialization == "xavier"
+    model = GMF(history.n_users, history.n_items, h.embedding_dim, generator if is_xavier else None)
+    embeddings = (model.user_embedding.weight, model.item_embedding.weight)
     with torch.no_grad():
-        model.user_embedding.weight.copy_(torch.from_numpy(user_factors))
-        model.item_embedding.weight.copy_(torch.from_numpy(item_factors))
+        if h.initialization == "spectral":
+            factors = spectral_start(
+                history.indptr, history.items, history.n_items, h.embedding_dim,
+                rms=h.init_rms, seed=seed,
+            )  # fmt: skip
+            for embedding, start in zip(embeddings, factors, strict=True):
+                embedding.copy_(torch.from_numpy(start))
+        elif h.initialization == "gaussian":
+            for embedding in embeddings:
+                embedding.normal_(0, 0.01, generator=generator)
+            if h.learn_output_weight:
+                bound = (3 / h.embedding_dim) ** 0.5
+                model.output.weight.uniform_(-bound, bound, generator=generator)
     return model
 
 

@@ -40,8 +40,13 @@ ADAM = Hyperparameters(  # everything that an expectation here rests on, whateve
 )
 SGD = replace(ADAM, optimizer="sgd", learning_rate=0.05)
 SPECTRAL = replace(SGD, initialization="spectral")
+GAUSSIAN = replace(ADAM, initialization="gaussian")
 BOTH = pytest.mark.parametrize("setting", [ADAM, SGD], ids=["adam", "sgd"])
-ALL = pytest.mark.parametrize("setting", [ADAM, SGD, SPECTRAL], ids=["adam", "sgd", "sgd-spectral"])
+ALL = pytest.mark.parametrize(
+    "setting",
+    [ADAM, SGD, SPECTRAL, GAUSSIAN],
+    ids=["adam", "sgd", "sgd-spectral", "adam-gaussian"],
+)
 STILL = 1e-30  # a learning rate that moves no weight
 HELD_OUT = 2  # of `one_untouched`
 
@@ -268,6 +273,20 @@ def test_the_spectral_start_has_the_asked_size(split: Split) -> None:
     (result,) = epochs_of(split.train, still, epochs=1)
     factors = torch.cat([result.model.user_embedding.weight, result.model.item_embedding.weight])
     assert factors.square().mean().sqrt().item() == pytest.approx(0.3, rel=0.25)
+
+
+def test_the_gaussian_start_is_that_of_the_authors_code() -> None:
+    history = History(np.arange(2001), np.arange(2000, dtype=np.int32) % 100, 100)
+    still = replace(GAUSSIAN, optimizer="sgd", embedding_dim=48, learning_rate=STILL)
+    model = epochs_of(history, still, 1)[0].model
+    for embedding in (model.user_embedding.weight, model.item_embedding.weight):
+        assert embedding.mean().item() == pytest.approx(0, abs=1e-3)
+        assert embedding.std().item() == pytest.approx(0.01, rel=0.05)
+    output, bound = model.output.weight.detach(), (3 / 48) ** 0.5
+    assert 0.8 * bound < output.max() <= bound
+    assert -bound <= output.min() < -0.8 * bound
+    (result,) = epochs_of(history, replace(still, learn_output_weight=False), 1)
+    assert (result.model.output.weight == 1).all()
 
 
 @ALL
