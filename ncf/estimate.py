@@ -15,8 +15,10 @@ from ncf.experiment import Hyperparameters
 from ncf.splitting import History
 
 _PROCESS_BYTES = 330 << 20  # torch, numba and scipy, loaded
-_SECONDS_PER_SAMPLE = {"sgd": 30e-9, "adam": 400e-9}  # at D = 32, one thread
-_SECONDS_PER_SAMPLE_AND_DIM = {"sgd": 0.6e-9, "adam": 6e-9}
+# Measured on one thread. A step of "adam" updates every parameter, whatever its batch.
+_SECONDS_PER_SAMPLE = {"sgd": 40e-9, "adam": 100e-9}
+_SECONDS_PER_SAMPLE_AND_DIM = {"sgd": 0.4e-9, "adam": 3e-9}
+_SECONDS_PER_STEP, _SECONDS_PER_STEP_AND_PARAMETER = 500e-6, 2e-9
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimat
         epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # and gradient, two moments
     seconds = n_samples * (
         _SECONDS_PER_SAMPLE[h.optimizer]
-        + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * (h.embedding_dim - 32)
+        + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * h.embedding_dim
     )
-    return Estimate(_PROCESS_BYTES + shared + max(start, epoch), max(seconds, 0.0))
+    if h.optimizer == "adam":
+        n_parameters = n_rows * h.embedding_dim
+        per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
+        seconds += n_samples / h.batch_size * per_step
+    return Estimate(_PROCESS_BYTES + shared + max(start, epoch), seconds)
 
 
 def check_fits(estimates: Sequence[Estimate], n_workers: int) -> Estimate:

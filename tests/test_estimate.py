@@ -49,6 +49,9 @@ def test_more_of_anything_takes_more() -> None:
         assert estimate(history, 0, larger).seconds_per_epoch > (
             estimate(history, 0, small).seconds_per_epoch
         )
+    adam = replace(small, optimizer="adam", batch_size=1024)
+    short_steps = estimate(history, 0, replace(adam, batch_size=256)).seconds_per_epoch
+    assert short_steps > 1.5 * estimate(history, 0, adam).seconds_per_epoch
     wide = replace(small, embedding_dim=1280)
     assert estimate(history, 0, wide).n_bytes > estimate(history, 0, small).n_bytes
 
