@@ -39,7 +39,9 @@ class GMF(nn.Module):
         self.user_embedding = _embedding(n_users, embedding_dim)
         self.item_embedding = _embedding(n_items, embedding_dim)
         self.item_bias = _embedding(n_items, 1)
-        self.output = nn.utils.skip_init(nn.Linear, embedding_dim, 1)
+        # Not nn.utils.skip_init, which loads sympy: two thirds of a second for each worker.
+        with torch.random.fork_rng(devices=[]):  # its own draws, of the global generator, are lost
+            self.output = nn.Linear(embedding_dim, 1)
         nn.init.ones_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         if generator is not None:

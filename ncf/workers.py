@@ -183,6 +183,7 @@ def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
     from ncf import trial
 
     torch.set_num_threads(1)
+    _compile_kernels()  # from the cache: now, lest the first trial's seconds count it
     tqdm.set_lock(threading.RLock())  # its default, a semaphore, would be missed after a kill
     data = TrialData.load(data_folder)
     try:

@@ -197,6 +197,13 @@ def test_what_must_be_quick_loads_nothing_heavy(arguments: tuple[str, ...]) -> N
     assert not loaded & HEAVY
 
 
+def test_a_trial_loads_no_symbolic_algebra() -> None:
+    """Parts of torch do, which takes each worker two thirds of a second."""
+    loaded = loaded_by("-c", "import ncf.trial, ncf.gmf; ncf.gmf.GMF(2, 3, 4, None)")
+    assert {"torch", "ncf.gmf"} <= loaded
+    assert "sympy" not in loaded
+
+
 def test_a_server_of_a_model_loads_no_torch() -> None:
     loaded = loaded_by("-c", "import ncf.recommender")
     assert "ncf.recommender" in loaded
