@@ -58,7 +58,7 @@ def test_scoring_follows_training_in_place() -> None:
     model, users = filled(), np.array([1], np.int32)
     before = model.score_all(users).copy()
     with torch.no_grad():
-        model.output.bias += 1
+        model.output.bias.add_(1)
     np.testing.assert_allclose(model.score_all(users), before + 1, rtol=1e-5, atol=1e-5)
 
 
