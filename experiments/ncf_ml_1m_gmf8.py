@@ -1,10 +1,10 @@
-r"""GMF-8 as the NCF paper trained it, on the paper's split: its grid, chosen on validation.
+r"""GMF-8 as the NCF paper trained it, on the paper's split: two learning rates of its grid.
 
-    python search.py --experiment experiments/ncf_ml_1m_gmf8.py --trials 8 --confirm 0 \
+    python search.py --experiment experiments/ncf_ml_1m_gmf8.py --trials 2 --confirm 0 \
         --baselines none
 
-He et al. (WWW 2017): 8 factors, 4 negatives, Adam, no L2, and the start of their code. Their grid
-is searched but for batches of 128, which take longest; trial 0 is what their code trains. Their
+He et al. (WWW 2017): 8 factors, 4 negatives, Adam, no L2, the start of their code, and of their
+batches the largest, which trains fastest. At 0.0001 it has not converged after 100 epochs. Their
 own pretrained GMF-8 scores HR@10 0.6368 and nDCG@10 0.3691 on these files, ties against.
 """
 
@@ -24,19 +24,15 @@ PAPER = Hyperparameters(
     learning_rate_decay=1.0,
     weight_decay=0.0,
     n_negatives=4,
-    batch_size=256,
+    batch_size=1024,
     learn_output_weight=True,
     learn_item_bias=False,
 )
 
 
 def search_space(trial: optuna.Trial) -> Hyperparameters:
-    """Suggests a point of the paper's grid."""
-    return replace(
-        PAPER,
-        learning_rate=trial.suggest_categorical("learning_rate", [1e-4, 5e-4, 1e-3, 5e-3]),
-        batch_size=trial.suggest_categorical("batch_size", [256, 512, 1024]),
-    )
+    """Suggests a learning rate of the paper's grid."""
+    return replace(PAPER, learning_rate=trial.suggest_categorical("learning_rate", [5e-4, 1e-3]))
 
 
 experiment = Experiment(
