@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -114,7 +115,7 @@ class Coordinator:
         e = experiment
         self._proposals = Proposals(e.name, e.defaults, e.search_space, settings.seed)
         self._decided: tuple[Hyperparameters, FrozenTrial] | None = None
-        self._n_failures = 0
+        self._failures: list[str] = []  # reasons, since a trial was last trained
 
     def run(
         self, workers: LocalWorkers, is_stopped: Callable[[], bool] = lambda: False
@@ -228,17 +229,17 @@ class Coordinator:
         if isinstance(event, Outcome):
             value = event.metrics[self._settings.objective]
             journal.record_outcome(self._study, running.trial, event, record.reports, value)
-            self._n_failures = 0
+            self._failures.clear()
         else:
             journal.record_failure(self._study, running.trial, event, record.reports)
-            self._n_failures += 1
+            self._failures.append(event.reason)
         del self._running[event.number]
         record.end = event
         self._put(record)
         yield TrialEnded(self._trials()[event.number])
-        if self._n_failures >= MAX_FAILURES:
-            reason = getattr(event, "reason", "")
-            raise RuntimeError(f"{self._n_failures} trials in a row failed, the last: {reason}")
+        if (n_failures := len(self._failures)) >= MAX_FAILURES:
+            ((reason, n),) = Counter(self._failures).most_common(1)
+            raise RuntimeError(f"{n_failures} trials in a row failed, {n} of them so: {reason}")
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

@@ -246,10 +246,12 @@ def test_failures_in_a_row_end_the_search_with_their_reason(tmp_path: Path) -> N
         if task.number < 3:
             yield from train(task)
         else:
-            yield Failure(task.number, "RuntimeError: no such device")
+            is_odd = task.number == 3 + MAX_FAILURES - 1  # and the last
+            reason = "MemoryError: odd" if is_odd else "RuntimeError: no such device"
+            yield Failure(task.number, reason)
 
     workers = PlantedWorkers(1, answer)
-    message = f"{MAX_FAILURES} trials in a row failed, the last: RuntimeError: no such device"
+    message = "10 trials in a row failed, 9 of them so: RuntimeError: no such device"
     with pytest.raises(RuntimeError, match=message):
         run(tmp_path, workers)
     assert len(workers.tasks) == 3 + MAX_FAILURES
