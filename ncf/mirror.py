@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,9 @@ class Mirror:
         self._is_urgent = self._has_given_up = False
         self._changed = threading.Condition()
         self._wrote_at = 0.0
+        # MLflow computes for tens of milliseconds, and the search's thread would wait for 5 of them
+        # whenever it has something to do.
+        sys.setswitchinterval(0.0005)
         threading.Thread(target=self._work, daemon=True, name="mlflow").start()
 
     def put(self, name: str, write: Callable[[], object]) -> None:

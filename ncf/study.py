@@ -136,13 +136,14 @@ class Coordinator:
         timeout = self._settings.timeout
         while not is_stopped():
             is_late = timeout is not None and time.monotonic() - started_at > timeout
-            while workers.n_idle and (begun := self._next(is_late)) is not None:
-                yield self._start(*begun, workers)
+            yield from self._begin(workers, is_late)
             if not self._running:
                 return
             if not is_late:
                 self._decide()  # while the workers are busy: it takes longer with more trials
-            for event in workers.receive(_POLL_SECONDS):
+            events = workers.receive(_POLL_SECONDS)
+            yield from self._begin(workers, is_late)  # a worker waits for it, nobody for records
+            for event in events:
                 yield from self._handle(event)
             self._put_running()
         _logger.warning("interrupted: each trial ends its epoch; Ctrl-C again stops at once")
@@ -183,6 +184,10 @@ class Coordinator:
         proposal.set_user_attr("hyperparameters", asdict(hyperparameters))
         self._study.add_trial(proposal)
         return self._trials()[-1], hyperparameters
+
+    def _begin(self, workers: LocalWorkers, is_late: bool) -> Iterator[TrialStarted]:
+        while workers.n_idle and (begun := self._next(is_late)) is not None:
+            yield self._start(*begun, workers)
 
     def _start(
         self, frozen: FrozenTrial, hyperparameters: Hyperparameters, workers: LocalWorkers
