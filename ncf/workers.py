@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from ncf.messages import EpochReport, Failure, Outcome, Task, TrialData
@@ -110,8 +111,6 @@ class LocalWorkers:
         return events
 
     def _start(self) -> _Worker:
-        if not self._workers:
-            _compile_kernels()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_work, args=(theirs, self._data_folder), daemon=True, name="ncf-worker"
@@ -136,8 +135,12 @@ def _death(worker: _Worker) -> Failure | None:
 
 
 def _compile_kernels() -> None:
-    """Fills numba's cache on disk, once, before several workers would at the same time."""
-    from ncf import recency, scoring, sgd  # numba takes a third of a second to load
+    """Compiles them, or loads them from numba's cache on disk: a first start is slow, once.
+
+    Before the first trial, lest its seconds count it; by one worker at a time, lest all compile,
+    while the coordinator opens MLflow.
+    """
+    from ncf import recency, scoring, sgd
 
     sgd.compile_kernels()
     scoring.compile_kernel()
@@ -183,7 +186,8 @@ def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
     from ncf import trial
 
     torch.set_num_threads(1)
-    _compile_kernels()  # from the cache: now, lest the first trial's seconds count it
+    with FileLock(data_folder / "kernels.lock"):
+        _compile_kernels()
     tqdm.set_lock(threading.RLock())  # its default, a semaphore, would be missed after a kill
     data = TrialData.load(data_folder)
     try:

@@ -46,7 +46,7 @@ TABLE: dict[str, set[str]] = {
     "gmf": {"numpy", "torch"},
     "training": {"numpy", "torch"},
     "trial": {"safetensors"},
-    "workers": {"torch", "tqdm"},
+    "workers": {"filelock", "torch", "tqdm"},
     "mirror": set(),
     # MLflow
     "description": set(),
