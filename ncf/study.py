@@ -142,7 +142,8 @@ class Coordinator:
             if not is_late:
                 self._decide()  # while the workers are busy: it takes longer with more trials
             events = workers.receive(_POLL_SECONDS)
-            yield from self._begin(workers, is_late)  # a worker waits for it, nobody for records
+            if not is_stopped():
+                yield from self._begin(workers, is_late)  # a worker waits; nobody, for records
             for event in events:
                 yield from self._handle(event)
             self._put_running()
