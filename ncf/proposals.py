@@ -4,6 +4,9 @@ Trial t is decided from the seed, the outcomes of the trials up to t - LAG and t
 the trials after those, which Optuna's TPE then treats as still running, whether or not they have
 ended by now. The decision is thus a function of the study's record alone: `--jobs 1` and `--jobs 4`
 visit the same trials, and so does a search that was killed and continued.
+
+TPE's time grows with the trials that it sees. So at every BLOCK trials it forgets those of the
+blocks before the last one, but for the best.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from ncf.experiment import Hyperparameters
 from ncf.seeds import Purpose, spawn_int
 
 LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
+BLOCK = 200  # trials; so TPE sees at most 450, and each of the first 400 sees all before it
+N_REMEMBERED = 50  # the best of all; TPE calls 25 of the trials good
 _N_PROBES = 64
 
 if TYPE_CHECKING:
@@ -71,8 +76,14 @@ class Proposals(Generic[T]):
         self._search_space = search_space
         self._seed = seed
         self._make_sampler = make_sampler
-        # In memory, with the same trials by number; it is told their outcomes LAG trials later.
+        self._block = 0
+        self._forgotten: set[int] = set()
+        self._empty_view()
+
+    def _empty_view(self) -> None:
+        # In memory, with the trials that are not forgotten; it is told their outcomes LAG later.
         self._view = optuna.create_study(direction="maximize")
+        self._places: dict[int, int] = {}  # the trials' numbers in the view
         self._n_seen = self._n_told = 0
 
     def next(self, trials: Sequence[FrozenTrial]) -> tuple[T, FrozenTrial]:
@@ -88,14 +99,21 @@ class Proposals(Generic[T]):
             ValueError: The search space cannot make the defaults (trial 0).
         """
         number = len(trials)
-        for unseen in trials[self._n_seen :]:
-            self._view.add_trial(_as_running(unseen))
-        for ended in known_outcomes(trials, number)[self._n_told :]:
-            self._tell(ended)
+        if number // BLOCK != self._block:
+            self._forget(trials, number // BLOCK)
+        for unseen in range(self._n_seen, number):
+            if unseen not in self._forgotten:
+                self._places[unseen] = len(self._places)
+                self._view.add_trial(_as_running(trials[unseen]))
+        for untold in range(self._n_told, len(known_outcomes(trials, number))):
+            if untold not in self._forgotten:
+                self._tell(self._places[untold], trials[untold])
+            self._n_told = untold + 1
         self._view.sampler = self._make_sampler(spawn_int(self._seed, Purpose.SAMPLER, number))
         if number == 0:
             self._view.enqueue_trial(asdict(self._defaults))
         trial = self._view.ask()
+        self._places[number] = len(self._places)
         self._n_seen = number + 1
         try:
             setting = self._search_space(trial)
@@ -112,8 +130,16 @@ class Proposals(Generic[T]):
             ) from error
         return setting, running
 
-    def _tell(self, ended: FrozenTrial) -> None:
-        number, self._n_told = self._n_told, self._n_told + 1
+    def _forget(self, trials: Sequence[FrozenTrial], block: int) -> None:
+        # A function of the block, whichever of its trials is the first that is decided here.
+        known = known_outcomes(trials, block * BLOCK)
+        values = {n: t.value or 0.0 for n, t in enumerate(known) if t.state == TrialState.COMPLETE}
+        best = sorted(values, key=lambda n: -values[n])[:N_REMEMBERED]
+        self._block = block
+        self._forgotten = {*range((block - 1) * BLOCK)} - {*best}
+        self._empty_view()
+
+    def _tell(self, number: int, ended: FrozenTrial) -> None:
         if ended.state == TrialState.COMPLETE:
             self._view.tell(number, ended.values)
             return

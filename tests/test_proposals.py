@@ -11,6 +11,7 @@ import pytest
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from ncf import proposals
 from ncf.experiment import Experiment, Hyperparameters
 from ncf.proposals import LAG, Proposals, describe_space, is_decidable, known_outcomes
 
@@ -80,16 +81,42 @@ def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
     return propose_for(EXPERIMENT, trials, seed)[0]
 
 
-def test_a_search_that_goes_on_decides_as_one_that_was_interrupted_before_each_trial() -> None:
+@pytest.mark.parametrize(("block", "n_trials"), [(proposals.BLOCK, NUMBER), (20, 60)])
+def test_a_search_that_goes_on_decides_as_one_that_was_interrupted_before_each_trial(
+    block: int, n_trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "BLOCK", block)
+    monkeypatch.setattr(proposals, "N_REMEMBERED", 3)
     states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
     going_on, trials = proposals_for(EXPERIMENT, 0), list[FrozenTrial]()
-    for number in range(NUMBER + 1):
+    for number in range(n_trials + 1):
         setting, proposal = going_on.next(trials)
         assert setting == proposed(trials)
         state = states[number % len(states)]
         value = None if state == TrialState.FAIL else value_of(proposal)
         trials.append(ended(proposal, value, state))
     assert proposed(trials[:NUMBER]) != proposed(TRIALS)  # states matter
+
+
+def test_of_the_trials_before_the_last_block_only_the_best_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proposals, "BLOCK", 10)
+    monkeypatch.setattr(proposals, "N_REMEMBERED", 8)
+    before = proposed(TRIALS)
+    old = range(20)  # trial 30 is the first of a block, and 20 the first of the last
+    ranking = sorted(range(FIRST_UNKNOWN), key=lambda n: -value_of(TRIALS[n]))
+    kept, forgotten = [n for n in ranking[:8] if n in old], [n for n in ranking[8:] if n in old]
+
+    def changed(number: int, value: float) -> Hyperparameters:
+        trials = [*TRIALS]
+        trials[number] = ended(trials[number], value)
+        return proposed(trials)
+
+    assert len(forgotten) >= 12
+    assert all(changed(number, -1.0) == before for number in forgotten)
+    assert any(changed(number, -1.0) != before for number in kept)
+    assert any(changed(number, 9.9) != before for number in range(20, FIRST_UNKNOWN))
 
 
 # The first trial
