@@ -35,7 +35,7 @@ def wait_for_room(write: Callable[[], object], path: str | Path) -> None:
         time.sleep(pause)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Writes a file that is whole or absent, whatever happens meanwhile."""
     # The process's own: that of a killed search may live on for a while, and be at the same file.
     unfinished = path.with_suffix(f".{os.getpid()}.part")

@@ -27,13 +27,10 @@ class GMF(nn.Module):
     Shapes: user_embedding (U, D), item_embedding (I, D), item_bias (I, 1), output (1, D) and (1,).
     """
 
-    def __init__(
-        self, n_users: int, n_items: int, embedding_dim: int, generator: torch.Generator | None
-    ) -> None:
-        """Allocates the parameters; `generator` draws the embeddings, None leaves them zero.
+    def __init__(self, n_users: int, n_items: int, embedding_dim: int) -> None:
+        """Allocates the parameters; embeddings and biases are zero, output weights one.
 
-        Embeddings start Xavier-uniform, biases at zero, output weights at one: the model starts
-        as plain matrix factorization.
+        It is plain matrix factorization, for `ncf.training` to draw the embeddings of.
         """
         super().__init__()
         self.user_embedding = _embedding(n_users, embedding_dim)
@@ -44,9 +41,6 @@ class GMF(nn.Module):
             self.output = nn.Linear(embedding_dim, 1)
         nn.init.ones_(self.output.weight)
         nn.init.zeros_(self.output.bias)
-        if generator is not None:
-            nn.init.xavier_uniform_(self.user_embedding.weight, generator=generator)
-            nn.init.xavier_uniform_(self.item_embedding.weight, generator=generator)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Returns the logits (B, C) of users (B,) with items (B, C)."""

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrialData:
-    """All the data that a trial sees: train, the validation items and their candidates (V, C)."""
+    """All the data that a trial sees: train, the validation items and their candidates (V, C).
+
+    `starts` is where the trials of a search keep what they start from, for one another.
+    """
 
     train: History
     validation: HeldOut
     candidates: NDArray[np.int32]
+    starts: Path | None = None
 
     def save(self, folder: Path) -> None:
         """Writes one array per file, for `load` in any number of processes."""
@@ -49,7 +53,7 @@ class TrialData:
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
         )
         train = History(indptr, items, int(n_items), by_time)
-        return cls(train, HeldOut(users, positives), candidates)
+        return cls(train, HeldOut(users, positives), candidates, folder)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.init import xavier_uniform_
 
 from ncf.experiment import Hyperparameters
 from ncf.gmf import GMF
@@ -78,15 +80,24 @@ def train(
     epochs: int,
     seed: np.random.SeedSequence,
     device: str = "cpu",
+    starts: Path | None = None,
 ) -> Iterator[EpochResult]:
     """Yields after every epoch. Same history, hyperparameters and seed, same result, bit for bit.
+
+    Args:
+        history: What to train on.
+        hyperparameters: How.
+        epochs: Most epochs.
+        seed: Of the start, the negatives and the order.
+        device: Of "adam".
+        starts: Folder where spectral starts of this history are kept.
 
     Raises:
         ValueError: A user has interacted with every item, so that it has no negative.
     """
     check_sampleable(history.indptr, history.n_items)
     init_seed, *epoch_seeds = seed.generate_state(1 + epochs, np.uint64)
-    model = _start(history, hyperparameters, int(init_seed))
+    model = _start(history, hyperparameters, int(init_seed), starts)
     if hyperparameters.optimizer == "sgd":
         run_epoch = _sgd(model, history, hyperparameters)
     else:
@@ -102,21 +113,22 @@ def train(
         learning_rate *= hyperparameters.learning_rate_decay
 
 
-def _start(history: History, hyperparameters: Hyperparameters, seed: int) -> GMF:
+def _start(
+    history: History, hyperparameters: Hyperparameters, seed: int, starts: Path | None
+) -> GMF:
     h = hyperparameters
     generator = torch.Generator().manual_seed(seed % 2**63)
-    is_xavier = h.initialization == "xavier"
-    model = GMF(history.n_users, history.n_items, h.embedding_dim, generator if is_xavier else None)
+    model = GMF(history.n_users, history.n_items, h.embedding_dim)
     embeddings = (model.user_embedding.weight, model.item_embedding.weight)
     with torch.no_grad():
         if h.initialization == "spectral":
-            factors = spectral_start(
-                history.indptr, history.items, history.n_items, h.embedding_dim,
-                rms=h.init_rms, seed=seed,
-            )  # fmt: skip
+            factors = spectral_start(history, h.embedding_dim, starts)
             for embedding, start in zip(embeddings, factors, strict=True):
-                embedding.copy_(torch.from_numpy(start))
-        elif h.initialization == "gaussian":
+                np.multiply(start, h.init_rms, out=embedding.detach().numpy())
+        elif h.initialization == "xavier":
+            for embedding in embeddings:
+                xavier_uniform_(embedding, generator=generator)
+        else:
             for embedding in embeddings:
                 embedding.normal_(0, 0.01, generator=generator)
             if h.learn_output_weight:

@@ -38,7 +38,12 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
     for result in train(
-        data.train, task.hyperparameters, epochs=task.epochs, seed=task.seed, device=task.device
+        data.train,
+        task.hyperparameters,
+        epochs=task.epochs,
+        seed=task.seed,
+        device=task.device,
+        starts=data.starts,
     ):
         if not math.isfinite(result.loss):
             raise FloatingPointError(

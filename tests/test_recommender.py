@@ -52,7 +52,7 @@ def catalogue_of(
 def model_of(item_biases: Sequence[float] | None = None) -> GMF:
     """Returns a model in which every parameter matters."""
     generator = torch.Generator().manual_seed(0)
-    model = GMF(N_USERS, N_ITEMS, 3, generator)
+    model = GMF(N_USERS, N_ITEMS, 3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))

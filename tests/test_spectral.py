@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse.linalg import svds
 
+from ncf import spectral
 from ncf.spectral import DEGREE_EXPONENT, spectral_start
+from ncf.splitting import History
 
 
 def interactions(n_users: int, n_items: int) -> NDArray[np.bool_]:
     return np.random.default_rng(0).random((n_users, n_items)) < 0.3
 
 
-def start_of(
-    dense: NDArray[np.bool_], dim: int, rms: float = 0.1, seed: int = 0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def history_of(dense: NDArray[np.bool_]) -> History:
     indptr = np.concatenate([[0], np.cumsum(dense.sum(axis=1))])
-    items = np.nonzero(dense)[1].astype(np.int32)
-    return spectral_start(indptr, items, dense.shape[1], dim, rms=rms, seed=seed)
+    return History(indptr, np.nonzero(dense)[1].astype(np.int32), dense.shape[1])
+
+
+def start_of(dense: NDArray[np.bool_], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return spectral_start(history_of(dense), dim)
 
 
 @pytest.mark.parametrize("shape", [(40, 25), (25, 40)])
@@ -42,31 +49,42 @@ def test_equals_a_dense_decomposition(shape: tuple[int, int]) -> None:
 
 
 def test_scale_type_and_sign() -> None:
-    users, items = start_of(interactions(40, 25), 8, rms=0.25)
+    users, items = start_of(interactions(40, 25), 8)
     for factors, n in ((users, 40), (items, 25)):
         assert factors.shape == (n, 8)
         assert factors.dtype == np.float32
         assert factors.flags.c_contiguous
-        assert np.sqrt(np.mean(factors**2)) == pytest.approx(0.25, rel=1e-5)
+        assert np.sqrt(np.mean(factors**2)) == pytest.approx(1, rel=1e-5)
     assert (users[:, 0] > 0).all()  # Perron: the first singular vectors have one sign
 
 
-def test_equal_seeds_give_equal_factors_and_other_seeds_the_same_signs() -> None:
-    dense = interactions(40, 25)
-    first, again, other = (start_of(dense, 5, seed=seed) for seed in (1, 1, 2))
-    for a, b, c in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_allclose(a, c, atol=1e-4)
+def test_it_is_computed_once_for_each_dimension_and_the_same_as_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, n_computed = history_of(interactions(40, 25)), 0
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal n_computed
+        n_computed += 1
+        return svds(*arguments, **options)
+
+    monkeypatch.setattr(spectral, "svds", counted)
+    for dim in (5, 7, 5, 7):
+        for anew, kept in zip(
+            spectral_start(history, dim), spectral_start(history, dim, tmp_path), strict=True
+        ):
+            np.testing.assert_array_equal(kept, anew)
+    assert n_computed == 4 + 2
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (1, 5), (5, 1)])
 def test_dimensions_beyond_the_rank_are_small_and_random(shape: tuple[int, int]) -> None:
     rank = min(shape) - 1
-    for factors in start_of(np.ones(shape, bool), 8, rms=0.1):
+    for factors in start_of(np.ones(shape, bool), 8):
         assert np.isfinite(factors).all()
         rest = factors[:, rank:]
         assert len(np.unique(rest)) == rest.size
-        assert 0 < np.abs(rest).max() < 0.01
+        assert 0 < np.abs(rest).max() < 0.1
 
 
 def test_users_and_items_without_interactions_are_finite() -> None:

@@ -73,7 +73,7 @@ def one_untouched(n_users: int = 6, n_items: int = 5) -> History:
 
 def popularity_of(history: History) -> GMF:
     """Returns a model that scores every user by the items' popularity in train."""
-    model = GMF(history.n_users, history.n_items, 1, None)
+    model = GMF(history.n_users, history.n_items, 1)
     with torch.no_grad():
         model.item_bias.weight.copy_(torch.from_numpy(history.popularity)[:, None])
     return model
@@ -275,17 +275,31 @@ def test_the_spectral_start_has_the_asked_size(split: Split) -> None:
     assert factors.square().mean().sqrt().item() == pytest.approx(0.3, rel=0.25)
 
 
+TALL = History(np.arange(2001), np.arange(2000, dtype=np.int32) % 100, 100)  # one item a user
+
+
+def test_the_xavier_start_fills_its_range_evenly() -> None:
+    still = replace(SGD, embedding_dim=48, learning_rate=STILL)
+    model = epochs_of(TALL, still, 1)[0].model
+    for embedding, n_rows in ((model.user_embedding, 2000), (model.item_embedding, 100)):
+        weight, bound = embedding.weight.detach(), (6 / (n_rows + 48)) ** 0.5
+        assert weight.abs().max() <= bound * 1.0001  # it is float32
+        assert weight.max() > 0.99 * bound
+        assert weight.min() < -0.99 * bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.03)
+    assert (model.output.weight == 1).all()
+
+
 def test_the_gaussian_start_is_that_of_the_authors_code() -> None:
-    history = History(np.arange(2001), np.arange(2000, dtype=np.int32) % 100, 100)
     still = replace(GAUSSIAN, optimizer="sgd", embedding_dim=48, learning_rate=STILL)
-    model = epochs_of(history, still, 1)[0].model
+    model = epochs_of(TALL, still, 1)[0].model
     for embedding in (model.user_embedding.weight, model.item_embedding.weight):
         assert embedding.mean().item() == pytest.approx(0, abs=1e-3)
         assert embedding.std().item() == pytest.approx(0.01, rel=0.05)
     output, bound = model.output.weight.detach(), (3 / 48) ** 0.5
     assert 0.8 * bound < output.max() <= bound
     assert -bound <= output.min() < -0.8 * bound
-    (result,) = epochs_of(history, replace(still, learn_output_weight=False), 1)
+    (result,) = epochs_of(TALL, replace(still, learn_output_weight=False), 1)
     assert (result.model.output.weight == 1).all()
 
 

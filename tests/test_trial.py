@@ -58,7 +58,7 @@ def run(task: Task, data: TrialData) -> tuple[list[EpochReport], Outcome]:
 def model_with(weights: Path, data: TrialData) -> GMF:
     state = load_file(weights)
     dim = state["output.weight"].shape[1]
-    model = GMF(data.train.n_users, data.train.n_items, dim, None)
+    model = GMF(data.train.n_users, data.train.n_items, dim)
     model.load_state_dict(state)
     return model
 
@@ -86,7 +86,7 @@ class Curve:
 
     def __call__(self, *_: object, epochs: int, **__: object) -> Iterator[EpochResult]:
         """Yields the curve's epochs."""
-        model = GMF(N_USERS, N_ITEMS, 1, None)
+        model = GMF(N_USERS, N_ITEMS, 1)
         for epoch in range(1, epochs + 1):
             self.n_trained = epoch
             with torch.no_grad():

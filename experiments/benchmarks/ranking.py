@@ -38,8 +38,10 @@ def rank(data: str, n_threads: int, repeats: int) -> tuple[list[float], int]:
     """Returns the seconds of each repeat and the MB by which the process's peak rose."""
     torch.set_num_threads(n_threads)
     split = leave_one_out(load_interactions(data))
+    model = GMF(split.train.n_users, split.train.n_items, DIM)
     generator = torch.Generator().manual_seed(1)
-    model = GMF(split.train.n_users, split.train.n_items, DIM, generator)
+    for embedding in (model.user_embedding, model.item_embedding):
+        torch.nn.init.xavier_uniform_(embedding.weight, generator=generator)
     forget_peak()
     before = peak_megabytes()
     seconds = []
