@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # MLflow takes a second to load, and the workers start meanwh
     from ncf.tracking import Tracker
 
 _logger = logging.getLogger(__name__)
-_FLUSH_SECONDS = 2.5  # MLflow hears of a running trial this often, and of a short one once
+_FLUSH_SECONDS = 10.0  # MLflow hears of a running trial this often, and of a shorter one once
 _POLL_SECONDS = 0.5  # until Ctrl-C is noticed
 MAX_FAILURES = 10  # in a row: then it is not the hyperparameters
 MAX_DEATHS = 3  # of workers with one trial: then it is the trial, which may need too much memory
