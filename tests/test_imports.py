@@ -26,7 +26,6 @@ TABLE: dict[str, set[str]] = {
     "sampling": {"numba", "numpy"},
     "sgd": {"numba", "numpy"},
     "scoring": {"numba", "numpy"},
-    "spectral": {"numpy", "scipy"},
     # data
     "interactions": {"numpy", "pandas"},
     "columns": {"numpy", "pandas", "pyarrow"},
@@ -36,6 +35,7 @@ TABLE: dict[str, set[str]] = {
     "datasets": set(),
     "splitting": {"numpy"},
     "recency": {"numba", "numpy"},
+    "spectral": {"numpy", "scipy"},
     "ready_made": {"numpy", "pyarrow"},
     "facts": {"numpy"},
     "baselines": {"implicit", "numpy", "scipy", "threadpoolctl"},

@@ -83,8 +83,9 @@ def test_results_pass_json(message: EpochReport | Outcome | Failure) -> None:
 
 
 def test_a_trial_is_handed_nothing_of_the_test_split(split: Split, trial_data: TrialData) -> None:
-    """Its fields are train, validation and candidates, and no test pair is in any of them."""
-    assert [field.name for field in fields(TrialData)] == ["train", "validation", "candidates"]
+    """No test pair is in its arrays, and what starts are made of is train."""
+    names = [field.name for field in fields(TrialData)]
+    assert names == ["train", "validation", "candidates", "starts"]
     test_item = np.full(split.train.n_users, -2)
     test_item[split.test.users] = split.test.items
     train, validation = trial_data.train, trial_data.validation

@@ -213,35 +213,13 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     assert other_parent.data.metrics == parent.data.metrics
 
 
-def test_the_number_of_jobs_and_an_interruption_change_nothing(searched: tuple[Path, str]) -> None:
-    folder, _ = searched
-    options = ("--study", "one-job", *TRIALS_ONLY)
-    search(folder, *options, "--jobs", "1", "--trials", "5")
-    search(folder, *options, "--jobs", "3", "--trials", str(N_TRIALS))
-    assert results_of(study_of(folder, "one-job")) == results_of(study_of(folder))
-
-
-def test_what_follows_the_trials_is_done_though_no_trial_is_left(
-    searched: tuple[Path, str],
-) -> None:
-    folder, _ = searched
-    options = ("--study", "late", "--trials", "2")  # as a kill between the two leaves it
-    search(folder, *options, *TRIALS_ONLY)
-    after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
-    output = search(folder, *options, *after).stdout
-    assert "no trial is left to train" in output
-    assert "Trained again with 2 fresh seeds" in output
-    assert "\n  popularity " in output
-
-
-def begin(folder: Path, study: str) -> subprocess.Popen[str]:
+def begin(folder: Path, *options: str) -> subprocess.Popen[str]:
     """Starts a search and returns when it has begun three more trials."""
-    options = ("--study", study, "--trials", str(N_TRIALS), *TRIALS_ONLY)
-    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
+    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options, *TRIALS_ONLY]
     record = folder / "mlruns" / "optuna.journal"
     before = record.read_text().count("hyperparameters")
     process = subprocess.Popen(
-        command,
+        [*command, "--study", "killed", "--trials", str(N_TRIALS)],
         cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
@@ -261,35 +239,51 @@ def running_runs(client: MlflowClient) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
-def test_kills_and_ctrl_c_change_nothing_in_the_end(
-    searched: tuple[Path, str], client: MlflowClient
-) -> None:
+@pytest.fixture(scope="module")
+def interrupted(searched: tuple[Path, str]) -> Path:
+    """The folder in which study "killed" was killed, stopped, lost a worker, and was finished."""
+    if sys.platform == "win32":
+        pytest.skip("the signals are POSIX's")
     folder, _ = searched
-    process = begin(folder, "killed")
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    process = begin(folder, "--jobs", "1")
     process.kill()  # the coordinator, at once
     process.communicate()
     assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
     assert running_runs(client)
 
-    process = begin(folder, "killed")
+    process = begin(folder, "--jobs", "3")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     assert process.returncode == 130
     assert "the same command continues it" in output
     assert not running_runs(client)
 
-    process = begin(folder, "killed")
+    process = begin(folder)
     children = psutil.Process(process.pid).children()
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     workers[0].kill()  # its trial is trained again, by a fresh worker
     process.communicate()
     assert process.returncode == 0
+    return folder
 
-    assert results_of(study_of(folder, "killed")) == results_of(study_of(folder))
+
+def test_kills_ctrl_c_and_other_numbers_of_jobs_change_nothing(
+    interrupted: Path, client: MlflowClient
+) -> None:
+    assert results_of(study_of(interrupted, "killed")) == results_of(study_of(interrupted))
     _, trials = runs_of(client, "killed")
     assert sorted(trials) == list(range(N_TRIALS))
     assert not running_runs(client)
+
+
+def test_what_follows_the_trials_is_done_though_no_trial_is_left(interrupted: Path) -> None:
+    options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
+    after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
+    output = search(interrupted, *options, *after).stdout
+    assert "no trial is left to train" in output
+    assert "Trained again with 2 fresh seeds" in output
+    assert "\n  popularity " in output
 
 
 def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
