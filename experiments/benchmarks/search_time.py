@@ -1,8 +1,9 @@
 """Parts `jobs` and `budget`: whole searches, run as a person runs them, in folders of their own.
 
 Rates are taken between the ends of trials in the study's journal, from the second on, so that
-start-up is no part of them. The cost of tracking is found by training the same trials again, for
-the same numbers of epochs, in the same workers, with neither Optuna nor MLflow.
+start-up is no part of them; the end is, when one worker has no more to do. The cost of tracking is
+found by training the same trials again, for the same numbers of epochs, in the same workers, with
+neither Optuna nor MLflow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+import psutil
 from measurement import ROOT, Row, Setup, in_fresh_process
 from optuna.trial import FrozenTrial
 
@@ -44,6 +47,7 @@ class Search:
         start: When the command began, in seconds since 1970.
         stop: When it ended.
         processor_seconds: What it and its workers used of the processors.
+        coordinator_seconds: What the coordinator used of them by each end of a trial.
         trials: Its trained trials, by number.
         ends: When they ended.
     """
@@ -51,6 +55,7 @@ class Search:
     start: float
     stop: float
     processor_seconds: float
+    coordinator_seconds: list[float]
     trials: list[FrozenTrial]
     ends: list[float]
 
@@ -63,9 +68,8 @@ class Search:
 def measure_jobs(setup: Setup) -> list[Row]:
     """Returns the rows of two jobs beside one: the same trials, in half of the time."""
     rows = []
-    for data, n_trials in (("ml-100k", 30), ("ml-1m", 16)):
-        if setup.quick:
-            n_trials = 6
+    n_trials = 6 if setup.quick else 50
+    for data in EXPERIMENTS:
         one, two = (search(setup, data, n_trials, "--jobs", str(jobs)) for jobs in (1, 2))
         ratio = two.rate / one.rate
         reference = f"--jobs 1, {3600 * one.rate:.0f}"
@@ -104,6 +108,8 @@ def _budget(setup: Setup, part: str, data: str, goal: int, tracking_goal: str) -
     }
     begun = [trial.datetime_start.timestamp() for trial in found.trials if trial.datetime_start]
     share = 1 - found.rate / _rate(replayed)
+    used, ends = found.coordinator_seconds, found.ends
+    coordinator = (used[-1] - used[NOT_YET - 1]) / (ends[-1] - ends[NOT_YET - 1]) / n_jobs
     without = f"the same without, {3600 * _rate(replayed):.0f} trials/h"
     return [
         Row(part, f"{data}, {n_trials} trials, {n_jobs} cores", wall, "s", f"{goal} s",
@@ -112,6 +118,7 @@ def _budget(setup: Setup, part: str, data: str, goal: int, tracking_goal: str) -
         Row(part, "from the end of the last trial", found.stop - found.ends[-1], "s"),
         Row(part, "time lost to Optuna and MLflow between", 100 * share, "%", without, None,
             tracking_goal),
+        Row(part, "the coordinator's share of the processors between", 100 * coordinator, "%"),
         Row(part, "processor time of all", found.processor_seconds, "s",
             f"the workers alone, {training:.1f}", found.processor_seconds / training),
         Row(part, "epochs per trial", statistics.mean(outcome.epochs for outcome in outcomes),
@@ -130,22 +137,30 @@ def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
     command = [sys.executable, str(ROOT / "search.py"), "--experiment", str(experiment)]
     own = {"MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"}
     start, before = time.time(), _children_seconds()
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*command, "--trials", str(n_trials), "--confirm", "0", "--baselines", "none", *options],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name not in own},
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    stop, used = time.time(), _children_seconds() - before
-    if done.returncode != 0:
-        raise RuntimeError(f"search.py failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    times, coordinator_seconds = [start], [0.0]
+    while process.poll() is None:
+        used = psutil.Process(process.pid).cpu_times()
+        times.append(time.time())
+        coordinator_seconds.append(used.user + used.system)
+        time.sleep(0.5)
+    _, errors = process.communicate()
+    stop, processor_seconds = time.time(), _children_seconds() - before
+    if process.returncode != 0:
+        raise RuntimeError(f"search.py failed:\n{errors[-2000:]}")
     storage = journal.open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
     trials = optuna.load_study(study_name=data, storage=storage).trials
     trained = [trial for trial in trials if journal.is_trained(trial)]
-    ends = [trial.datetime_complete.timestamp() for trial in trained if trial.datetime_complete]
-    return Search(start, stop, used, trained, sorted(ends))
+    ends = sorted(t.datetime_complete.timestamp() for t in trained if t.datetime_complete)
+    by_end = np.interp(ends, times, coordinator_seconds).tolist()
+    return Search(start, stop, processor_seconds, by_end, trained, ends)
 
 
 def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], float]:
