@@ -157,7 +157,7 @@ def test_parquet_ids(tmp_path: Path, kind: str) -> None:
 def test_all_formats_give_one_fingerprint(tmp_path: Path) -> None:
     frame = pd.DataFrame(ROWS, columns=["user_id", "item_id", "rating", "timestamp"])
     frame.to_parquet(tmp_path / "r.pq")
-    (tmp_path / "r.csv.gz").write_bytes(gzip.compress(CSV.encode()))
+    (tmp_path / "r.csv.gz").write_bytes(gzip.compress(CSV.encode(), mtime=0))
     (tmp_path / "r.dat").write_text(text("::"))
     (tmp_path / "r.tsv").write_text(text("\t"))
     fingerprints = {
@@ -296,7 +296,7 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             "r.csv, line 2: binary data; give UTF-8 text or parque",
         ),
         ("r.csv", "user,item\n1,2\n".encode("utf-16"), "r.csv, line 1: binary data; give UTF-8"),
-        ("r.csv", gzip.compress(CSV.encode()), "r.csv, line 1: binary data; give UTF-8 text or pa"),
+        ("r.csv", gzip.compress(CSV.encode(), mtime=0), "r.csv, line 1: binary data; give UTF-8 text or pa"),
         ("r.csv.gz", CSV, "r.csv.gz: damaged, cut short or locked (Not a gzipped file"),
         ("r.parquet", CSV, "r.parquet: not a whole parquet file ("),
         (
