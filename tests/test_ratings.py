@@ -296,7 +296,11 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             "r.csv, line 2: binary data; give UTF-8 text or parque",
         ),
         ("r.csv", "user,item\n1,2\n".encode("utf-16"), "r.csv, line 1: binary data; give UTF-8"),
-        ("r.csv", gzip.compress(CSV.encode(), mtime=0), "r.csv, line 1: binary data; give UTF-8 text or pa"),
+        (
+            "r.csv",
+            gzip.compress(CSV.encode(), mtime=0),
+            "r.csv, line 1: binary data; give UTF-8 text or pa",
+        ),
         ("r.csv.gz", CSV, "r.csv.gz: damaged, cut short or locked (Not a gzipped file"),
         ("r.parquet", CSV, "r.parquet: not a whole parquet file ("),
         (

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from functools import partial
@@ -165,11 +166,16 @@ def test_the_best_are_confirmed_and_held_against_baselines(
 
 
 def test_the_same_command_again_has_nothing_to_do(
-    searched: tuple[Path, str], client: MlflowClient
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = searched
     before = len(client.search_model_versions("name='gmf-shop'"))
-    again = search(folder, "--trials", str(N_TRIALS)).stdout
+    monkeypatch.chdir(folder)
+    assert run(parse_arguments([*COMMON, "--trials", str(N_TRIALS)])) == 0
+    again = capsys.readouterr().out
     assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
@@ -193,7 +199,11 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     with monkeypatch.context() as broken:
         broken.setattr(Tracker, "log_result", fail)
         broken.setattr("ncf.conclusion._PATIENCE", 2.0)
+        threads = {*threading.enumerate()}
         assert run(options) == 1
+        for thread in {*threading.enumerate()} - threads:
+            if thread.name == "mlflow":  # which ends with its process, and so has to end here
+                thread.join(60)
     shown = capsys.readouterr().out
     results = output[output.index("Winner") : output.index("Registered")]
     assert results in shown
@@ -277,10 +287,14 @@ def test_kills_ctrl_c_and_other_numbers_of_jobs_change_nothing(
     assert not running_runs(client)
 
 
-def test_what_follows_the_trials_is_done_though_no_trial_is_left(interrupted: Path) -> None:
+def test_what_follows_the_trials_is_done_though_no_trial_is_left(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
     after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
-    output = search(interrupted, *options, *after).stdout
+    monkeypatch.chdir(interrupted)
+    assert run(parse_arguments([*COMMON, *options, *after])) == 0
+    output = capsys.readouterr().out
     assert "no trial is left to train" in output
     assert "Trained again with 2 fresh seeds" in output
     assert "\n  popularity " in output
