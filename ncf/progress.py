@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
@@ -26,6 +28,37 @@ _is_quiet = False  # set once: a process talks to one terminal
 class _BesideBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:  # what logging calls
         tqdm.write(self.format(record), file=sys.stderr)
+
+
+@dataclass
+class _Standing:
+    """Where a study is, counted trial by trial; the time left is learned from those so far."""
+
+    n_trials: int
+    n_trained: int = 0
+    seconds: float = 0.0
+    states: Counter[TrialState] = field(default_factory=Counter)
+    best: FrozenTrial | None = None
+
+    def count(self, trial: FrozenTrial) -> None:
+        self.states[trial.state] += 1
+        if journal.is_trained(trial):
+            self.n_trained += 1
+            self.seconds += journal.outcome_of(trial).seconds
+            better = journal.best_first([trial, *([self.best] if self.best else [])])
+            self.best = better[0] if better else None
+
+    def line(self, n_at_once: int) -> str:
+        line = (
+            f"{self.n_trained}/{self.n_trials} trials: {self.states[TrialState.COMPLETE]} finished,"
+            f" {self.states[TrialState.PRUNED]} pruned, {self.states[TrialState.FAIL]} failed"
+        )
+        if self.best is not None:
+            line += f"; best {self.best.value:.4f} (trial {self.best.number})"
+        if 0 < self.n_trained < self.n_trials:
+            left = (self.n_trials - self.n_trained) * self.seconds / self.n_trained / n_at_once
+            line += f"; about {tqdm.format_interval(left)} left"
+        return line
 
 
 def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
@@ -61,7 +94,10 @@ def follow(
         n_trials: Trained trials that it shall have.
         epochs: Most epochs of a trial.
     """
-    ended = [trial for trial in trials if trial.state.is_finished()]
+    standing = _Standing(n_trials)
+    for earlier in trials:
+        if earlier.state.is_finished():
+            standing.count(earlier)
     running: set[int] = set()
     said_at = time.monotonic()
     off = True if _is_quiet else None  # None: off where there is no terminal
@@ -80,11 +116,11 @@ def follow(
                 trial.n = event.epoch
                 trial.refresh()
             else:
-                ended.append(event.trial)
+                standing.count(event.trial)
                 _logger.info(_ending(event.trial))
-                progress = _progress(ended, n_trials, n_at_once=max(1, len(running)))
+                progress = standing.line(n_at_once=max(1, len(running)))
                 running.discard(event.trial.number)
-                study.n = sum(map(journal.is_trained, ended))
+                study.n = standing.n_trained
                 study.set_postfix_str(progress)
                 if study.disable and not _is_quiet and time.monotonic() - said_at > _SILENCE:
                     said_at = time.monotonic()
@@ -122,20 +158,3 @@ def _ending(trial: FrozenTrial) -> str:
         f"trial {trial.number} {state}: {metrics} at epoch {outcome.best_epoch} of "
         f"{outcome.epochs}, {outcome.seconds:.1f} s ({setting})"
     )
-
-
-def _progress(ended: Sequence[FrozenTrial], n_trials: int, n_at_once: int) -> str:
-    """Returns where a study is, as a line; the time left is learned from the trials so far."""
-    states = [trial.state for trial in ended]
-    seconds = [journal.outcome_of(trial).seconds for trial in ended if journal.is_trained(trial)]
-    line = (
-        f"{len(seconds)}/{n_trials} trials: {states.count(TrialState.COMPLETE)} finished, "
-        f"{states.count(TrialState.PRUNED)} pruned, {states.count(TrialState.FAIL)} failed"
-    )
-    best = journal.best_first(ended)
-    if best:
-        line += f"; best {best[0].value:.4f} (trial {best[0].number})"
-    if seconds and len(seconds) < n_trials:
-        left = (n_trials - len(seconds)) * sum(seconds) / len(seconds) / n_at_once
-        line += f"; about {tqdm.format_interval(left)} left"
-    return line

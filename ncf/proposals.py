@@ -24,7 +24,7 @@ from ncf.experiment import Hyperparameters
 from ncf.seeds import Purpose, spawn_int
 
 LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
-BLOCK = 200  # trials; so TPE sees at most 450, and each of the first 400 sees all before it
+BLOCK = 100  # trials; so TPE sees at most 250, and each of the first 200 sees all before it
 N_REMEMBERED = 50  # the best of all; TPE calls 25 of the trials good
 _N_PROBES = 64
 

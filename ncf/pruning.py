@@ -42,9 +42,9 @@ def stopping_thresholds(
     """
     if len(curves) < n_startup_trials:
         return (-math.inf,) * epochs
-    best_so_far = np.array(
-        [np.maximum.accumulate([*c, *[-math.inf] * (epochs - len(c))])[:epochs] for c in curves]
-    )
-    thresholds = np.percentile(best_so_far, percentile, axis=0)
+    values = np.full((len(curves), epochs), -math.inf)
+    for row, curve in zip(values, curves, strict=True):
+        row[: len(curve)] = curve[:epochs]
+    thresholds = np.percentile(np.maximum.accumulate(values, axis=1), percentile, axis=0)
     thresholds[:warmup_epochs] = -math.inf
     return tuple(float(threshold) for threshold in thresholds)

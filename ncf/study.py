@@ -116,6 +116,9 @@ class Coordinator:
         self._proposals = Proposals(e.name, e.defaults, e.search_space, settings.seed)
         self._decided: tuple[Hyperparameters, FrozenTrial] | None = None
         self._failures: list[str] = []  # reasons, since a trial was last trained
+        # Of all trials so far: with a thousand, to read each again takes longer than to decide.
+        self._n_trained = sum(map(journal.is_trained, trials))
+        self._curves: list[list[float]] = []
 
     def run(
         self, workers: LocalWorkers, is_stopped: Callable[[], bool] = lambda: False
@@ -167,7 +170,7 @@ class Coordinator:
 
     def _decide(self) -> None:
         trials = self._trials()
-        n_open = len(self._running) + sum(map(journal.is_trained, trials))
+        n_open = len(self._running) + self._n_trained
         is_wanted = n_open < self._settings.n_trials and not self._again
         if is_wanted and self._decided is None and is_decidable(trials, len(trials)):
             self._decided = self._proposals.next(trials)
@@ -195,7 +198,10 @@ class Coordinator:
     ) -> TrialStarted:
         number = frozen.number
         known = known_outcomes(self._trials(), number)
-        curves = [list(t.intermediate_values.values()) for t in known if journal.is_trained(t)]
+        for ended in known[len(self._curves) :]:
+            values = ended.intermediate_values.values() if journal.is_trained(ended) else []
+            self._curves.append([*values])
+        curves = [curve for curve in self._curves[: len(known)] if curve]
         epochs = self._experiment.epochs
         workers.submit(
             Task(
@@ -236,6 +242,7 @@ class Coordinator:
             value = event.metrics[self._settings.objective]
             journal.record_outcome(self._study, running.trial, event, record.reports, value)
             self._failures.clear()
+            self._n_trained += 1
         else:
             journal.record_failure(self._study, running.trial, event, record.reports)
             self._failures.append(event.reason)
