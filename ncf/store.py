@@ -52,6 +52,7 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
 
     Raises:
         ValueError: There is no store that can be opened.
+        sqlite3.OperationalError: The database file is locked, or cannot be made.
     """
     database = tracking_uri.removeprefix("sqlite:///")
     if not create and database != tracking_uri and not Path(database).exists():
@@ -60,8 +61,16 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
         )
     mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
     try:
+        if create and database != tracking_uri:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            # A write-ahead log is a property of the file, kept by it; set before MLflow makes the
+            # tables, since it spares most of the waiting for the disk.
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
         client = MlflowClient()
         client.search_experiments(max_results=1)
+    except sqlite3.OperationalError:  # locked, or no place for a file
+        raise
     except Exception as error:  # MLflow's, SQLAlchemy's, a missing driver's
         raise ValueError(
             f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
@@ -84,12 +93,6 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
     """
     location = None  # the server's own
     if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        # A write-ahead log is a property of the file, kept by it; set before MLflow makes the
-        # tables, since it spares most of the waiting for the disk.
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
         location = (root.resolve() / "artifacts").as_uri()
     found = client.get_experiment_by_name(name)
     if found is None:
