@@ -110,9 +110,8 @@ def confirm(
         seeds_of[trial.number][str(index)] = asdict(event)
         study.set_user_attr("confirmation", done)
     for trial in ranking:
-        outcomes = [
-            Outcome(**seeds_of[trial.number][key]) for key in sorted(seeds_of[trial.number])
-        ]
+        of_seeds = seeds_of[trial.number]
+        outcomes = [Outcome(**of_seeds[index]) for index in sorted(of_seeds, key=int)]
         if outcomes:
             objective = prepared.settings.objective
             values = tuple(outcome.metrics[objective] for outcome in outcomes)
