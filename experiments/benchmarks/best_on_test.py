@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import optuna
 import torch
 from measurement import ROOT
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)  # as in a search
     experiment = load_experiment(options.experiment)
     settings = Settings(n_trials=1, seed=options.seed, k=10, device="cpu", timeout=None)
