@@ -38,23 +38,22 @@ class _Standing:
     n_trained: int = 0
     seconds: float = 0.0
     states: Counter[TrialState] = field(default_factory=Counter)
-    best: FrozenTrial | None = None
+    best: list[FrozenTrial] = field(default_factory=list)  # one, once there is one
 
     def count(self, trial: FrozenTrial) -> None:
         self.states[trial.state] += 1
         if journal.is_trained(trial):
             self.n_trained += 1
             self.seconds += journal.outcome_of(trial).seconds
-            better = journal.best_first([trial, *([self.best] if self.best else [])])
-            self.best = better[0] if better else None
+            self.best = journal.best_first([*self.best, trial])[:1]
 
     def line(self, n_at_once: int) -> str:
         line = (
             f"{self.n_trained}/{self.n_trials} trials: {self.states[TrialState.COMPLETE]} finished,"
             f" {self.states[TrialState.PRUNED]} pruned, {self.states[TrialState.FAIL]} failed"
         )
-        if self.best is not None:
-            line += f"; best {self.best.value:.4f} (trial {self.best.number})"
+        for best in self.best:
+            line += f"; best {best.value:.4f} (trial {best.number})"
         if 0 < self.n_trained < self.n_trials:
             left = (self.n_trials - self.n_trained) * self.seconds / self.n_trained / n_at_once
             line += f"; about {tqdm.format_interval(left)} left"

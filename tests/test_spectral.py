@@ -49,13 +49,16 @@ def test_equals_a_dense_decomposition(shape: tuple[int, int]) -> None:
 
 
 def test_scale_type_and_sign() -> None:
-    users, items = start_of(interactions(40, 25), 8)
+    dense = interactions(40, 25)
+    users, items = start_of(dense, 8)
     for factors, n in ((users, 40), (items, 25)):
         assert factors.shape == (n, 8)
         assert factors.dtype == np.float32
         assert factors.flags.c_contiguous
         assert np.sqrt(np.mean(factors**2)) == pytest.approx(1, rel=1e-5)
     assert (users[:, 0] > 0).all()  # Perron: the first singular vectors have one sign
+    vectors = items / dense.sum(axis=0)[:, None] ** DEGREE_EXPONENT
+    assert (vectors[np.abs(vectors).argmax(axis=0), np.arange(8)] > 0).all()  # its largest is +
 
 
 def test_it_is_computed_once_for_each_dimension_and_the_same_as_anew(
