@@ -69,7 +69,8 @@ def _search(options: argparse.Namespace) -> int:
 def _remove_scratch(folder: Path) -> None:
     """Removes what a kill may leave; weights and results stay until MLflow has them."""
     shared = ("candidates.npz", "catalogue.npz")
-    for pattern in ("data", "*.part", "trial-model*", "confirmation-*", "baseline*", *shared):
+    left = ("data", "*.part", "trial-model*", "confirmation-*", "baseline*", "refit*", *shared)
+    for pattern in left:
         for path in folder.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -239,8 +239,11 @@ def _conclude(
     is_known = recorded.get("digest") == digest
     if not (is_known and (conclusion.folder.exists() or is_published(search, conclusion))):
         with progress.working("fitting the winner"):
-            model = fit_gmf(contestants[0], search.prepared)
-            results = read_test(contestants, model, search.prepared, conclusion.folder)
+            weights = search.folder / "refit.safetensors"
+            fit_gmf(contestants[0], search.prepared, search.workers, weights)
+            results = read_test(
+                contestants, weights, search.prepared, search.catalogue, conclusion.folder
+            )
         at = recorded["at"] if is_known else time.time()  # what is logged again is the same then
         recorded = {"digest": digest, "at": at, "results": [asdict(r) for r in results]}
         search.study.set_user_attr("conclusion", recorded)

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ncf import journal
 from ncf.baselines import SPACES
 from ncf.experiment import Hyperparameters
-from ncf.messages import EpochReport, Failure, Outcome, Task
+from ncf.messages import EpochReport, Failure, Outcome, Refit, Task
 from ncf.proposals import Proposals, is_decidable
 from ncf.pruning import stopping_thresholds
 from ncf.seeds import Purpose, spawn, spawn_int
@@ -223,11 +223,11 @@ def task_of_setting(
 
 
 def run_tasks(
-    workers: LocalWorkers, next_task: Callable[[], Task | None]
+    workers: LocalWorkers, next_task: Callable[[], Task | Refit | None]
 ) -> Iterator[Outcome | Failure]:
     """Keeps the workers busy until there is no next task, and yields how each task ended."""
-    running: dict[int, Task] = {}
-    again: list[Task] = []
+    running: dict[int, Task | Refit] = {}
+    again: list[Task | Refit] = []
     deaths: Counter[int] = Counter()
     while True:
         while workers.n_idle and (task := again.pop() if again else next_task()) is not None:

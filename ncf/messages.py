@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.experiment import Hyperparameters
-from ncf.splitting import HeldOut, History
+from ncf.splitting import HeldOut, History, append
 
 if TYPE_CHECKING:
     from ncf.baselines import BaselineSetting
@@ -30,6 +30,11 @@ class TrialData:
     validation: HeldOut
     candidates: NDArray[np.int32]
     starts: Path | None = None
+
+    @property
+    def train_and_validation(self) -> History:
+        """What the winner is fitted on."""
+        return append(self.train, self.validation)
 
     def save(self, folder: Path) -> None:
         """Writes one array per file, for `load` in any number of processes."""
@@ -80,6 +85,21 @@ class Task:
     k: int
     device: str
     stop_below: tuple[float, ...]
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A setting to train on train and validation, when nothing is left to be chosen.
+
+    Its outcome has no metrics. Attributes are as in `Task`, but that all epochs are trained.
+    """
+
+    number: int
+    hyperparameters: Hyperparameters
+    seed: np.random.SeedSequence
+    epochs: int
+    device: str
     weights: Path
 
 

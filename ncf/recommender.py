@@ -110,6 +110,16 @@ class Recommender:
     item_bias: NDArray[np.float32]
     catalogue: Catalogue
 
+    @classmethod
+    def of(cls, weights: Mapping[str, NDArray[np.float32]], catalogue: Catalogue) -> Recommender:
+        """Returns the recommender of a GMF's parameters, by their names in its state."""
+        return cls(
+            weights["user_embedding.weight"] * weights["output.weight"],
+            weights["item_embedding.weight"],
+            weights["item_bias.weight"][:, 0] + weights["output.bias"],
+            catalogue,
+        )
+
     def recommend(
         self, user_ids: Sequence[Any], k: int = 10, include_seen: bool = False
     ) -> list[Recommendations]:
@@ -270,12 +280,7 @@ def load_recommender(folder: Path) -> Recommender:
             f"{folder}: weights of {sizes[0]} users and {sizes[1]} items do not fit a catalogue of "
             f"{len(catalogue.user_ids)} and {len(catalogue.item_ids)}; take another version"
         )
-    return Recommender(
-        weights["user_embedding.weight"] * weights["output.weight"],
-        weights["item_embedding.weight"],
-        weights["item_bias.weight"][:, 0] + weights["output.bias"],
-        catalogue,
-    )
+    return Recommender.of(weights, catalogue)
 
 
 def _position(ids: NDArray[Any], own_id: Any) -> int | None:

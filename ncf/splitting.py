@@ -73,12 +73,12 @@ class Split:
     @cached_property
     def train_and_validation(self) -> History:
         """What the winner is fitted on."""
-        return _append(self.train, self.validation)
+        return append(self.train, self.validation)
 
     @cached_property
     def whole(self) -> History:
         """Every interaction: what a user has seen, and what a sampled negative may not be."""
-        return _append(self.train_and_validation, self.test)
+        return append(self.train_and_validation, self.test)
 
 
 def history_of(
@@ -101,7 +101,8 @@ def history_of(
     return History(indptr, keys.astype(np.int32), n_items, by_time)
 
 
-def _append(history: History, held_out: HeldOut) -> History:
+def append(history: History, held_out: HeldOut) -> History:
+    """Returns the history with each held-out item as its user's latest."""
     items = history.items if history.by_time is None else history.by_time
     return history_of(
         np.concatenate([history.user_of, held_out.users]),

@@ -1,6 +1,6 @@
 """One trial: train, evaluate on validation after each epoch, stop, keep the best epoch's weights.
 
-A trial is handed a `TrialData` and a `Task`; the test split is in neither.
+A trial is handed a `TrialData` and a `Task`, the winner's refit a `Refit`: none has the test split.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ncf.baselines import fit
 from ncf.disk import write_whole
 from ncf.evaluation import full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
-from ncf.messages import EpochReport, Outcome, Task, TrialData
+from ncf.messages import EpochReport, Outcome, Refit, Task, TrialData
 from ncf.metrics import summarize
-from ncf.training import train
+from ncf.training import EpochResult, train
 
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
@@ -45,11 +45,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         device=task.device,
         starts=data.starts,
     ):
-        if not math.isfinite(result.loss):
-            raise FloatingPointError(
-                f"diverged: the loss of epoch {result.epoch} is {result.loss}; "
-                "a lower learning rate would help"
-            )
+        _check_loss(result)
         ranks = sampled_ranks(result.model, data.validation.users, data.candidates)
         metrics = summarize(ranks, task.k)
         value = metrics[f"ndcg_{task.k}"]
@@ -86,3 +82,32 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         time.perf_counter() - start,
         time.time(),
     )
+
+
+def refit(task: Refit, data: TrialData) -> Outcome:
+    """Trains on train and validation for all epochs, and leaves the last one's weights.
+
+    Raises:
+        FloatingPointError: The loss is not finite: it diverged.
+    """
+    start = time.perf_counter()
+    for result in train(
+        data.train_and_validation,
+        task.hyperparameters,
+        epochs=task.epochs,
+        seed=task.seed,
+        device=task.device,
+    ):
+        _check_loss(result)
+    weights = {name: tensor.to("cpu") for name, tensor in result.model.state_dict().items()}
+    write_whole(task.weights, save(weights))
+    seconds, epochs = time.perf_counter() - start, task.epochs
+    return Outcome(task.number, False, epochs, epochs, {}, {}, seconds, time.time())
+
+
+def _check_loss(result: EpochResult) -> None:
+    if not math.isfinite(result.loss):
+        raise FloatingPointError(
+            f"diverged: the loss of epoch {result.epoch} is {result.loss}; "
+            "a lower learning rate would help"
+        )

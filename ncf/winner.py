@@ -10,26 +10,25 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from ncf.baselines import BaselineSetting
 from ncf.baselines import fit as fit_baseline
+from ncf.contest import run_tasks
 from ncf.evaluation import Scorer, full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
 from ncf.intervals import bootstrap_interval, paired_difference
+from ncf.messages import Failure, Refit
 from ncf.metrics import hit_ratio, ndcg, summarize
 from ncf.models import package
 from ncf.preparation import Prepared
-from ncf.recommender import Catalogue
+from ncf.recommender import Catalogue, Recommender
 from ncf.seeds import Purpose, spawn, spawn_int
 from ncf.tracking import Tracker
-
-if TYPE_CHECKING:
-    from ncf.gmf import GMF
-
+from ncf.workers import LocalWorkers
 
 RANKS, WEIGHTS = "test_ranks.npz", "winner.safetensors"
 
@@ -81,41 +80,48 @@ class Result:
     difference: list[float] | None
 
 
-def fit_gmf(winner: Contestant, prepared: Prepared) -> GMF:
-    """Trains the winner's setting on train and validation."""
-    import torch  # here: it takes seconds to load, and only the winner needs it
+def fit_gmf(winner: Contestant, prepared: Prepared, workers: LocalWorkers, weights: Path) -> None:
+    """Has a worker train the winner's setting on train and validation.
 
-    from ncf.training import train
+    Args:
+        winner: The winner.
+        prepared: The search.
+        workers: Of the search.
+        weights: File to write the weights to.
 
-    torch.set_num_threads(1)  # as in the workers: the same result on any number of cores
+    Raises:
+        RuntimeError: It could not be trained.
+    """
     if not isinstance(winner.setting, Hyperparameters):
         raise TypeError(f"a GMF is trained of Hyperparameters, got {winner.setting!r}")
-    *_, last = train(
-        prepared.split.train_and_validation,
-        winner.setting,
-        epochs=winner.epochs,
-        seed=spawn(prepared.settings.seed, Purpose.REFIT, winner.number),
-        device=prepared.settings.device,
-    )
-    return last.model
+    seed = spawn(prepared.settings.seed, Purpose.REFIT, winner.number)
+    device = prepared.settings.device
+    tasks = iter([Refit(winner.number, winner.setting, seed, winner.epochs, device, weights)])
+    (event,) = run_tasks(workers, lambda: next(tasks, None))
+    if isinstance(event, Failure):
+        raise RuntimeError(f"the winner, trial {winner.number}, was not fitted: {event.reason}")
 
 
 def read_test(
-    contestants: Sequence[Contestant], model: GMF, prepared: Prepared, folder: Path
+    contestants: Sequence[Contestant],
+    weights: Path,
+    prepared: Prepared,
+    catalogue: Catalogue,
+    folder: Path,
 ) -> list[Result]:
-    """Evaluates the winner (first, fitted: `model`) and the baselines on test.
+    """Evaluates the winner (the first) and the baselines on test.
 
     Args:
         contestants: The winner and the baselines.
-        model: The winner, fitted.
+        weights: The winner's, fitted.
         prepared: The search.
+        catalogue: The catalogue of its models.
         folder: Where to leave the winner's weights, and each one's rank of every user's test item.
     """
-    from safetensors.torch import save_file
-
+    winner = Recommender.of(load_file(weights), catalogue)  # as it will answer
     ranks: dict[str, NDArray[np.int32]] = {"users": prepared.split.test.users}
     for contestant in contestants:
-        scorer = model if contestant is contestants[0] else _fit_baseline(contestant, prepared)
+        scorer = winner if contestant is contestants[0] else _fit_baseline(contestant, prepared)
         ranks[f"{contestant.name}_sampled"], ranks[f"{contestant.name}_full"] = _ranks(
             scorer, prepared
         )
@@ -124,7 +130,7 @@ def read_test(
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     unfinished.mkdir()
     np.savez_compressed(unfinished / RANKS, allow_pickle=False, **ranks)
-    save_file(model.to("cpu").state_dict(), unfinished / WEIGHTS)
+    weights.rename(unfinished / WEIGHTS)
     unfinished.rename(folder)  # whole or absent
     k, seed = prepared.settings.k, spawn(prepared.settings.seed, Purpose.BOOTSTRAP)
     best = ndcg(ranks[f"{contestants[0].name}_sampled"], k)

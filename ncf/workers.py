@@ -24,14 +24,14 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
-from ncf.messages import EpochReport, Failure, Outcome, Task, TrialData
+from ncf.messages import EpochReport, Failure, Outcome, Refit, Task, TrialData
 
 
 @dataclass
 class _Worker:
     process: SpawnProcess
     connection: Connection[Any, Any]
-    task: Task | None = None
+    task: Task | Refit | None = None
 
 
 class LocalWorkers:
@@ -77,7 +77,7 @@ class LocalWorkers:
         """Process ids of the workers that have started."""
         return [worker.process.pid or 0 for worker in self._workers]
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task | Refit) -> None:
         """Hands the task to an idle worker; there must be one."""
         worker = next((worker for worker in self._workers if worker.task is None), None)
         if worker is None:
@@ -194,6 +194,9 @@ def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
         while True:
             task = connection.recv()
             try:
+                if isinstance(task, Refit):
+                    connection.send(trial.refit(task, data))
+                    continue
                 for event in trial.run(task, data):
                     connection.send(event)
             except (BrokenPipeError, ConnectionResetError):

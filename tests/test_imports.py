@@ -67,10 +67,10 @@ TABLE: dict[str, set[str]] = {
     # the command
     "experiment_file": set(),
     "preparation": {"numpy"},
-    "winner": {"numpy", "safetensors", "torch"},
     "progress": {"optuna", "tqdm"},
     "terminal": {"optuna"},
     "contest": {"numpy", "optuna"},
+    "winner": {"numpy", "safetensors"},
     "figures": {"optuna", "plotly"},
     "report": {"optuna", "plotly"},
     "publication": {"numpy", "optuna"},
@@ -210,11 +210,18 @@ def test_a_server_of_a_model_loads_no_torch() -> None:
     assert not loaded & {"torch", "mlflow", "optuna", "numba"}
 
 
-def test_the_coordinator_begins_without_torch_and_mlflow() -> None:
-    """They take seconds, in which the workers start."""
+def test_the_coordinator_begins_without_mlflow() -> None:
+    """It takes seconds, in which the workers start."""
     loaded = loaded_by("-c", "import ncf.command")
     assert "ncf.command" in loaded
     assert not loaded & {"torch", "mlflow"}
+
+
+def test_the_coordinator_never_needs_torch() -> None:
+    """It takes seconds, and the workers have it."""
+    loaded = loaded_by("-c", "import ncf.command, ncf.conclusion, ncf.report, optuna.importance")
+    assert {"ncf.winner", "mlflow", "sklearn"} <= loaded
+    assert "torch" not in loaded
 
 
 def test_messages_are_cheap() -> None:

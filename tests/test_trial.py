@@ -21,7 +21,7 @@ from ncf import trial
 from ncf.evaluation import full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
 from ncf.gmf import GMF
-from ncf.messages import EpochReport, Outcome, Task, TrialData
+from ncf.messages import EpochReport, Outcome, Refit, Task, TrialData
 from ncf.metrics import summarize
 from ncf.seeds import Purpose, spawn
 from ncf.splitting import HeldOut, History, Split
@@ -264,6 +264,27 @@ def test_another_test_split_is_the_same_trial(
         losses = [report.loss for report in reports]
         results.append((losses, outcome.metrics, outcome.metrics_full, task.weights.read_bytes()))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_refit_is_trained_on_train_and_validation_for_all_epochs(
+    split: Split, trial_data: TrialData, tmp_path: Path, optimizer: Literal["sgd", "adam"]
+) -> None:
+    setting, seed = replace(SGD, optimizer=optimizer), spawn(3, Purpose.REFIT, 5)
+    refit = Refit(5, setting, seed, 4, "cpu", tmp_path / "refit.safetensors")
+    outcome = trial.refit(refit, trial_data)
+    assert (outcome.number, outcome.epochs, outcome.metrics) == (5, 4, {})
+    *_, last = train(split.train_and_validation, setting, epochs=4, seed=seed)
+    expected, kept = last.model.state_dict(), load_file(refit.weights)
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[name], expected[name]) for name in kept)
+
+
+def test_a_refit_that_diverges_is_an_error(trial_data: TrialData, tmp_path: Path) -> None:
+    setting, seed = replace(SGD, learning_rate=1e20), spawn(3, Purpose.REFIT, 5)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        trial.refit(Refit(5, setting, seed, 3, "cpu", tmp_path / "refit"), trial_data)
+    assert not list(tmp_path.iterdir())
 
 
 def test_reports_tell_samples_and_time(trial_data: TrialData, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from ncf import trial
 from ncf.experiment import Hyperparameters
-from ncf.messages import EpochReport, Failure, Outcome, Task, TrialData
+from ncf.messages import EpochReport, Failure, Outcome, Refit, Task, TrialData
 from ncf.seeds import Purpose, spawn
 from ncf.workers import LocalWorkers
 
@@ -117,6 +117,12 @@ def test_a_worker_computes_what_this_process_computes(
         assert isinstance(received[-1], Outcome)
         weights = there / task.weights.name
         assert weights.read_bytes() == task.weights.read_bytes()
+    refits = [Refit(4, SGD, spawn(3, Purpose.REFIT), 3, "cpu", f / "refit") for f in (there, here)]
+    workers.submit(refits[0])
+    assert [*map(without_times, until_idle(workers))] == [
+        without_times(trial.refit(refits[1], trial_data))
+    ]
+    assert refits[0].weights.read_bytes() == refits[1].weights.read_bytes()
 
 
 def test_waiting_ends_with_the_timeout(workers: LocalWorkers) -> None:
