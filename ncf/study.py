@@ -151,7 +151,8 @@ class Coordinator:
                 yield from self._handle(event)
             self._put_running()
         _logger.warning("interrupted: each trial ends its epoch; Ctrl-C again stops at once")
-        in_mid_epoch = set(self._running)
+        # Of a trial whose worker has died, and that is still to begin again, nothing will come.
+        in_mid_epoch = set(self._running) - {trial.number for trial in self._again}
         while in_mid_epoch:
             for event in workers.receive(_POLL_SECONDS):
                 in_mid_epoch.discard(event.number)

@@ -283,6 +283,27 @@ def test_the_first_interrupt_lets_the_epochs_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The reported value is ignored")
+def test_an_interrupt_does_not_wait_for_a_trial_whose_worker_died(
+    unbroken: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    has_died = False
+
+    def dying(task: Task) -> Iterator[Event]:
+        nonlocal has_died
+        for event in train(task):
+            if task.number == 4 and not has_died:
+                has_died = True
+                yield Failure(4, "worker died: signal SIGKILL", died=True)
+                return
+            yield event
+
+    with pytest.raises(Stopped):
+        run(tmp_path, PlantedWorkers(2, dying), lambda: has_died)
+    run(tmp_path, PlantedWorkers(2))
+    assert results_of(tmp_path) == unbroken
+
+
+@pytest.mark.filterwarnings("ignore:The reported value is ignored")
 def test_fewer_workers_after_an_interruption_train_no_trial_more(tmp_path: Path) -> None:
     workers = PlantedWorkers(4)
     with pytest.raises(Stopped):
