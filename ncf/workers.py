@@ -181,6 +181,7 @@ def one_thread() -> Iterator[None]:
 
 def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator to handle
+    data = TrialData.load(data_folder)
     import torch  # here, so that the coordinator need not
 
     from ncf import trial
@@ -189,7 +190,6 @@ def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
     with FileLock(data_folder / "kernels.lock"):
         _compile_kernels()
     tqdm.set_lock(threading.RLock())  # its default, a semaphore, would be missed after a kill
-    data = TrialData.load(data_folder)
     try:
         while True:
             task = connection.recv()

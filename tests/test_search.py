@@ -226,8 +226,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
 def begin(folder: Path, *options: str) -> subprocess.Popen[str]:
     """Starts a search and returns when it has begun three more trials."""
     command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options, *TRIALS_ONLY]
-    record = folder / "mlruns" / "optuna.journal"
-    before = record.read_text().count("hyperparameters")
+    n_before = n_begun(folder)
     process = subprocess.Popen(
         [*command, "--study", "killed", "--trials", str(N_TRIALS)],
         cwd=folder,
@@ -236,11 +235,20 @@ def begin(folder: Path, *options: str) -> subprocess.Popen[str]:
         # a shell starts its background jobs deaf to Ctrl-C, and so would be the tests in one
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
+    wait_for(folder, n_before + 3)
+    return process
+
+
+def n_begun(folder: Path) -> int:
+    return (folder / "mlruns" / "optuna.journal").read_text().count("hyperparameters")
+
+
+def wait_for(folder: Path, n: int) -> None:
+    """Waits until so many trials have begun."""
     deadline = time.monotonic() + 60
-    while record.read_text().count("hyperparameters") < before + 3:
+    while n_begun(folder) < n:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return process
 
 
 def running_runs(client: MlflowClient) -> list[Run]:
@@ -251,7 +259,7 @@ def running_runs(client: MlflowClient) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def interrupted(searched: tuple[Path, str]) -> Path:
-    """The folder in which study "killed" was killed, stopped, lost a worker, and was finished."""
+    """The folder in which study "killed" was killed, lost a worker, was stopped, and finished."""
     if sys.platform == "win32":
         pytest.skip("the signals are POSIX's")
     folder, _ = searched
@@ -263,18 +271,22 @@ def interrupted(searched: tuple[Path, str]) -> Path:
     assert running_runs(client)
 
     process = begin(folder, "--jobs", "3")
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers[0].kill()  # its trial is trained again, by another
+    wait_for(folder, n_begun(folder) + 1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     assert process.returncode == 130
     assert "the same command continues it" in output
     assert not running_runs(client)
 
-    process = begin(folder)
-    children = psutil.Process(process.pid).children()
-    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    workers[0].kill()  # its trial is trained again, by a fresh worker
-    process.communicate()
-    assert process.returncode == 0
+    options = parse_arguments(
+        [*COMMON, *TRIALS_ONLY, "--study", "killed", "--trials", str(N_TRIALS)]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(options) == 0
     return folder
 
 
