@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.experiment import Hyperparameters
-from ncf.splitting import HeldOut, History, append
+from ncf.splitting import HeldOut, History
 
 if TYPE_CHECKING:
     from ncf.baselines import BaselineSetting
@@ -30,11 +30,6 @@ class TrialData:
     validation: HeldOut
     candidates: NDArray[np.int32]
     starts: Path | None = None
-
-    @property
-    def train_and_validation(self) -> History:
-        """What the winner is fitted on."""
-        return append(self.train, self.validation)
 
     def save(self, folder: Path) -> None:
         """Writes one array per file, for `load` in any number of processes."""

@@ -17,6 +17,7 @@ from ncf.evaluation import full_ranks, sampled_ranks
 from ncf.experiment import Hyperparameters
 from ncf.messages import EpochReport, Outcome, Refit, Task, TrialData
 from ncf.metrics import summarize
+from ncf.splitting import append
 from ncf.training import EpochResult, train
 
 
@@ -92,7 +93,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
     """
     start = time.perf_counter()
     for result in train(
-        data.train_and_validation,
+        append(data.train, data.validation),
         task.hyperparameters,
         epochs=task.epochs,
         seed=task.seed,

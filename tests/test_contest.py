@@ -21,7 +21,7 @@ from ncf.splitting import Split
 from ncf.study import MAX_DEATHS, MAX_FAILURES, Settings
 from ncf.workers import LocalWorkers
 
-Answer = Callable[[Task], Outcome | Failure]
+Answer = Callable[[Any], Outcome | Failure]  # of a Task, or of the Refit of test_winner.py
 
 
 class PlantedWorkers:

@@ -92,7 +92,7 @@ def measure_jobs(setup: Setup) -> list[Row]:
                 statistics.median(ratios), ">= 1.8 times", {"ratios": ratios})
         )  # fmt: skip
         same = all(
-            set(map(_outcome, one.trials)) == {*map(_outcome, two.trials)} for one, two in pairs
+            set(map(_outcome, one.trials)) == set(map(_outcome, two.trials)) for one, two in pairs
         )
         rows.append(Row("jobs", f"{data}, same trials and values", float(same), "1 = yes"))
         if setup.quick:
