@@ -60,7 +60,7 @@ def main() -> None:
     """Runs the command; a person's mistake ends in one line and exit status 2."""
     options = parse_arguments()
     try:
-        from ncf.command import run  # after the parser, so that --help is quick
+        from ncf.commands.search import run  # after the parser, so that --help is quick
 
         sys.exit(run(options))
     except KeyboardInterrupt:  # before there was anything to continue

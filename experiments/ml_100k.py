@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.experiment import Experiment, Hyperparameters
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.search.experiment import Experiment
 
 DEFAULTS = Hyperparameters(recency=1.0)
 

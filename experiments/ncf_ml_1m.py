@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.experiment import Experiment, Hyperparameters
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.search.experiment import Experiment
 
 # From the winner of an earlier study of 40 trials, on validation (commit f5dd7a9).
 DEFAULTS = Hyperparameters(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import optuna
 
-from ncf.experiment import Experiment, Hyperparameters
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.search.experiment import Experiment
 
 PAPER = Hyperparameters(
     optimizer="adam",

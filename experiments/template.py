@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.experiment import Experiment, Hyperparameters
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.search.experiment import Experiment
 
 # Trial 0 trains these, so that a search never ends below them. `Hyperparameters` documents each
 # field; what you leave out keeps its own default.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ncf.recommender import Recommender
+    from ncf.serving.recommender import Recommender
 
 
 def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recommender:
@@ -27,6 +27,9 @@ def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recom
     Raises:
         ValueError: There is no such model.
     """
-    from ncf import registry, store  # here: MLflow takes seconds to load
+    from ncf.tracking import (
+        registry,  # here: MLflow takes seconds to load
+        store,  # here: MLflow takes seconds to load
+    )
 
     return registry.load(uri, tracking_uri or store.default_uri())[1]

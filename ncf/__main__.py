@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read it, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
-        from ncf import terminal
+        from ncf.commands import terminal
 
         terminal.show_error(error)
         return 2
@@ -91,26 +91,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from ncf import facts
-    from ncf.preparation import parse_columns
+    from ncf.commands import facts
+    from ncf.search.plan import parse_columns
 
     found = facts.gather(options.data, parse_columns(options.columns), options.min_rating)
     print(facts.in_words(found))
 
 
 def _recommend(options: argparse.Namespace) -> None:
-    from ncf import registry, store, tables
+    from ncf.commands import tables
+    from ncf.tracking import registry, store
 
     if options.all != (options.out is not None):
         raise ValueError("--all needs --out FILE, and --out needs --all")
     if options.all:
-        from ncf import listing, progress
+        from ncf.commands import progress
+        from ncf.serving import lists
 
-        listing.check_file(options.out)
+        lists.check_file(options.out)
     uri, model = registry.load(options.model, options.tracking_uri or store.default_uri())
     print(uri, file=sys.stderr)
     if options.all:
-        blocks = listing.write_lists(model, options.out, options.k, options.include_seen)
+        blocks = lists.write_lists(model, options.out, options.k, options.include_seen)
         n_users = progress.count(blocks, len(model.catalogue.user_ids), "user")
         print(f"{options.out}: lists of {n_users:,} users", file=sys.stderr)
         return
@@ -119,7 +121,8 @@ def _recommend(options: argparse.Namespace) -> None:
 
 
 def _similar(options: argparse.Namespace) -> None:
-    from ncf import registry, store, tables
+    from ncf.commands import tables
+    from ncf.tracking import registry, store
 
     uri, model = registry.load(options.model, options.tracking_uri or store.default_uri())
     print(uri, file=sys.stderr)
@@ -130,7 +133,8 @@ def _similar(options: argparse.Namespace) -> None:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from ncf import tables, versions
+    from ncf.commands import tables
+    from ncf.tracking import versions
 
     rows = versions.listed(_client(options))
     if not rows:
@@ -139,7 +143,8 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from ncf import comparison, tables, versions
+    from ncf.commands import tables
+    from ncf.tracking import comparison, versions
 
     client = _client(options)
     found = [versions.find(client, text) for text in (options.first, options.second)]
@@ -154,13 +159,13 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _promote(options: argparse.Namespace) -> None:
-    from ncf import versions
+    from ncf.tracking import versions
 
     print(versions.promote(_client(options), options.version, options.force))
 
 
 def _register(options: argparse.Namespace) -> None:
-    from ncf import versions
+    from ncf.tracking import versions
 
     version = versions.register_run(_client(options), options.run_id, options.name)
     name = f"{version.name}/{version.version}"
@@ -169,7 +174,7 @@ def _register(options: argparse.Namespace) -> None:
 
 
 def _client(options: argparse.Namespace) -> MlflowClient:
-    from ncf import store
+    from ncf.tracking import store
 
     return store.open_client(options.tracking_uri or store.default_uri())
 

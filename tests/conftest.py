@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from ncf.interactions import Interactions, from_columns
-from ncf.messages import TrialData
-from ncf.sampling import draw_candidates
-from ncf.splitting import Split, leave_one_out
+from ncf.data.interactions import Interactions, from_columns
+from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.splitting import Split, leave_one_out
+from ncf.trials.messages import TrialData
 
 PROJECT = Path(__file__).parent.parent
 settings.register_profile("quick", max_examples=100, deadline=None)

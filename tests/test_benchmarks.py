@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ncf.datasets import load_interactions
-from ncf.evaluation import sampled_ranks
-from ncf.experiment import Hyperparameters
-from ncf.metrics import summarize
-from ncf.sampling import draw_candidates
-from ncf.splitting import leave_one_out
-from ncf.training import train
+from ncf.data.datasets import load_interactions
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.training import train
+from ncf.protocol.metrics import summarize
+from ncf.protocol.ranks import sampled_ranks
+from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.splitting import leave_one_out
 
 SIZE = (400, 600, 16_000)
 

@@ -1,4 +1,4 @@
-"""Who may import what: one table, bottom up, read against the code's syntax trees."""
+"""Who may import what: one table of packages, read against the code's syntax trees."""
 
 from __future__ import annotations
 
@@ -12,76 +12,26 @@ import pytest
 
 PROJECT = Path(__file__).parent.parent
 
-# A module may import the modules above it, so that there are no circles, and of other packages
-# those in its row. Imports within functions count; those for type checkers alone do not.
+# A package may import those above it and itself, so that there is no circle of packages; beside
+# it stands which of the three heavy libraries it may import. Imports within functions count;
+# those for type checkers alone do not.
 TABLE: dict[str, set[str]] = {
-    "redaction": set(),
-    "experiment": set(),
-    "disk": set(),
-    "seeds": {"numpy"},
-    "metrics": {"numpy"},
-    "pruning": {"numpy"},
-    "intervals": {"numpy"},
-    "prefetch": {"llvmlite", "numba"},
-    "sampling": {"numba", "numpy"},
-    "sgd": {"numba", "numpy"},
-    "scoring": {"numba", "numpy"},
-    # data
-    "interactions": {"numpy", "pandas"},
-    "columns": {"numpy", "pandas", "pyarrow"},
-    "delimited": {"pyarrow"},
-    "ratings": {"numpy", "pandas", "pyarrow"},
-    "movielens": {"platformdirs", "pooch"},
-    "datasets": set(),
-    "splitting": {"numpy"},
-    "recency": {"numba", "numpy"},
-    "spectral": {"numpy", "scipy"},
-    "ready_made": {"numpy", "pyarrow"},
-    "facts": {"numpy"},
-    "baselines": {"implicit", "numpy", "scipy", "threadpoolctl"},
-    "estimate": {"psutil"},
-    # a trial: neither Optuna nor MLflow
-    "evaluation": {"numpy"},
-    "messages": {"numpy"},
-    "gmf": {"numpy", "torch"},
-    "training": {"numpy", "torch"},
-    "trial": {"safetensors"},
-    "workers": {"filelock", "torch", "tqdm"},
-    "mirror": set(),
-    # MLflow
-    "description": set(),
-    "views": set(),
-    "recommender": {"mlflow", "numpy", "pandas", "safetensors"},
-    "store": {"mlflow", "sqlalchemy"},
+    "data": set(),
+    "protocol": set(),
+    "serving": {"mlflow"},  # within a function, where a served model answers MLflow
+    "models": {"torch"},
+    "trials": {"torch"},
+    "search": {"optuna"},
     "tracking": {"mlflow"},
-    "models": {"mlflow", "numpy"},
-    "registry": {"mlflow"},
-    "versions": {"mlflow"},
-    "comparison": {"mlflow", "numpy"},
-    "listing": {"numba", "numpy", "pyarrow"},
-    "tables": set(),
-    # Optuna
-    "proposals": {"optuna"},
-    "journal": {"filelock", "optuna"},
-    "study": {"optuna"},
-    # the command
-    "experiment_file": set(),
-    "preparation": {"numpy"},
-    "progress": {"optuna", "tqdm"},
-    "terminal": {"optuna"},
-    "contest": {"numpy", "optuna"},
-    "winner": {"numpy", "safetensors"},
-    "figures": {"optuna", "plotly"},
-    "report": {"optuna", "plotly"},
-    "publication": {"numpy", "optuna"},
-    "conclusion": {"optuna"},
-    "repetition": {"mlflow", "torch"},
-    "command": {"optuna"},
-    "__main__": set(),
-    "__init__": set(),
+    "report": {"optuna"},
+    "commands": {"optuna", "mlflow", "torch"},
 }
 ORDER = list(TABLE)
 HEAVY = {"torch", "mlflow", "optuna", "pandas", "numba", "scipy", "pyarrow", "numpy"}
+
+
+def files_of(package: str) -> list[Path]:
+    return sorted((PROJECT / "ncf" / package).rglob("*.py"))
 
 
 def is_for_type_checkers(node: ast.AST) -> bool:
@@ -95,85 +45,77 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
             yield from walk(child)
 
 
-def imported_by(module: str) -> set[str]:
-    """Returns the dotted names that a module of `ncf` imports, in functions as well."""
+def imported_by(path: Path) -> set[str]:
+    """Returns the dotted names that a file imports, in functions as well."""
     names: set[str] = set()
-    for node in walk(ast.parse((PROJECT / "ncf" / f"{module}.py").read_text(encoding="utf-8"))):
+    for node in walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} imports from a relative name"
-            if node.module == "ncf":
-                names |= {f"ncf.{alias.name}" for alias in node.names}
-            elif node.module not in (None, "__future__"):
+            assert node.level == 0, f"{path} imports from a relative name"
+            if str(node.module).startswith("ncf"):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif node.module != "__future__":
                 names.add(str(node.module))
     return names
 
 
-def modules_imported_by(module: str) -> set[str]:
-    return {name.split(".")[1] for name in imported_by(module) if name.startswith("ncf.")}
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def packages_imported_by(module: str) -> set[str]:
-    tops = {name.split(".")[0] for name in imported_by(module)}
-    return tops - sys.stdlib_module_names - {"ncf"}
+def test_the_table_has_every_package() -> None:
+    folders = {path.parent.name for path in (PROJECT / "ncf").glob("*/__init__.py")}
+    assert folders == set(TABLE)
 
 
-def closure(*modules: str) -> set[str]:
-    """Returns the modules that are imported in the end."""
-    found: set[str] = set()
-    waiting = [*modules]
-    while waiting:
-        module = waiting.pop()
-        if module not in found:
-            found.add(module)
-            waiting += modules_imported_by(module)
-    return found
+@pytest.mark.parametrize("package", ORDER)
+def test_a_package_imports_those_above_it(package: str) -> None:
+    allowed = {*ORDER[: ORDER.index(package) + 1], "redaction"}
+    for path in files_of(package):
+        found = {name.split(".")[1] for name in imported_by(path) if name.startswith("ncf.")}
+        assert found <= allowed, path
 
 
-def test_the_table_has_every_module() -> None:
-    assert sorted(TABLE) == sorted(path.stem for path in (PROJECT / "ncf").glob("*.py"))
+@pytest.mark.parametrize("package", ORDER)
+def test_heavy_libraries_are_imported_where_the_table_says(package: str) -> None:
+    for path in files_of(package):
+        tops = {name.split(".")[0] for name in imported_by(path)}
+        assert tops & {"optuna", "mlflow", "torch"} <= TABLE[package], path
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_imports_point_up_the_table(module: str) -> None:
-    above = ORDER[: ORDER.index(module)]
-    assert modules_imported_by(module) <= set(above)
-
-
-@pytest.mark.parametrize("module", ORDER)
-def test_other_packages_are_those_of_the_table(module: str) -> None:
-    assert packages_imported_by(module) <= TABLE[module]
-
-
-@pytest.mark.parametrize("module", [name for name in ORDER if "mlflow" in TABLE[name]])
-def test_the_store_sets_the_environment_before_mlflow_loads(module: str) -> None:
-    for node in ast.parse((PROJECT / "ncf" / f"{module}.py").read_text(encoding="utf-8")).body:
-        first = ast.unparse(node) if isinstance(node, ast.Import | ast.ImportFrom) else ""
-        if "mlflow" in first:
-            assert module == "store", f"{first}: import ncf.store above it"
-            break
-        if "ncf.store" in first:
-            break
+def test_no_two_files_import_each_other() -> None:
+    files = {module_of(path): path for path in (PROJECT / "ncf").rglob("*.py")}
+    imports = {
+        name: {
+            part
+            for found in imported_by(path)
+            for part in (found, found.rpartition(".")[0])
+            if part in files and part != name
+        }
+        for name, path in files.items()
+    }
+    done: set[str] = set()
+    while ready := {name for name in imports if name not in done and imports[name] <= done}:
+        done |= ready
+    assert set(imports) - done == set()
 
 
 def test_nothing_in_the_package_imports_its_users() -> None:
-    imported = set().union(*map(packages_imported_by, ORDER))
-    assert not imported & {"experiments", "search", "tests"}
-
-
-def test_a_trial_reaches_neither_optuna_nor_mlflow() -> None:
-    reached = closure("workers", "trial")
-    assert "training" in reached  # by way of a function of `workers`
-    packages = set().union(*map(packages_imported_by, reached))
-    assert "torch" in packages
-    assert not packages & {"optuna", "mlflow", "pooch", "pyarrow"}
+    tops = {name.split(".")[0] for name in set().union(*map(imported_by, files_of("")))}
+    assert not tops & {"experiments", "search", "tests"}
 
 
 def test_the_reader_of_imports_sees_them() -> None:
-    assert "torch" in packages_imported_by("workers")  # in a function
-    assert "optuna" not in packages_imported_by("experiment")  # for type checkers
-    assert {"journal", "messages"} <= modules_imported_by("study")  # `from ncf import journal`
+    assert "torch" in imported_by(PROJECT / "ncf/trials/local.py")  # in a function
+    experiment = imported_by(PROJECT / "ncf/search/experiment.py")
+    assert not {name.split(".")[0] for name in experiment} & {"optuna"}  # for type checkers
+
+
+def test_files_are_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in files_of("")}
+    assert {path: n for path, n in lengths.items() if n > 250} == {}
 
 
 def loaded_by(*arguments: str) -> set[str]:
@@ -197,29 +139,33 @@ def test_what_must_be_quick_loads_nothing_heavy(arguments: tuple[str, ...]) -> N
     assert not loaded & HEAVY
 
 
-def test_a_trial_loads_no_symbolic_algebra() -> None:
-    """Parts of torch do, which takes each worker two thirds of a second."""
-    loaded = loaded_by("-c", "import ncf.trial, ncf.gmf; ncf.gmf.GMF(2, 3, 4)")
-    assert {"torch", "ncf.gmf"} <= loaded
-    assert "sympy" not in loaded
+def test_a_trial_loads_neither_optuna_nor_mlflow_nor_symbolic_algebra() -> None:
+    """Parts of torch load sympy, which takes each worker two thirds of a second."""
+    loaded = loaded_by(
+        "-c",
+        "import ncf.trials.local, ncf.trials.trial; from ncf.models.gmf.module import GMF; "
+        "GMF(2, 3, 4)",
+    )
+    assert {"torch", "ncf.models.gmf.module"} <= loaded
+    assert not loaded & {"sympy", "optuna", "mlflow", "pooch", "pyarrow"}
 
 
-def test_a_server_of_a_model_loads_no_torch() -> None:
-    loaded = loaded_by("-c", "import ncf.recommender")
-    assert "ncf.recommender" in loaded
+def test_a_server_of_a_model_loads_little() -> None:
+    loaded = loaded_by("-c", "import ncf.serving.recommender")
+    assert "ncf.serving.recommender" in loaded
     assert not loaded & {"torch", "mlflow", "optuna", "numba"}
 
 
 def test_the_coordinator_begins_without_mlflow_and_never_needs_torch() -> None:
     """Each takes seconds: in those of MLflow the workers start, and they have torch."""
-    later = "import ncf.conclusion, ncf.report, optuna.importance"
-    code = f"import sys, ncf.command; 'mlflow' in sys.modules and 1 / 0; {later}"
+    later = "import ncf.commands.conclusion, ncf.report.page, optuna.importance"
+    code = f"import sys, ncf.commands.search; 'mlflow' in sys.modules and 1 / 0; {later}"
     loaded = loaded_by("-c", code)
-    assert {"ncf.command", "ncf.winner", "mlflow", "sklearn"} <= loaded
+    assert {"ncf.commands.search", "ncf.search.winner", "mlflow", "sklearn"} <= loaded
     assert "torch" not in loaded
 
 
 def test_messages_are_cheap() -> None:
-    loaded = loaded_by("-c", "import ncf.messages, ncf.workers")
-    assert "ncf.workers" in loaded
+    loaded = loaded_by("-c", "import ncf.trials.messages, ncf.trials.local")
+    assert "ncf.trials.local" in loaded
     assert not loaded & (HEAVY - {"numpy"})

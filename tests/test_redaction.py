@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
-import ncf.tracking  # noqa: F401  (it sets MLflow's environment)
 from ncf.redaction import RedactingFormatter, redacted
 
 SIGNS = st.characters(codec="utf-8", exclude_categories=["Z", "C"])

@@ -21,13 +21,13 @@ from typing import Any
 import optuna
 from measurement import ROOT
 
-from ncf.contest import run_tasks, task_of_setting
-from ncf.experiment_file import load_experiment
-from ncf.messages import Failure, Outcome
-from ncf.preparation import Prepared, assemble
-from ncf.seeds import Purpose, spawn
-from ncf.study import Settings
-from ncf.workers import LocalWorkers
+from ncf.protocol.seeds import Purpose, spawn
+from ncf.search.contest import run_tasks, task_of_setting
+from ncf.search.coordinator import Settings
+from ncf.search.experiment_file import load_experiment
+from ncf.search.plan import Prepared, assemble
+from ncf.trials.local import LocalWorkers
+from ncf.trials.messages import Failure, Outcome
 
 CHANGES: list[dict[str, Any]] = [
     {},

@@ -1,4 +1,4 @@
-"""Part `adam`: the "adam" path of `ncf.training` beside the bare loop that anyone could write.
+"""Part `adam`: the "adam" path of `ncf.models.training` beside a bare loop.
 
 The bare loop has what a fast one needs (negatives as a group, fused Adam) and nothing of what a
 right one needs: its negatives are random items, whether or not the user has them. Both train on
@@ -17,11 +17,11 @@ from measurement import Row, Setup, in_fresh_process
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ncf.datasets import load_interactions
-from ncf.experiment import Hyperparameters
-from ncf.splitting import History, leave_one_out
-from ncf.training import train
-from ncf.workers import one_thread
+from ncf.data.datasets import load_interactions
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.training import train
+from ncf.protocol.splitting import History, leave_one_out
+from ncf.trials.local import one_thread
 
 DIM, N_NEGATIVES = 32, 4
 

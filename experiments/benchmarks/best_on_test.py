@@ -17,13 +17,13 @@ import optuna
 import torch
 from measurement import ROOT
 
-from ncf.evaluation import sampled_ranks
-from ncf.experiment_file import load_experiment
-from ncf.metrics import summarize
-from ncf.preparation import assemble
-from ncf.seeds import Purpose, spawn
-from ncf.study import Settings
-from ncf.training import train
+from ncf.models.training import train
+from ncf.protocol.metrics import summarize
+from ncf.protocol.ranks import sampled_ranks
+from ncf.protocol.seeds import Purpose, spawn
+from ncf.search.coordinator import Settings
+from ncf.search.experiment_file import load_experiment
+from ncf.search.plan import assemble
 
 
 def main() -> None:

@@ -24,19 +24,20 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ncf.datasets import load_interactions
-from ncf.evaluation import sampled_ranks
-from ncf.experiment import Experiment, Hyperparameters
-from ncf.experiment_file import load_experiment
-from ncf.messages import TrialData
-from ncf.metrics import ndcg
-from ncf.proposals import Proposals, known_outcomes, tpe
-from ncf.pruning import stopping_thresholds
-from ncf.sampling import draw_candidates
-from ncf.seeds import Purpose, spawn, spawn_int
-from ncf.splitting import leave_one_out
-from ncf.training import train
-from ncf.workers import one_thread
+from ncf.data.datasets import load_interactions
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.training import train
+from ncf.protocol.metrics import ndcg
+from ncf.protocol.ranks import sampled_ranks
+from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.seeds import Purpose, spawn, spawn_int
+from ncf.protocol.splitting import leave_one_out
+from ncf.search.experiment import Experiment
+from ncf.search.experiment_file import load_experiment
+from ncf.search.proposals import Proposals, known_outcomes, tpe
+from ncf.search.pruning import stopping_thresholds
+from ncf.trials.local import one_thread
+from ncf.trials.messages import TrialData
 
 Curves = list[list[float]]
 Rule = Callable[[Curves, int], tuple[float, ...]]
@@ -123,7 +124,7 @@ def learning_curve(
     stop_below: tuple[float, ...],
     patience: int,
 ) -> tuple[list[float], bool]:
-    """Trains one trial as `ncf.trial.run` does; returns its curve and whether it was pruned."""
+    """Trains one trial as `ncf.trials.trial` does; returns its curve and whether it was pruned."""
     curve: list[float] = []
     for result in train(data.train, hyperparameters, epochs=len(stop_below), seed=seed):
         ranks = sampled_ranks(result.model, data.validation.users, data.candidates)

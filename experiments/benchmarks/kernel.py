@@ -18,13 +18,13 @@ from measurement import Row, Setup, run_peer
 from numba import njit
 from numpy.typing import NDArray
 
-from ncf.datasets import load_interactions
-from ncf.experiment import Hyperparameters
-from ncf.movielens import ratings_file
-from ncf.prefetch import prefetch
-from ncf.splitting import leave_one_out
-from ncf.training import train
-from ncf.workers import one_thread
+from ncf.data.datasets import load_interactions
+from ncf.data.movielens import ratings_file
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.training import train
+from ncf.protocol.prefetch import prefetch
+from ncf.protocol.splitting import leave_one_out
+from ncf.trials.local import one_thread
 
 Epochs = list[tuple[float, float]]  # of each: when it ended, and its samples per second
 AHEAD = 8

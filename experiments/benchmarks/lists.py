@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from measurement import Row, Setup, forget_peak, in_fresh_process, peak_megabytes
 
-from ncf.listing import write_lists
-from ncf.recommender import Catalogue, Recommender
-from ncf.splitting import History
+from ncf.protocol.splitting import History
+from ncf.serving.lists import write_lists
+from ncf.serving.recommender import Catalogue, Recommender
 
 DIM, N_SEEN, K = 64, 50, 10
 SIZES = ((1_000_000, 20_000), (1_000_000, 100_000))  # users and items

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from measurement import ROOT, Row, Setup, in_fresh_process, run_peer
 
-from ncf.experiment_file import load_experiment
-from ncf.workers import one_thread
+from ncf.search.experiment_file import load_experiment
+from ncf.trials.local import one_thread
 
 Curve = list[tuple[float, float]]  # after each epoch: seconds so far, validation nDCG@10
 
@@ -70,11 +70,11 @@ def measure(setup: Setup) -> list[Row]:
 
 def hold_out(path: Path) -> None:
     """Saves the training matrix without each user's last item, and the candidates of that."""
-    from ncf.interactions import from_columns
-    from ncf.movielens import data_home
-    from ncf.recency import items_by_time
-    from ncf.sampling import draw_candidates
-    from ncf.splitting import history_of
+    from ncf.data.interactions import from_columns
+    from ncf.data.movielens import data_home
+    from ncf.models.recency import items_by_time
+    from ncf.protocol.sampling import draw_candidates
+    from ncf.protocol.splitting import history_of
 
     file = data_home() / "ncf-ml-1m" / "ml-1m.train.rating"
     columns = np.loadtxt(file, np.int64, delimiter="\t", usecols=(0, 1, 3))
@@ -104,12 +104,12 @@ def learn(path: Path, setting: dict[str, Any], epochs: int) -> Curve:
     """Trains and evaluates, on one thread."""
     import torch
 
-    from ncf.evaluation import sampled_ranks
-    from ncf.experiment import Hyperparameters
-    from ncf.metrics import summarize
-    from ncf.sgd import compile_kernels
-    from ncf.splitting import History
-    from ncf.training import train
+    from ncf.models.gmf.setting import Hyperparameters
+    from ncf.models.gmf.sgd import compile_kernels
+    from ncf.models.training import train
+    from ncf.protocol.metrics import summarize
+    from ncf.protocol.ranks import sampled_ranks
+    from ncf.protocol.splitting import History
 
     torch.set_num_threads(1)
     compile_kernels()

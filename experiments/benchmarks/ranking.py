@@ -10,10 +10,10 @@ import torch
 from measurement import Row, Setup, forget_peak, in_fresh_process, peak_megabytes
 from scale import generated
 
-from ncf.datasets import load_interactions
-from ncf.evaluation import full_ranks
-from ncf.gmf import GMF
-from ncf.splitting import leave_one_out
+from ncf.data.datasets import load_interactions
+from ncf.models.gmf.module import GMF
+from ncf.protocol.ranks import full_ranks
+from ncf.protocol.splitting import leave_one_out
 
 DIM = 64
 

@@ -17,7 +17,7 @@ import numpy as np
 from generate import PRESETS, Size, write_ratings
 from measurement import Row, Setup, in_fresh_process
 
-from ncf.workers import one_thread
+from ncf.trials.local import one_thread
 
 SMALL = Size(14_000, 6_000, 1_400_000)  # in a quick run
 
@@ -43,7 +43,7 @@ def generated(setup: Setup, preset: str) -> tuple[str, Path]:
 
 def read(csv: str) -> float:
     """Returns the seconds from the file, or its prepared data, to `Interactions`."""
-    from ncf.datasets import load_interactions
+    from ncf.data.datasets import load_interactions
 
     start = time.perf_counter()
     load_interactions(csv)
@@ -52,10 +52,10 @@ def read(csv: str) -> float:
 
 def split(csv: str, folder: Path) -> float:
     """Returns the seconds from prepared data to what trials are handed, saved in `folder`."""
-    from ncf.datasets import load_interactions
-    from ncf.messages import TrialData
-    from ncf.sampling import draw_candidates
-    from ncf.splitting import leave_one_out
+    from ncf.data.datasets import load_interactions
+    from ncf.protocol.sampling import draw_candidates
+    from ncf.protocol.splitting import leave_one_out
+    from ncf.trials.messages import TrialData
 
     start = time.perf_counter()
     parts = leave_one_out(load_interactions(csv))
@@ -70,9 +70,9 @@ def split(csv: str, folder: Path) -> float:
 
 def train(folder: Path) -> dict[str, Any]:
     """Runs a trial of two epochs and returns its seconds and sizes."""
-    from ncf import trial
-    from ncf.experiment import Hyperparameters
-    from ncf.messages import EpochReport, Task, TrialData
+    from ncf.models.gmf.setting import Hyperparameters
+    from ncf.trials import trial
+    from ncf.trials.messages import EpochReport, Task, TrialData
 
     setting = Hyperparameters(embedding_dim=32, n_negatives=4)
     data = TrialData.load(folder)
@@ -96,7 +96,7 @@ def train(folder: Path) -> dict[str, Any]:
 def _measure(setup: Setup, part: str, preset: str, gigabytes: dict[str, int]) -> list[Row]:
     from kernel import memory_limit  # here, so that the processes that read do not load it
 
-    from ncf.experiment import Hyperparameters
+    from ncf.models.gmf.setting import Hyperparameters
 
     name, csv = generated(setup, preset)
     prepared = Path(os.environ["NCF_CACHE_HOME"]) / "prepared"

@@ -26,15 +26,15 @@ import psutil
 from measurement import ROOT, Row, Setup, in_fresh_process
 from optuna.trial import FrozenTrial
 
-from ncf import journal
-from ncf.contest import run_tasks
-from ncf.datasets import load_interactions
-from ncf.experiment import Hyperparameters
-from ncf.messages import Failure, Task, TrialData
-from ncf.sampling import draw_candidates
-from ncf.seeds import Purpose, spawn, spawn_int
-from ncf.splitting import leave_one_out
-from ncf.workers import LocalWorkers
+from ncf.data.datasets import load_interactions
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.seeds import Purpose, spawn, spawn_int
+from ncf.protocol.splitting import leave_one_out
+from ncf.search import journal
+from ncf.search.contest import run_tasks
+from ncf.trials.local import LocalWorkers
+from ncf.trials.messages import Failure, Task, TrialData
 
 EXPERIMENTS = {"ml-100k": "ml_100k.py", "ml-1m": "ml_1m.py"}
 NOT_YET = 2  # trials whose ends are not counted: the workers may still be starting

@@ -20,14 +20,13 @@ from io import BytesIO
 from pathlib import Path
 from urllib.request import urlopen
 
-from ncf.store import default_uri
-
 from mlflow import MlflowClient
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from ncf import views
-from ncf.tracking import STUDY_ID_TAG
+from ncf.tracking import views
+from ncf.tracking.store import default_uri
+from ncf.tracking.tracker import STUDY_ID_TAG
 
 HERE = Path(__file__).parent
 PICTURES = ("charts", "study", "registered")

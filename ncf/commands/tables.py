@@ -1,0 +1,53 @@
+"""Rows for a person or a program: a table on a terminal, CSV elsewhere, JSON where asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ncf.serving.recommender import Recommendations
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Prints rows that have the same columns; without rows, nothing but JSON's empty list."""
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+    elif not rows:
+        return
+    elif sys.stdout.isatty():
+        cells = [[*rows[0]], *([str(cell) for cell in row.values()] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for line in cells:
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            print("  ".join(padded).rstrip())
+    else:
+        writer = csv.DictWriter(sys.stdout, [*rows[0]], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def show_recommendations(answers: Sequence[Recommendations], as_json: bool) -> None:
+    """Prints a list for each user."""
+    if as_json:
+        show_rows([asdict(answer) for answer in answers], as_json)
+    elif sys.stdout.isatty():
+        for answer in answers:
+            known = "" if answer.known else " (unknown user: the most popular items)"
+            print(f"user {answer.user_id}{known}")
+            width = max((len(str(item_id)) for item_id in answer.item_ids), default=0)
+            for rank, item_id, score, title in _ranked(answer):
+                print(f"{rank:4}  {item_id!s:>{width}}  {score:.3f}  {title}".rstrip())
+    else:
+        columns = ("user_id", "known", "rank", "item_id", "score", "title")
+        lines = [(a.user_id, a.known, *ranked) for a in answers for ranked in _ranked(a)]
+        show_rows([dict(zip(columns, line, strict=True)) for line in lines], as_json)
+
+
+def _ranked(answer: Recommendations) -> list[tuple[int, Any, float, str]]:
+    rows = zip(answer.item_ids, answer.scores, answer.titles, strict=True)
+    return [(rank, *row) for rank, row in enumerate(rows, start=1)]

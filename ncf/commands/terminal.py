@@ -1,0 +1,173 @@
+"""What a search prints: the data, the tables of trials and results, what to do next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, TrialState
+
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.redaction import one_line
+from ncf.search import journal
+from ncf.search.experiment import DataFacts
+from ncf.trials.estimate import Estimate
+
+if TYPE_CHECKING:
+    from ncf.search.contest import Confirmed
+    from ncf.search.winner import Result
+
+_N_SHOWN = 10
+
+
+def show_error(error: Exception) -> None:
+    """Prints a person's mistake in one line."""
+    print(f"error: {one_line(error)}", file=sys.stderr)
+
+
+def show_data(data: DataFacts) -> None:
+    """Prints what is searched on."""
+    counts = data.counts
+    print(
+        f"{data.name}: {counts['users']:,} users, {counts['items']:,} items, "
+        f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated "
+        f"(fingerprint {data.digest})"
+    )
+
+
+def show_estimate(largest: Estimate, n_workers: int) -> None:
+    """Prints what the largest trial of the search space takes."""
+    print(
+        f"{n_workers} trials at once, each of up to about {largest.n_bytes / 2**30:.1f} GiB and "
+        f"{largest.seconds_per_epoch:.2g} s per epoch"
+    )
+
+
+def show_nothing_to_do(study: str, n_trials: int) -> None:
+    """Prints that the study has its trials."""
+    print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
+
+
+def show_interruption(study: str) -> None:
+    """Prints how to continue."""
+    print(
+        f"\nInterrupted. What study {study!r} has finished is kept; the same command continues it."
+    )
+
+
+def show_missing(missing: str) -> None:
+    """Prints what MLflow has not got, and how it will."""
+    print(
+        f"\nMLflow has not been told all: {missing}\nNothing is lost: the same command writes it "
+        "from the journal and trains nothing again, or does so to another store that "
+        "--tracking-uri names."
+    )
+
+
+def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
+    """Prints the best trials, and how the others ended."""
+    header = ("rank", "trial", "opt", "dim", "lr", "neg", "L2", "recency", "epochs", "best at")
+    metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}", "seconds")
+    rows: list[tuple[str, ...]] = [(*header, *metrics)]
+    for rank, trial in enumerate(journal.best_first(trials)[:_N_SHOWN], start=1):
+        h = Hyperparameters(**trial.user_attrs["hyperparameters"])
+        outcome = journal.outcome_of(trial)
+        rows.append(
+            (
+                str(rank),
+                str(trial.number),
+                h.optimizer,
+                str(h.embedding_dim),
+                f"{h.learning_rate:.2g}",
+                str(h.n_negatives),
+                f"{h.weight_decay:.1g}",
+                f"{h.recency:.2g}",
+                str(outcome.epochs),
+                str(outcome.best_epoch),
+                f"{outcome.metrics[f'hit_ratio_{k}']:.4f}",
+                f"{outcome.metrics[f'ndcg_{k}']:.4f}",
+                f"{outcome.metrics_full[f'ndcg_{k}']:.4f}",
+                f"{outcome.seconds:.1f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print("\nBest trials, by validation:")
+    for row in rows:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    states = [trial.state for trial in trials]
+    print(
+        f"{states.count(TrialState.COMPLETE)} finished, {states.count(TrialState.PRUNED)} pruned, "
+        f"{states.count(TrialState.FAIL)} failed"
+    )
+
+
+def show_confirmation(confirmed: Sequence[Confirmed], k: int) -> None:
+    """Prints the best trials after more seeds."""
+    if not confirmed:
+        return
+    n_seeds = max(len(one.values) for one in confirmed)
+    print(f"\nTrained again with {n_seeds} fresh seeds, validation nDCG@{k}:")
+    for one in confirmed:
+        values = "  ".join(f"{value:.4f}" for value in one.values)
+        print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
+
+
+def show_results(results: Sequence[Result], number: int, epochs: int, k: int) -> None:
+    """Prints what the winner and the baselines came to on test."""
+    print(
+        f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
+        "Test, read once, with 95% intervals over users:"
+    )
+    header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
+    if len(results) > 1:
+        header += ["winner - it", "", "p"]
+    rows = [header]
+    for result in results:
+        cells: list[str] = [result.name]
+        for name, value in (
+            (f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
+            (f"ndcg_{k}", result.test[f"ndcg_{k}"]),
+            (f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
+        ):
+            low, high = result.intervals[name]
+            cells += [f"{value:.4f}", f"[{low:.3f}, {high:.3f}]"]
+        if result.difference is not None:
+            mean, low, high, p_value = result.difference
+            cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", f"{p_value:.2g}"]
+        rows.append(cells + [""] * (len(header) - len(cells)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *cells_of_row in rows:
+        shown = [cell.rjust(width) for cell, width in zip(cells_of_row, widths[1:], strict=True)]
+        print(f"  {first.ljust(widths[0])}  {'  '.join(shown)}".rstrip())
+
+
+def show_model(name: str, version: str, decision: str) -> None:
+    """Prints what was registered."""
+    if name:
+        print(f"\nRegistered: {name} version {version}; {decision}")
+
+
+def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) -> None:
+    """Prints how to go on."""
+    print("\nCompare the trials in the MLflow UI:")
+    print(f"  {ui_command}")
+    print(f"  {ui_link}")
+    print("Ask the model for ten items:")
+    model = "" if name else f" --model {model_uri}"
+    print(f"  python -m ncf recommend{model} --user ID")
+
+
+def show_repetition(
+    name: str,
+    logged: Mapping[str, float],
+    repeated: Mapping[str, float],
+    differing: Sequence[str],
+) -> None:
+    """Prints whether a trial came out as it was logged."""
+    if not differing:
+        print(f"{name}: all {len(logged)} logged values came out equal, bit for bit")
+        return
+    print(f"{name}: {len(differing)} of {len(logged)} logged values came out different, first:")
+    for key in differing[:_N_SHOWN]:
+        print(f"  {key}: logged {logged.get(key)!r}, now {repeated.get(key)!r}")

@@ -1,0 +1,1 @@
+"""A name or a path becomes `Interactions`: reading, checking, dense ids, fingerprint, cache."""

@@ -1,0 +1,1 @@
+"""Generalized Matrix Factorization: its setting, its start, its training, its compiled kernels."""

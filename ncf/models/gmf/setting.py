@@ -1,0 +1,96 @@
+"""The hyperparameters of GMF: what a trial may vary, checked where they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from ncf.models.model import require
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """One setting of everything that a trial may vary.
+
+    Attributes:
+        optimizer: "sgd", the compiled per-sample loop (CPU), or "adam", PyTorch minibatches.
+        initialization: "spectral" starts from a truncated SVD; "xavier" from Xavier-uniform
+            embeddings; "gaussian" as the NCF authors' code, from embeddings of N(0, 0.01^2) and,
+            where they are learned, LeCun-uniform output weights.
+        embedding_dim: D, the number of factors of a user and of an item.
+        learning_rate: Step size of the first epoch.
+        learning_rate_decay: Factor on the learning rate after every epoch.
+        weight_decay: L2 penalty; "sgd" applies it to the rows that a sample uses, "adam" to every
+            parameter at every step.
+        n_negatives: N, negatives drawn for each positive and epoch.
+        batch_size: Samples (user-item pairs) per step of "adam"; "sgd" steps after each sample.
+        init_rms: Root mean square of the factors of a spectral start.
+        popular_negatives: Share of the negatives drawn in proportion to the items' popularity; 0
+            draws all uniformly, as in the paper.
+        recency: g, by which an epoch visits a user's a-th latest item in proportion to a^-g; 0
+            visits each item once, as in the paper, whatever its time.
+        learn_output_weight: Whether the output weights are learned, as in the paper, or stay 1.
+            They have no L2 in "sgd", so that their growth undoes the L2 of the factors.
+        learn_item_bias: Whether the items' biases are learned or stay 0.
+    """
+
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    initialization: Literal["spectral", "xavier", "gaussian"] = "spectral"
+    embedding_dim: int = 64
+    learning_rate: float = 0.02
+    learning_rate_decay: float = 0.95
+    weight_decay: float = 0.01
+    n_negatives: int = 4
+    batch_size: int = 1024
+    init_rms: float = 0.15
+    popular_negatives: float = 0.0
+    recency: float = 0.0
+    learn_output_weight: bool = False
+    learn_item_bias: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
+        require(
+            self.initialization in ("spectral", "xavier", "gaussian"),
+            "initialization is 'spectral', 'xavier' or 'gaussian'",
+            self.initialization,
+        )
+        for name in ("embedding_dim", "n_negatives", "batch_size"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
+        for name in ("learning_rate", "learning_rate_decay", "init_rms"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value > 0, f"0 < {name} < inf", value)
+        for name in ("weight_decay", "recency"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value >= 0, f"0 <= {name} < inf", value)
+        popular = self.popular_negatives
+        require(0 <= popular <= 1, "0 <= popular_negatives <= 1", popular)
+
+
+def describe(hyperparameters: Hyperparameters) -> str:
+    """Returns what tells one trial from another, short enough for a run's name."""
+    h = hyperparameters
+    recency = f" · recency {h.recency:.2g}" if h.recency > 0 else ""
+    adam = f" · adam, batch {h.batch_size}" if h.optimizer == "adam" else ""
+    return (
+        f"dim {h.embedding_dim} · lr {h.learning_rate:.2g} · neg {h.n_negatives}"
+        f" · L2 {h.weight_decay:.1g}{recency}{adam}"
+    )
+
+
+def hyperparameters_of(params: Mapping[str, str]) -> Hyperparameters:
+    """Returns the hyperparameters that the parameters of a trial's run spell.
+
+    Raises:
+        ValueError: A field is missing: the run is of another version.
+    """
+    values: dict[str, object] = {}
+    for field in fields(Hyperparameters):
+        if field.name not in params:
+            raise ValueError(f"the run has no parameter {field.name}: it is of another version")
+        text, default = params[field.name], getattr(Hyperparameters(), field.name)
+        values[field.name] = text == "True" if isinstance(default, bool) else type(default)(text)
+    return Hyperparameters(**values)  # type: ignore[arg-type]

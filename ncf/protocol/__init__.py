@@ -1,0 +1,1 @@
+"""The rules of evaluation: splits, candidates, ranks, metrics, intervals, seeds."""

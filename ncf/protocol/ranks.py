@@ -1,0 +1,79 @@
+"""A scorer and candidates, or the full catalogue, to the rank of each user's positive.
+
+The rank is 1 + the number of other candidates that are *not scored lower*: a tie or a NaN counts
+against the positive, so a constant scorer and a diverged one rank last.
+The sampled protocol ranks the positive among N items that the user never touched (He et al.
+2017); the full one among all items but the user's history. Both are reported since sampled
+metrics can reverse an order (Krichene & Rendle, "On Sampled Metrics for Item Recommendation",
+KDD 2020).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncf.protocol.splitting import HeldOut, History
+
+_BLOCK_BYTES = 32 << 20  # scores of a block of users that stay near the processor
+
+
+class Scorer(Protocol):
+    """Anything that scores users with items, higher is better."""
+
+    def score(
+        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
+    ) -> NDArray[np.floating[Any]]:
+        """Returns the scores (B, C) of users (B,) with items (B, C)."""
+        ...
+
+    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.floating[Any]]:
+        """Returns the scores (B, I) of users (B,) with every item."""
+        ...
+
+
+def sampled_ranks(
+    scorer: Scorer, users: NDArray[np.int32], candidates: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Returns the rank (V,) of the first of each user's candidates (V, C).
+
+    A candidate of -1 is padding, where a user has fewer untouched items than were asked for.
+    """
+    ranks = np.empty(len(users), np.int32)
+    block = max(1, _BLOCK_BYTES // (candidates.shape[1] * 128))
+    for start in range(0, len(users), block):
+        rows = slice(start, start + block)
+        items = candidates[rows]
+        is_padding = items < 0
+        scores = scorer.score(users[rows], np.where(is_padding, 0, items))
+        beats = ~(scores < scores[:, :1]) & ~is_padding  # the positive itself is the 1 of the rank
+        ranks[rows] = beats.sum(axis=1)
+    return ranks
+
+
+def full_ranks(scorer: Scorer, held_out: HeldOut, seen: History) -> NDArray[np.int32]:
+    """Returns the rank (V,) of each held-out item among all items that the user has not seen.
+
+    `seen` must not hold the held-out items. Memory is bounded: a block of users at
+    a time.
+    """
+    ranks = np.empty(len(held_out.users), np.int32)
+    block = max(1, _BLOCK_BYTES // (seen.n_items * 4))
+    for start in range(0, len(ranks), block):
+        users = held_out.users[start : start + block]
+        scores = scorer.score_all(users)
+        rows = np.arange(len(users))
+        positive = scores[rows, held_out.items[start : start + block]]
+        n_lower = np.count_nonzero(scores < positive[:, None], axis=1)
+        # Seen items are taken out of the count again, by their flat positions in `seen`.
+        lengths = seen.indptr[users + 1] - seen.indptr[users]
+        row_of = np.repeat(rows, lengths)
+        first = np.repeat(seen.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
+        items = seen.items[first + np.arange(len(row_of))]
+        seen_lower = np.bincount(
+            row_of, weights=scores[row_of, items] < positive[row_of], minlength=len(users)
+        )
+        ranks[start : start + block] = seen.n_items - lengths - (n_lower - seen_lower)
+    return ranks

@@ -1,0 +1,1 @@
+"""Which setting comes next, what came of it, and which one won."""

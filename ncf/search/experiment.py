@@ -1,0 +1,58 @@
+"""What an experiment file defines: the data, the defaults, the search space, a trial's budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.model import require
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A file in `experiments/` defines one of these under the name `experiment`.
+
+    Attributes:
+        name: Name of the MLflow experiment, and of the study unless `--study` gives one.
+        data: Name or path of the data set.
+        defaults: Trial 0, so that a search never ends below its defaults.
+        search_space: Given an Optuna trial, suggests the hyperparameters of it.
+        epochs: Most epochs that a trial may train.
+        patience: Epochs without a better validation nDCG after which a trial stops.
+        n_candidates: Negatives per user of the sampled evaluation.
+    """
+
+    name: str
+    data: str
+    defaults: Hyperparameters
+    search_space: Callable[[optuna.Trial], Hyperparameters]
+    epochs: int = 30
+    patience: int = 4
+    n_candidates: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("name", "data"):
+            value = getattr(self, name)
+            require(isinstance(value, str) and value != "", f"{name} is a text", value)
+        for name in ("epochs", "patience", "n_candidates"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The data set of a search, in a few words and numbers."""
+
+    name: str
+    fingerprint: str
+    counts: Mapping[str, int]
+
+    @property
+    def digest(self) -> str:
+        """The part of the fingerprint that tables show."""
+        return self.fingerprint[:12]

@@ -1,0 +1,53 @@
+"""Experiment files: a person's own Python, whose mistakes are told by file and line."""
+
+from __future__ import annotations
+
+import importlib.util
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ncf.search.experiment import Experiment
+from ncf.search.proposals import Proposals, examples
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Runs an experiment file, tries its search space and returns the `experiment` that it defines.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file or its search space does not run, or it defines no experiment.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such experiment file; --experiment names one")
+    spec = importlib.util.spec_from_file_location("experiment_file", path.resolve())
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path}: an experiment is a Python file, NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    with _told_by_line(path):
+        spec.loader.exec_module(module)
+    experiment = getattr(module, "experiment", None)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{path}: must define `experiment = Experiment(...)`, see template.py")
+    with _told_by_line(path):
+        e = experiment
+        Proposals(e.name, e.defaults, e.search_space, seed=0).next([])
+        examples(experiment.search_space)
+    return experiment
+
+
+@contextmanager
+def _told_by_line(path: Path) -> Iterator[None]:
+    """Turns whatever a person's own code raises into a ValueError with the line in their file."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        trace = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in trace if frame.filename == str(path.resolve())]
+        line = getattr(error, "lineno", None) or (lines and lines[-1])
+        where = f", line {line}" if line else ""
+        raise ValueError(
+            f"{path}{where}: {type(error).__name__}: {error}; correct it, "
+            "experiments/template.py explains how"
+        ) from error

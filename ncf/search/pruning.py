@@ -1,0 +1,50 @@
+"""When to stop a trial early: the median stopping rule (Golovin et al., "Google Vizier", KDD 2017).
+
+A trial stops after epoch e if its best validation nDCG so far is below the given percentile of
+what the finished trials had reached by epoch e. The rule of trial t reads the trials up to t - LAG
+only (see `proposals.py`), all of which have ended when t starts. So it is a row of thresholds
+known at the start: the worker applies it by itself, at no cost and the same in any order of events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+# Chosen by experiments/benchmarks/choose_pruner.py: on ml-100k (50 trials, 3 study seeds) the rule
+# trained 35% of all epochs (patience alone 52%), and the winner's setting gave 0.4943 over fresh
+# seeds (sd between studies 0.003), against 0.4961 with every epoch trained and with patience alone.
+# On ml-1m (30 trials, 2 study seeds) it trained 49%, and the winners were those of every epoch.
+N_STARTUP_TRIALS = 5
+WARMUP_EPOCHS = 3
+PERCENTILE = 50.0
+
+
+def stopping_thresholds(
+    curves: Sequence[Sequence[float]],
+    epochs: int,
+    *,
+    n_startup_trials: int = N_STARTUP_TRIALS,
+    warmup_epochs: int = WARMUP_EPOCHS,
+    percentile: float = PERCENTILE,
+) -> tuple[float, ...]:
+    """Returns the nDCG below which to stop after each epoch, (epochs,); -inf where not to.
+
+    Args:
+        curves: The validation nDCG of each epoch of each finished trial; a curve that ended early
+            stays at its best.
+        epochs: Most epochs of a trial.
+        n_startup_trials: Finished trials without which none is stopped.
+        warmup_epochs: Epochs after which none is stopped.
+        percentile: Of the finished trials' best values by the same epoch.
+    """
+    if len(curves) < n_startup_trials:
+        return (-math.inf,) * epochs
+    values = np.full((len(curves), epochs), -math.inf)
+    for row, curve in zip(values, curves, strict=True):
+        row[: len(curve)] = curve[:epochs]
+    thresholds = np.percentile(np.maximum.accumulate(values, axis=1), percentile, axis=0)
+    thresholds[:warmup_epochs] = -math.inf
+    return tuple(float(threshold) for threshold in thresholds)

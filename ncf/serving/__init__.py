@@ -1,0 +1,1 @@
+"""What answers: catalogue, recommender, lists. A registered model needs this package alone."""

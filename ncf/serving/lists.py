@@ -1,0 +1,125 @@
+"""The top k of every user, as one file: `recommend --all --out top10.parquet`.
+
+Users are scored a block at a time with one matrix product, and the k best of each are kept by a
+compiled pass over the scores, on every core. Memory is the model's and a block's. The lists are
+those of `Recommender.recommend`, but for the last bits of scores that a product of another shape
+rounds differently.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ncf.serving.recommender import Recommender, sigmoid
+
+_BLOCK_BYTES = 64 << 20  # scores of a block of users
+_SUFFIXES = (".parquet", ".csv")
+
+
+def check_file(path: Path) -> None:
+    """Raises where lists cannot be written to `path`.
+
+    Raises:
+        ValueError: The name ends in no format that is written.
+        FileNotFoundError: There is no such folder.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"--out {path}: the name must end in {' or '.join(_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--out {path}: no folder {path.parent}; make it first")
+
+
+def write_lists(
+    recommender: Recommender, path: Path, k: int, include_seen: bool = False
+) -> Generator[int, None, None]:
+    """Writes user_id, rank, item_id, score and, where there are any, title of every user's top k.
+
+    Yields the number of users of each block that is written. The file is there when all are.
+
+    Raises:
+        ValueError: k is not positive.
+    """
+    if k < 1:
+        raise ValueError(f"`k >= 1` must hold, but got k={k}")
+    catalogue = recommender.catalogue
+    n_users, n_items = len(catalogue.user_ids), len(catalogue.item_ids)
+    item_ids = pa.array(catalogue.item_ids)
+    titles = None if catalogue.titles is None else pa.array(catalogue.titles)
+    user_ids = pa.array(catalogue.user_ids)
+    fields = [("user_id", user_ids.type), ("rank", pa.int32()), ("item_id", item_ids.type)]
+    fields += [("score", pa.float32())] + ([] if titles is None else [("title", titles.type)])
+    schema, k = pa.schema(fields), min(k, n_items)
+    block = max(1, _BLOCK_BYTES // (4 * n_items))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft = Path(folder) / path.name
+        with _writer(draft, schema) as writer:
+            for start in range(0, n_users, block):
+                users = np.arange(start, min(start + block, n_users))
+                items, scores = _top_of(recommender, users, k, include_seen)
+                rows, ranks = np.nonzero(items >= 0)
+                chosen = items[rows, ranks]
+                columns = [
+                    user_ids.take(pa.array(users[rows])),
+                    pa.array((ranks + 1).astype(np.int32)),
+                    item_ids.take(pa.array(chosen)),
+                    pa.array(scores[rows, ranks]),
+                ]
+                if titles is not None:
+                    columns.append(titles.take(pa.array(chosen)))
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+                yield len(users)
+        draft.replace(path)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter | pa.csv.CSVWriter:
+    if path.suffix == ".csv":
+        return pa.csv.CSVWriter(path, schema)
+    return pa.parquet.ParquetWriter(path, schema)
+
+
+def _top_of(
+    recommender: Recommender, users: NDArray[np.int64], k: int, include_seen: bool
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Returns the items and probabilities (B, k) of users (B,), best first; -1 where there is none.
+
+    Users are neighbours, so that their seen items are one piece.
+    """
+    seen, start, stop = recommender.catalogue.seen, int(users[0]), int(users[-1]) + 1
+    indptr = seen.indptr[start : stop + 1] - seen.indptr[start]
+    left_out = seen.items[seen.indptr[start] : seen.indptr[stop]]
+    if include_seen:
+        indptr, left_out = np.zeros_like(indptr), left_out[:0]
+    items = np.full((len(users), k), -1, np.int32)
+    logits = np.full((len(users), k), -np.inf, np.float32)
+    _keep_best(recommender.score_all(users), indptr, left_out, items, logits)
+    return items, sigmoid(logits.astype(np.float64)).round(6).astype(np.float32)
+
+
+@njit(cache=True, parallel=True)
+def _keep_best(
+    scores: NDArray[np.float32],
+    indptr: NDArray[np.int64],
+    left_out: NDArray[np.int32],
+    items: NDArray[np.int32],
+    best: NDArray[np.float32],
+) -> None:
+    k = items.shape[1]
+    for b in prange(scores.shape[0]):
+        for position in range(indptr[b], indptr[b + 1]):
+            scores[b, left_out[position]] = -np.inf
+        for i in range(scores.shape[1]):
+            if scores[b, i] > best[b, k - 1]:  # not of equals, nor of NaN: the first item stays
+                place = k - 1
+                while place > 0 and scores[b, i] > best[b, place - 1]:
+                    best[b, place], items[b, place] = best[b, place - 1], items[b, place - 1]
+                    place -= 1
+                best[b, place], items[b, place] = scores[b, i], i

@@ -1,0 +1,93 @@
+"""Two versions of models on the same users and candidates, with paired intervals.
+
+A study's winner is fitted on train and validation, so only test tells two winners apart: the test
+items and candidates of the first version's study, from its artifacts. To choose by them again and
+again makes them a second validation set, so this is a last look, not a search.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+
+from ncf.protocol.intervals import paired_difference
+from ncf.protocol.metrics import hit_ratio, label, ndcg
+from ncf.protocol.ranks import full_ranks, sampled_ranks
+from ncf.protocol.splitting import HeldOut, history_of
+from ncf.serving.recommender import Recommender
+from ncf.tracking import registry, versions
+
+_SEED = 0  # of the bootstrap
+
+
+def compare(
+    client: MlflowClient, first: ModelVersion, second: ModelVersion
+) -> list[dict[str, Any]]:
+    """Returns a row for each metric: both means, their difference, its 95% interval and p-value.
+
+    Raises:
+        ValueError: The versions are of other data, or what is needed of the study is not there.
+    """
+    names = [f"{version.name}/{version.version}" for version in (first, second)]
+    prints = [version.tags.get("fingerprint", "") for version in (first, second)]
+    if prints[0] != prints[1]:
+        raise ValueError(
+            f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
+            f"{prints[1][:12]}): only versions of the same data can be compared"
+        )
+    run = versions.study_run(client, client.get_run(str(first.run_id)))
+    try:
+        file = client.download_artifacts(run.info.run_id, "candidates.npz")
+    except (MlflowException, OSError) as error:
+        raise ValueError(
+            f"{names[0]}: its study's candidates.npz cannot be read: {error}"
+        ) from error
+    with np.load(file) as arrays:
+        if "test_users" not in arrays:
+            raise ValueError(f"{names[0]}: its study is of an older version of this project")
+        users, candidates = arrays["test_users"], arrays["test"]
+    k = int(run.data.params["k"])
+    uri = mlflow.get_tracking_uri()
+    a, b = (
+        _metrics(registry.load(f"models:/{name}", uri)[1], users, candidates, k) for name in names
+    )
+    rows = []
+    for metric in a:
+        d = paired_difference(a[metric], b[metric], _SEED)
+        rows.append(
+            {
+                "metric": metric,
+                names[0]: round(float(a[metric].mean()), 4),
+                names[1]: round(float(b[metric].mean()), 4),
+                "difference": round(d.mean, 4),
+                "low": round(d.low, 4),
+                "high": round(d.high, 4),
+                "p": float(f"{d.p_value:.2g}"),
+            }
+        )
+    return rows
+
+
+def _metrics(
+    model: Recommender, users: NDArray[np.int32], candidates: NDArray[np.int32], k: int
+) -> dict[str, NDArray[np.float64]]:
+    """Returns each metric of each user, (V,)."""
+    whole, positives = model.catalogue.seen, candidates[:, 0]
+    is_seen = np.ones(len(whole.items), bool)  # less the test items
+    keys = whole.user_of.astype(np.int64) * whole.n_items + whole.items  # ascending
+    is_seen[np.searchsorted(keys, users.astype(np.int64) * whole.n_items + positives)] = False
+    seen = history_of(whole.user_of[is_seen], whole.items[is_seen], whole.n_users, whole.n_items)
+    sampled = sampled_ranks(model, users, candidates)
+    full = full_ranks(model, HeldOut(users, positives), seen)
+    return {
+        label(f"hit_ratio_{k}"): hit_ratio(sampled, k),
+        label(f"ndcg_{k}"): ndcg(sampled, k),
+        f"full {label(f'hit_ratio_{k}')}": hit_ratio(full, k),
+        f"full {label(f'ndcg_{k}')}": ndcg(full, k),
+    }

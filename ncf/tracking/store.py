@@ -1,0 +1,158 @@
+"""MLflow's store: where it is, how it is opened, and what its runs say of where they come from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from ncf.data.files import RESULTS
+from ncf.redaction import one_line, redacted
+from ncf.tracking import description
+
+for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised as well
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+T = TypeVar("T")
+_PATIENCE, _PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
+_PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
+
+
+def default_uri(root: Path = RESULTS) -> str:
+    """Returns the store to use where no option names one: the environment's, else SQLite."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
+
+
+def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
+    """Returns a client of the store, which becomes the one that MLflow finds models in.
+
+    Args:
+        tracking_uri: Where the store is.
+        create: Whether a database file that is missing is made.
+
+    Raises:
+        ValueError: There is no store that can be opened.
+        sqlite3.OperationalError: The database file is locked, or cannot be made.
+    """
+    database = tracking_uri.removeprefix("sqlite:///")
+    if not create and database != tracking_uri and not Path(database).exists():
+        raise ValueError(
+            f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
+        )
+    mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
+    try:
+        if create and database != tracking_uri:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            # A write-ahead log is a property of the file, kept by it; set before MLflow makes the
+            # tables, since it spares most of the waiting for the disk.
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+        client = MlflowClient()
+        client.search_experiments(max_results=1)
+    except sqlite3.OperationalError:  # locked, or no place for a file
+        raise
+    except Exception as error:  # MLflow's, SQLAlchemy's, a missing driver's
+        raise ValueError(
+            f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
+            "sqlite:////folder/mlflow.db or http://host:5000"
+        ) from error
+    return client
+
+
+def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> str:
+    """Returns the id of the experiment, made where it is missing.
+
+    Args:
+        client: Of the store.
+        uri: Where the store is.
+        root: Folder for the artifacts of a local one.
+        name: Of the experiment.
+
+    Raises:
+        ValueError: It is there, but deleted.
+    """
+    location = None  # the server's own
+    if uri.startswith("sqlite:///"):
+        location = (root.resolve() / "artifacts").as_uri()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        tags = {
+            "mlflow.experimentKind": "custom_model_development",
+            "mlflow.note.content": description.EXPERIMENT,
+        }
+        try:
+            return str(client.create_experiment(name, location, tags))
+        except MlflowException:  # another study made it this moment, else it is tried again
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or rename the experiment"
+        )
+    return str(found.experiment_id)
+
+
+def patiently(uri: str, action: Callable[[], T]) -> T:
+    """Returns what `action` does, which a search cannot begin without; a server may be starting.
+
+    Raises:
+        ConnectionError: The store does not answer.
+    """
+    is_server = urlsplit(uri).scheme in ("http", "https")
+    deadline = time.monotonic() + (_PATIENCE if is_server else 0.0)
+    while True:
+        try:
+            return action()
+        except (ValueError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+            if isinstance(error, ValueError) and not (is_server and error.__cause__):
+                raise  # a mistake, which does not pass
+            if time.monotonic() > deadline:
+                reason = one_line(error)[:400]
+                raise ConnectionError(
+                    f"MLflow at {redacted(uri)} cannot be used ({reason}): start it, or "
+                    "name another store with --tracking-uri; what the study has is kept"
+                ) from error
+        time.sleep(_PAUSE)
+
+
+def ui_command(uri: str) -> str:
+    """Returns the command that starts the UI on a store."""
+    if urlsplit(uri).scheme in ("http", "https"):
+        return "(the tracking server shows it)"
+    return (
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
+        f"--backend-store-uri {redacted(uri)}"
+    )
+
+
+def version_tags() -> dict[str, str]:
+    """Returns the versions of what a result may depend on."""
+    return {f"version.{package}": version(package) for package in _PACKAGES}
+
+
+def source_tags() -> dict[str, str]:
+    """Returns who runs what, of which commit, as MLflow names it."""
+    from mlflow.tracking.context import registry
+
+    tags: dict[str, str] = registry.resolve_tags()
+    if "mlflow.source.git.commit" not in tags:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode == 0:
+            tags["mlflow.source.git.commit"] = result.stdout.strip()
+    return tags

@@ -1,0 +1,193 @@
+"""Versions of the registered model: made of a study's winner or of any trial, listed, promoted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from ncf.models.gmf.setting import Hyperparameters, describe, hyperparameters_of
+from ncf.protocol.metrics import label
+from ncf.tracking import registry
+from ncf.tracking.description import describe_version
+from ncf.tracking.tracker import STUDY_TAG, TRIAL_TAG
+
+if TYPE_CHECKING:
+    from ncf.search.plan import Prepared
+    from ncf.search.winner import Result
+
+
+def register_winner(
+    client: MlflowClient,
+    name: str,
+    model_id: str,
+    run_id: str,
+    prepared: Prepared,
+    number: int,
+    result: Result,
+    value: float,
+    is_confirmed: bool,
+) -> ModelVersion:
+    """Registers a study's winner.
+
+    Args:
+        client: The registry.
+        name: Of the registered model.
+        model_id: The winner's.
+        run_id: The study's run.
+        prepared: The search.
+        number: The winning trial.
+        result: What it came to on test.
+        value: Its objective on validation.
+        is_confirmed: Whether that is a mean over confirming seeds.
+    """
+    setting = Hyperparameters(**result.setting)  # type: ignore[arg-type]
+    values = result.test | {f"full_{metric}": of for metric, of in result.test_full.items()}
+    tested = {
+        f"test_{metric}": f"{values[metric]:.4f} [{low:.4f}, {high:.4f}]"
+        for metric, (low, high) in result.intervals.items()
+        if not metric.startswith("full_hit_ratio")
+    }
+    objective, fitted_on = prepared.settings.objective, "train + validation"
+    tags = {
+        f"validation_{objective}": f"{value:.6f}",
+        **tested,
+        **_tags(setting, fitted_on, number, prepared.study_name, prepared.identity, is_confirmed),
+    }
+    test = ", ".join(f"{label(metric)} {of:.4f}" for metric, of in result.test.items())
+    what = describe_version(setting, fitted_on, f"{label(objective)} {value:.4f}", test)
+    return registry.register(client, name, model_id, run_id, tags, what)
+
+
+def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVersion:
+    """Registers the model of a trial's run, by default with the other versions of its data.
+
+    Raises:
+        ValueError: It is no trial's run, or the trial kept no model.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(f"{run_id}: no such run: {error.message}") from error
+    models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    ready = [model for model in models if model.status == LoggedModelStatus.READY]
+    if TRIAL_TAG not in run.data.tags or not ready:
+        raise ValueError(
+            f"{run_id}: {run.info.run_name!r} has no trial's model; give the run id of a trial "
+            "that finished or was pruned, as its page in the MLflow UI shows it"
+        )
+    identity = study_run(client, run).data.params
+    setting, objective = hyperparameters_of(run.data.params), f"ndcg_{identity['k']}"
+    value, fitted_on = run.data.metrics[f"validation_best/{objective}"], "train"
+    number, study = int(run.data.tags[TRIAL_TAG]), run.data.tags[STUDY_TAG]
+    tags = {
+        f"validation_{objective}": f"{value:.6f}",
+        **_tags(setting, fitted_on, number, study, identity, is_confirmed=False),
+    }
+    what = describe_version(setting, fitted_on, f"{label(objective)} {value:.4f}")
+    name = name or f"gmf-{identity['data']}"
+    return registry.register(client, name, ready[0].model_id, run_id, tags, what)
+
+
+def find(client: MlflowClient, text: str) -> ModelVersion:
+    """Returns the version that a person means: `3`, `NAME/3` or `NAME@champion`.
+
+    Raises:
+        ValueError: There is no such version, or `3` may be of several models.
+    """
+    name, separator, version = text.removeprefix("models:/").rpartition("@" if "@" in text else "/")
+    if not separator:
+        names = [model.name for model in client.search_registered_models()]
+        if len(names) != 1:
+            raise ValueError(f"{text}: give NAME/{text}, of {', '.join(names) or 'no models yet'}")
+        name = names[0]
+    try:
+        if separator == "@":
+            return client.get_model_version_by_alias(name, version)
+        return client.get_model_version(name, version)
+    except MlflowException as error:
+        raise ValueError(
+            f"{text}: no such version: {error.message}; `python -m ncf models` lists them"
+        ) from error
+
+
+def study_run(client: MlflowClient, run: Run) -> Run:
+    """Returns the run of the study that a run is of."""
+    return client.get_run(run.data.tags.get("mlflow.parentRunId", run.info.run_id))
+
+
+def listed(client: MlflowClient) -> list[dict[str, str]]:
+    """Returns a row for each version of each model of this project, the newest first."""
+    rows = []
+    for version in client.search_model_versions(order_by=["creation_timestamp DESC"]):
+        metric = next((tag for tag in version.tags if tag.startswith(registry.OBJECTIVE)), None)
+        if metric is None:
+            continue  # another project's
+        k, tags = metric.removeprefix(registry.OBJECTIVE), version.tags
+        made = time.gmtime(version.creation_timestamp / 1000)
+        rows.append(
+            {
+                "version": f"{version.name}/{version.version}",
+                "alias": ", ".join(client.get_model_version(version.name, version.version).aliases),
+                f"validation nDCG@{k}": f"{float(tags[metric]):.4f}",
+                f"test nDCG@{k}": tags.get(f"test_ndcg_{k}", "not read"),
+                "study": tags["study"],
+                "trial": tags["trial"],
+                "setting": tags["setting"],
+                "registered (UTC)": time.strftime("%Y-%m-%d %H:%M", made),
+                "champion since": tags.get("champion_since", ""),
+            }
+        )
+    return rows
+
+
+def promote(client: MlflowClient, text: str, force: bool) -> str:
+    """Makes a version the champion of its model, if it can be said to be better.
+
+    Args:
+        client: The registry.
+        text: The version, as for `find`.
+        force: Do it anyway, as to go back to an older version.
+
+    Returns:
+        What was done, as a sentence.
+
+    Raises:
+        ValueError: There is no such version, it does not load, or the champion is not worse.
+    """
+    new = find(client, text)
+    old = registry.champion(client, new.name)
+    if old is not None and old.version == new.version:
+        return f"{new.name}: version {new.version} is the champion already"
+    registry.load(f"models:/{new.name}/{new.version}", mlflow.get_tracking_uri())
+    if old is not None and not force and (reason := registry.objection(old, new)):
+        raise ValueError(
+            f"{text}: version {old.version} stays champion: {reason}; --force promotes it anyway, "
+            "`python -m ncf compare` tells how sure the difference is"
+        )
+    return f"{new.name}: {registry.crown(client, new, old)}"
+
+
+def _tags(
+    setting: Hyperparameters,
+    fitted_on: str,
+    number: int,
+    study: str,
+    identity: Mapping[str, Any],
+    is_confirmed: bool,
+) -> dict[str, str]:
+    return {
+        "setting": describe(setting),
+        "fitted_on": fitted_on,
+        "trial": str(number),
+        "study": study,
+        "data": str(identity["data"]),
+        "protocol": registry.protocol(identity, is_confirmed),
+        "fingerprint": str(identity["fingerprint"]),
+    }

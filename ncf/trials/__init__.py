@@ -1,0 +1,1 @@
+"""One setting trained and judged, in another process."""

@@ -1,0 +1,79 @@
+"""What a trial will take, said before it starts: memory, and seconds per epoch.
+
+The figures are sums over the arrays that a trial holds at its peak, and a measured cost per sample;
+they are meant to be right within a factor of two and to refuse what cannot fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.protocol.splitting import History
+
+_PROCESS_BYTES = 330 << 20  # torch, numba and scipy, loaded
+# Measured on one thread. A step of "adam" updates every parameter, whatever its batch.
+_SECONDS_PER_SAMPLE = {"sgd": 40e-9, "adam": 100e-9}
+_SECONDS_PER_SAMPLE_AND_DIM = {"sgd": 0.4e-9, "adam": 3e-9}
+_SECONDS_PER_STEP, _SECONDS_PER_STEP_AND_PARAMETER = 500e-6, 2e-9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one trial."""
+
+    n_bytes: int
+    seconds_per_epoch: float
+
+
+def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimate:
+    """Returns what one trial takes in a worker process.
+
+    Args:
+        history: What it trains on.
+        n_candidates: Evaluation candidates of all users together.
+        h: Its hyperparameters.
+    """
+    n_rows, n_interactions = history.n_users + history.n_items, len(history.items)
+    factors = 4 * n_rows * h.embedding_dim
+    n_samples = n_interactions * (1 + h.n_negatives)
+    shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
+    start = 0
+    if h.initialization == "spectral":
+        krylov = 4 * max(2 * h.embedding_dim + 1, 20) * min(history.n_users, history.n_items)
+        start = 24 * n_interactions + krylov + 4 * factors
+    if h.optimizer == "sgd":
+        epoch = 20 * n_interactions + 2 * factors  # pairs, filter, users, positives; two models
+    else:
+        epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # and gradient, two moments
+    seconds = n_samples * (
+        _SECONDS_PER_SAMPLE[h.optimizer]
+        + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * h.embedding_dim
+    )
+    if h.optimizer == "adam":
+        n_parameters = n_rows * h.embedding_dim
+        per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
+        seconds += n_samples / h.batch_size * per_step
+    return Estimate(_PROCESS_BYTES + shared + max(start, epoch), seconds)
+
+
+def check_fits(estimates: Sequence[Estimate], n_workers: int) -> Estimate:
+    """Returns the largest of each figure, if that many trials fit in the memory that is free.
+
+    Raises:
+        ValueError: They do not.
+    """
+    worst = Estimate(
+        max(one.n_bytes for one in estimates), max(one.seconds_per_epoch for one in estimates)
+    )
+    free = psutil.virtual_memory().available
+    if worst.n_bytes * n_workers > free:
+        raise ValueError(
+            f"{n_workers} trials at once of up to {worst.n_bytes / 2**30:.1f} GiB need more than "
+            f"the {free / 2**30:.1f} GiB of memory that is free: lower --jobs, or the largest "
+            "embedding_dim of the search space"
+        )
+    return worst

@@ -1,0 +1,93 @@
+"""Facts of small files, counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ncf.commands.facts import Facts, gather, in_words, warnings
+from ncf.data.columns import Columns
+
+# Users a, b, c and d have 4, 3, 3 and 1 items. The two latest of a and c have equal times, and so
+# have b's first two, the time of a's latest. Item 9 is c's latest and nobody else's. a has item 1
+# twice, and counts it once.
+TOY = """user,item,timestamp
+a,1,100000
+a,2,200000
+a,3,300000
+a,4,300000
+a,1,400000
+b,1,300000
+b,2,300000
+b,3,400000
+c,2,100000
+c,3,300000
+c,9,300000
+d,2,86400
+"""
+
+
+def facts_of(folder: Path, text: str) -> Facts:
+    (folder / "toy.csv").write_text(text)
+    return gather(str(folder / "toy.csv"), Columns())
+
+
+def test_a_file_counted_by_hand(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, TOY)
+    assert facts.counts == {
+        "rows": 12, "users": 4, "items": 5, "interactions": 11, "evaluated": 3, "train": 5
+    }  # fmt: skip
+    assert facts.per_user.tolist() == [4, 3, 3, 1]
+    assert facts.per_item.tolist() == [2, 4, 3, 1, 1]
+    assert facts.period == ("1970-01-02", "1970-01-05")
+    assert facts.tied == pytest.approx(2 / 3)  # a and c
+    assert facts.rising == 1.0  # a's 3 and 4, b's 1 and 2, c's 3 and 9
+    assert facts.cold == pytest.approx(2 / 3)  # a's 4 and c's 9
+    assert facts.n_untouched == 1
+    assert facts.repeated == pytest.approx(1 / 12)
+
+
+def test_the_page_says_it(tmp_path: Path) -> None:
+    page = in_words(facts_of(tmp_path, TOY))
+    for part in (
+        "toy: 4 users, 5 items, 11 interactions; 45.00% of all pairs are empty",
+        "12 rows in the file; 1 repeat",
+        "1970-01-02 to 1970-01-05",
+        "users by interactions: 1 to 4, median 3",
+        "leave-one-out by time",
+        "3 of 4 users are evaluated (75.0%)",
+        "WARNING: 67% of the evaluated users have several interactions at their latest time",
+        "100% of equal times are in the order of item ids",
+    ):
+        assert part in page
+    bars = [line.split() for line in page.splitlines() if " # " in line or "##" in line]
+    assert [bar[-1] for bar in bars if bar[0] in ("1", "2", "4")] == ["1", "2", "1", "2", "2", "1"]
+    page.encode("ascii")  # shown by any terminal, and whole in a log
+
+
+def warned(folder: Path, text: str) -> str:
+    return "\n".join(warnings(facts_of(folder, text)))
+
+
+def test_each_pitfall_is_named(tmp_path: Path) -> None:
+    without_times = "\n".join(line.rpartition(",")[0] for line in TOY.splitlines())
+    assert "there is no time" in warned(tmp_path, without_times)
+    text = warned(tmp_path, TOY)
+    assert "3 evaluated users are few" in text
+    assert "for 67% of the evaluated users the test item is new" in text
+    assert "all but 1 items" in text
+    assert "8% of the rows repeat a pair" in text
+    many_short = TOY + "".join(f"e{n},2,100000\n" for n in range(10))
+    assert "only 21% of the users have the 3 items" in warned(tmp_path, many_short)
+
+
+def test_good_data_have_no_warning(tmp_path: Path) -> None:
+    lines = ["user,item,timestamp"]
+    for user in range(600):
+        for place in range(4):
+            item = (user * 7 + place * 31) % 300
+            lines.append(f"{user},{item},{1000 * place + (user * 13) % 997}")
+    facts = facts_of(tmp_path, "\n".join(lines))
+    assert warnings(facts) == []
+    assert "Nothing here would mislead" in in_words(facts)

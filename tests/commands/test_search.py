@@ -1,0 +1,487 @@
+"""The main job through the real command: a person's own CSV in, a registered recommender out."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import optuna
+import pandas as pd
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from ncf.__main__ import main as ask
+from ncf.commands.repeat import repeat
+from ncf.commands.search import run
+from ncf.protocol.metrics import summarize
+from ncf.search import journal
+from ncf.tracking import registry
+from ncf.tracking.tracker import Tracker, rounded
+from search import parse_arguments
+from tests.conftest import COMMON, N_TRIALS, PROJECT, search
+
+TRIALS_ONLY = ("--confirm", "0", "--baselines", "none", "--no-register")
+
+
+def study_of(folder: Path, name: str = "shop") -> optuna.Study:
+    storage = journal.open_storage(str(folder / "mlruns" / "optuna.journal"))
+    return optuna.load_study(storage=storage, study_name=name)
+
+
+def results_of(study: optuna.Study) -> list[tuple[Any, ...]]:
+    """Returns all that must be equal in two searches that are to be the same."""
+    return [
+        (t.number, t.state, t.params, t.value, t.intermediate_values, metrics_of(t))
+        for t in study.get_trials()
+    ]
+
+
+def metrics_of(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
+    outcome = journal.outcome_of(trial)
+    return outcome.best_epoch, outcome.metrics, outcome.metrics_full
+
+
+@pytest.fixture
+def client(searched: tuple[Path, str]) -> MlflowClient:
+    mlflow.set_tracking_uri(f"sqlite:///{searched[0]}/mlruns/mlflow.db")
+    return MlflowClient()
+
+
+def runs_of(client: MlflowClient, study: str = "shop") -> tuple[Run, dict[int, Run]]:
+    """Returns the study's run and its whole trials' runs by number."""
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], f"tags.`ncf.study` = '{study}'")
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    whole = [run for run in runs if run.data.tags.get("ncf.state") in ("finished", "pruned")]
+    return parent, {
+        int(run.data.tags["ncf.trial"]): run for run in whole if "ncf.trial" in run.data.tags
+    }
+
+
+def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Path, str]) -> None:
+    _, output = searched
+    for part in (
+        "Best trials",
+        "Winner: trial",
+        "Test, read once",
+        "Registered: gmf-shop version 1",
+        "mlflow ui",
+        "compareRunsMode=CHART",
+        "python -m ncf recommend",
+    ):
+        assert part in output
+
+
+def test_every_trial_is_a_child_run_with_metrics_by_epoch(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    study = study_of(searched[0])
+    parent, trials = runs_of(client)
+    assert sorted(trials) == list(range(N_TRIALS))
+    assert parent.info.status == "FINISHED"
+    states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
+    for trial in study.get_trials():
+        run = trials[trial.number]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == states[trial.state.name]
+        assert {k: run.data.params[k] for k in trial.params} == {
+            k: str(v) for k, v in trial.params.items()
+        }
+        for name in ("train/loss", "train/samples_per_second", "validation/ndcg_10"):
+            history = client.get_metric_history(run.info.run_id, name)
+            assert [metric.step for metric in history] == list(trial.intermediate_values)
+        logged = [m.value for m in client.get_metric_history(run.info.run_id, "validation/ndcg_10")]
+        assert logged == list(trial.intermediate_values.values())
+        assert run.data.metrics["validation_best/ndcg_10"] == round(max(logged), 6)
+        assert run.inputs is not None
+        assert run.inputs.dataset_inputs[0].dataset.name == "shop"
+    versions = {key for key in parent.data.tags if key.startswith("version.")}
+    assert {"version.torch", "version.ncf-search"} <= versions
+    assert parent.data.tags["mlflow.source.git.commit"]
+
+
+def test_a_trials_model_loads_again_and_scores_what_was_logged(
+    searched: tuple[Path, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    parent, trials = runs_of(client)
+    candidates = Path(
+        client.download_artifacts(parent.info.run_id, "candidates.npz", str(tmp_path))
+    )
+    with np.load(candidates) as arrays:
+        validation = arrays["validation"]
+    number, run = next(iter(trials.items()))
+    (model,) = client.search_logged_models([run.info.experiment_id], f"name = 'trial-{number:04d}'")
+    assert {metric.key: metric.value for metric in model.metrics or []}[
+        "validation_best/ndcg_10"
+    ] == (run.data.metrics["validation_best/ndcg_10"])
+    _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
+    factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
+    scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
+    is_real = validation >= 0  # small catalogues leave padding
+    ranks = ((scores >= scores[:, :1]) & is_real).sum(axis=1).astype(np.int32)
+    for name, value in summarize(ranks, 10).items():
+        assert run.data.metrics[f"validation_best/{name}"] == pytest.approx(value, abs=1e-3)
+
+
+def test_the_best_are_confirmed_and_held_against_baselines(
+    searched: tuple[Path, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    _, output = searched
+    parent, _ = runs_of(client)
+    experiment_id = parent.info.experiment_id
+    runs = client.search_runs([experiment_id], "tags.`ncf.key` != ''")
+    keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
+    assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 3}
+    means = {
+        int(key.split("_")[2]): value
+        for key, value in parent.data.metrics.items()
+        if key.startswith("validation_confirmed/") and key.endswith("_mean")
+    }
+    assert len(means) == 3
+    assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output
+    ranks_file = client.download_artifacts(parent.info.run_id, "test_ranks.npz", str(tmp_path))
+    with np.load(ranks_file) as ranks:
+        for run in runs:
+            kind, _, name = run.data.tags["ncf.key"].partition("-")
+            if kind == "baseline":
+                logged = {name: run.data.metrics[f"test/{name}"] for name in ("ndcg_10", "mrr_10")}
+                assert logged.items() <= rounded(summarize(ranks[f"{name}_sampled"], 10)).items()
+        of_winner = summarize(ranks["GMF_sampled"], 10)
+    assert parent.data.metrics["test/ndcg_10"] == round(of_winner["ndcg_10"], 6)
+    low, high = (parent.data.metrics[f"test/ndcg_10_{end}"] for end in ("low", "high"))
+    assert low < of_winner["ndcg_10"] < high
+
+
+def test_the_same_command_again_has_nothing_to_do(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, output = searched
+    before = len(client.search_model_versions("name='gmf-shop'"))
+    monkeypatch.chdir(folder)
+    assert run(parse_arguments([*COMMON, "--trials", str(N_TRIALS)])) == 0
+    again = capsys.readouterr().out
+    assert "no trial is left to train" in again
+    assert output[output.index("Winner") :] == again[again.index("Winner") :]
+    assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
+
+
+def test_what_mlflow_lacks_is_written_by_the_same_command(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, output = searched
+    monkeypatch.chdir(folder)
+    uri = f"sqlite:///{folder}/other.db"  # a store that has nothing, and then fails in the end
+    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
+    parent, trials = runs_of(client)
+
+    def fail(*_: object) -> None:
+        raise ConnectionError("it is down")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Tracker, "log_result", fail)
+        broken.setattr("ncf.commands.conclusion._PATIENCE", 2.0)
+        threads = {*threading.enumerate()}
+        assert run(options) == 1
+        for thread in {*threading.enumerate()} - threads:
+            if thread.name == "mlflow":  # which ends with its process, and so has to end here
+                thread.join(60)
+    shown = capsys.readouterr().out
+    results = output[output.index("Winner") : output.index("Registered")]
+    assert results in shown
+    assert "MLflow has not been told all: results on test" in shown
+    assert ": it is down" in shown
+    assert "the same command writes it" in shown
+    assert run(options) == 0
+    shown = capsys.readouterr().out
+    assert results in shown
+    assert "Registered: gmf-shop version 1; version 1 is the new champion" in shown
+
+    other_parent, others = runs_of(MlflowClient(uri))
+    assert sorted(others) == sorted(trials)
+    for number, run_ in trials.items():
+        assert others[number].data.metrics == run_.data.metrics
+        assert others[number].data.params == run_.data.params
+    assert other_parent.data.metrics == parent.data.metrics
+
+
+def begin(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """Starts a search and returns when it has begun three more trials."""
+    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options, *TRIALS_ONLY]
+    n_before = n_begun(folder)
+    process = subprocess.Popen(
+        [*command, "--study", "killed", "--trials", str(N_TRIALS)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a shell starts its background jobs deaf to Ctrl-C, and so would be the tests in one
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for(folder, n_before + 3)
+    return process
+
+
+def n_begun(folder: Path) -> int:
+    return (folder / "mlruns" / "optuna.journal").read_text().count("hyperparameters")
+
+
+def wait_for(folder: Path, n: int) -> None:
+    """Waits until so many trials have begun."""
+    deadline = time.monotonic() + 60
+    while n_begun(folder) < n:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def running_runs(client: MlflowClient) -> list[Run]:
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"))
+
+
+@pytest.fixture(scope="module")
+def interrupted(searched: tuple[Path, str]) -> Path:
+    """The folder in which study "killed" was killed, lost a worker, was stopped, and finished."""
+    if sys.platform == "win32":
+        pytest.skip("the signals are POSIX's")
+    folder, _ = searched
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    process = begin(folder, "--jobs", "1")
+    process.kill()  # the coordinator, at once
+    process.communicate()
+    assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
+    assert running_runs(client)
+
+    process = begin(folder, "--jobs", "3")
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    workers[0].kill()  # its trial is trained again, by another
+    wait_for(folder, n_begun(folder) + 1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130
+    assert "the same command continues it" in output
+    assert not running_runs(client)
+
+    options = parse_arguments(
+        [*COMMON, *TRIALS_ONLY, "--study", "killed", "--trials", str(N_TRIALS)]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(options) == 0
+    return folder
+
+
+def test_kills_ctrl_c_and_other_numbers_of_jobs_change_nothing(
+    interrupted: Path, client: MlflowClient
+) -> None:
+    assert results_of(study_of(interrupted, "killed")) == results_of(study_of(interrupted))
+    _, trials = runs_of(client, "killed")
+    assert sorted(trials) == list(range(N_TRIALS))
+    assert not running_runs(client)
+
+
+def test_what_follows_the_trials_is_done_though_no_trial_is_left(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
+    after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
+    monkeypatch.chdir(interrupted)
+    assert run(parse_arguments([*COMMON, *options, *after])) == 0
+    output = capsys.readouterr().out
+    assert "no trial is left to train" in output
+    assert "Trained again with 2 fresh seeds" in output
+    assert "\n  popularity " in output
+
+
+def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
+    error = search(searched[0], "--trials", "20", "--seed", "1", expect=2).stderr
+    assert error.count("\n") == 1
+    assert "seed was 0, now 1" in error
+
+
+def test_a_trial_is_repeated_from_its_run_alone(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = searched
+    monkeypatch.chdir(folder)
+    _, trials = runs_of(client)
+    run_id = trials[3].info.run_id
+    assert repeat(run_id, None) == 0
+    assert "came out equal, bit for bit" in capsys.readouterr().out
+    client.log_metric(run_id, "validation_best/ndcg_10", 0.123, step=99)
+    assert repeat(run_id, None) == 1
+    assert "logged 0.123" in capsys.readouterr().out
+    data = (folder / "shop.csv").read_text()
+    (folder / "shop.csv").write_text(data + "c0,SKU-new,99\n")
+    with pytest.raises(ValueError, match="the data have changed: their fingerprint was"):
+        repeat(run_id, None)
+    (folder / "shop.csv").write_text(data)
+    with pytest.raises(ValueError, match="no run of a trial"):
+        repeat("nonsense", None)
+
+
+def test_the_study_has_a_report_and_a_description(
+    searched: tuple[Path, str], client: MlflowClient, tmp_path: Path
+) -> None:
+    parent, _ = runs_of(client)
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path)))
+    assert "Learning curves" in page.read_text(encoding="utf-8")
+    assert "| GMF |" in parent.data.tags["mlflow.note.content"]
+
+
+def test_the_registered_model_answers_with_own_ids(
+    searched: tuple[Path, str], client: MlflowClient
+) -> None:
+    version = client.get_model_version_by_alias("gmf-shop", "champion")
+    assert str(version.version) == "1"
+    assert {"fingerprint", "study", "validation_ndcg_10", "test_ndcg_10"} <= set(version.tags)
+    model = mlflow.pyfunc.load_model("models:/gmf-shop@champion")
+    answer = model.predict(pd.DataFrame({"user_id": ["c0", "stranger"]}), params={"k": 3})
+    assert answer["known"].tolist() == [True, False]
+    bought = set(pd.read_csv(searched[0] / "shop.csv").query("customer == 'c0'")["sku"])
+    assert len(answer["item_ids"][0]) == 3
+    assert not bought & set(answer["item_ids"][0])
+
+
+def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None:
+    command = [sys.executable, "-m", "ncf", "recommend", "--user", "c0", "-k", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    result = subprocess.run(
+        command, cwd=searched[0], capture_output=True, text=True, check=False, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("SKU-") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "absent.csv"), "absent.csv"),
+        (("--data", "mlruns"), "mlruns: not a file"),
+        (("--data", "torn.csv.gz"), "torn.csv.gz: damaged, cut short or locked"),
+        (("--data", "few.csv"), "needs a user with at least 3 distinct items"),
+        (("--columns", "user=nobody"), "nobody"),
+        (("--columns", "colour=red"), "--columns colour=red"),
+        (("--columns", "user=sku,item=sku"), "each name and column once"),
+        (("--columns", "user=sku,user=customer"), "each name and column once"),
+        (("--trials", "0"), "--trials must be positive"),
+        (("--timeout", "nan"), "--timeout must be positive"),
+        (("--epochs", "0"), "`epochs >= 1` must hold"),
+        (("--k", "101"), "--k 101"),
+        (("--seed", "-1"), "--seed must not be negative"),
+        (("--confirm-seeds", "0"), "--confirm-seeds"),
+        (("--min-rating", "3"), "needs a rating column"),
+        (("--study", "../outside"), "--study"),
+        (("--register", "a/b"), "--register 'a/b'"),
+        (("--storage", "shop.csv"), "not an Optuna journal"),
+        (("--storage", "nonsense://me:secret@host"), "--storage nonsense://***@host: cannot be op"),
+        (("--tracking-uri", "nonsense://me:secret@host"), "--tracking-uri nonsense://***@host: no"),
+        (("--repeat", "nonsense"), "no run of a trial"),
+        (("--repeat", "x", "--tracking-uri", "sqlite:///absent.db"), "absent.db: no such MLflow"),
+        (("--device", "cuda"), "--device cuda"),
+        (("--experiment", "absent.py"), "absent.py"),
+        (("--experiment", "syntax.py"), "syntax.py, line 3: SyntaxError"),
+        (("--experiment", "raises.py"), "raises.py, line 4: ZeroDivisionError"),
+        (("--experiment", "nothing.py"), "must define `experiment = Experiment(...)`"),
+        (("--experiment", "missing.py"), "missing.py, line 3: TypeError: Hyperparameters"),
+        (("--experiment", "narrow.py"), "the search space must be able to make the defaults"),
+        (("--experiment", "beyond.py"), "beyond.py, line 3: ValueError: `0 < learning_rate < inf`"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Fixed parameter")
+def test_a_mistake_ends_in_one_line_and_leaves_nothing(
+    searched: tuple[Path, str],
+    options: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = searched
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it, too
+    (folder / "torn.csv.gz").write_bytes(gzip.compress(b"customer,sku,bought\n" * 99)[:40])
+    (folder / "few.csv").write_text("customer,sku,bought\na,x,1\nb,y,2\n")
+    (folder / "nothing.py").write_text("")
+    for name, line in (
+        ("syntax", "return = 1"),
+        ("raises", "return Hyperparameters()\n1 / 0"),
+        ("missing", 'return Hyperparameters(lr=trial.suggest_float("lr", 0, 1))'),
+        ("narrow", 'return Hyperparameters(n_negatives=trial.suggest_int("n_negatives", 9, 10))'),
+        (
+            "beyond",
+            'return Hyperparameters(learning_rate=trial.suggest_float("learning_rate", -1, 1))',
+        ),
+    ):
+        (folder / f"{name}.py").write_text(SPACE.format(line))
+    before = files_of(folder)
+    assert run(parse_arguments([*COMMON, *options])) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert files_of(folder) == before
+
+
+SPACE = """from ncf.search.experiment import Experiment, Hyperparameters
+def space(trial):
+    {}
+experiment = Experiment("shop", "shop.csv", Hyperparameters(), space)
+"""
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Returns the sizes of all files but locks and those that note each visit."""
+    sizes = {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    visited = ("optuna.journal", "mlflow.db-shm", "mlflow.db-wal")
+    return {path: n for path, n in sizes.items() if n > 0 and not path.endswith(visited)}
+
+
+def test_asking_in_vain_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for options, message in (
+        ((), "mlflow.db: no such MLflow store; run search.py here"),
+        (("--tracking-uri", "nonsense://me:secret@host"), "nonsense://***@host: no MLflow store"),
+    ):
+        assert ask(["recommend", "--user", "7", *options]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_not_there(
+    searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(searched[0])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for model in ("models:/nobody/1", "models:/gmf-shop/99", "models:/gmf-shop@nobody", "shop.csv"):
+        assert ask(["recommend", "--user", "c0", "--model", model]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: --model {model}: ")
+        assert error.count("\n") == 1

@@ -1,0 +1,287 @@
+"""The record on disk: what it keeps, what a crash may do to it, and who may write it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import optuna
+import pytest
+from filelock import FileLock
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from ncf.search import journal
+from ncf.trials.messages import EpochReport, Failure, Outcome
+
+IDENTITY: dict[str, Any] = {"data": "toy", "seed": 0, "space": {"x": ["..."]}, "prune": True}
+REPORTS = [
+    EpochReport(0, epoch, 1.7e9 + epoch, 0.7 / epoch, 0.01, 500, {"ndcg_10": 0.1 * epoch})
+    for epoch in (1, 2, 3)
+]
+
+
+def outcome(number: int, pruned: bool = False) -> Outcome:
+    return Outcome(number, pruned, 3, 2, {"ndcg_10": 0.2}, {"ndcg_10": 0.05}, 1.25, 1.7e9)
+
+
+def open_study(path: Path, name: str = "toy") -> optuna.Study:
+    return journal.open_study(journal.open_storage(str(path)), name, IDENTITY)
+
+
+def begin(study: optuna.Study) -> optuna.Trial:
+    study.add_trial(
+        create_trial(
+            state=TrialState.RUNNING,
+            params={"x": 0.5},
+            distributions={"x": FloatDistribution(0, 1)},
+        )
+    )
+    return optuna.Trial(study, study.get_trials()[-1]._trial_id)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "optuna.journal"
+
+
+# Records
+
+
+def test_what_was_recorded_comes_back_from_the_file(path: Path) -> None:
+    study = open_study(path)
+    trained, pruned, failed = (begin(study) for _ in range(3))
+    size = path.stat().st_size
+    for report in REPORTS:
+        trained.report(report.metrics["ndcg_10"], report.epoch)
+    assert path.stat().st_size == size  # they wait for the trial's end
+    journal.record_outcome(study, trained, outcome(0), REPORTS, 0.2)
+    journal.record_outcome(study, pruned, outcome(1, pruned=True), REPORTS[:1], 0.1)
+    failure = Failure(2, "ValueError: no", "Traceback ...")
+    journal.record_failure(study, failed, failure, [])
+
+    first, second, third = open_study(path).get_trials()
+    assert (first.state, first.value) == (TrialState.COMPLETE, 0.2)
+    assert first.params == {"x": 0.5}
+    assert first.intermediate_values == {1: 0.1, 2: 0.2, 3: pytest.approx(0.3)}
+    assert journal.reports_of(first) == REPORTS
+    assert journal.outcome_of(first) == outcome(0)
+    assert second.state == TrialState.PRUNED
+    assert journal.outcome_of(second) == outcome(1, pruned=True)
+    assert third.state == TrialState.FAIL
+    assert journal.failure_of(third) == failure
+    assert journal.reports_of(third) == []
+    assert [journal.is_trained(trial) for trial in (first, second, third)] == [True, True, False]
+
+
+def test_a_running_trial_is_still_there_after_a_kill_and_ends_in_place(path: Path) -> None:
+    study = open_study(path)
+    begin(study).report(0.1, 1)
+
+    again = open_study(path)
+    (left,) = again.get_trials()
+    assert left.state == TrialState.RUNNING
+    trial = optuna.Trial(again, left._trial_id)
+    journal.record_outcome(again, trial, outcome(0), REPORTS, 0.2)
+    (ended,) = open_study(path).get_trials()
+    assert (ended.number, ended.state, ended.value) == (0, TrialState.COMPLETE, 0.2)
+
+
+def test_the_best_come_first_and_the_earlier_of_equals() -> None:
+    values = [0.1, 0.3, None, 0.0, 0.3, -0.2]
+    study = optuna.create_study(direction="maximize")
+    for value in values:
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        study.add_trial(create_trial(state=state, value=value))
+    pruned = create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.9})
+    study.add_trial(pruned)
+    ranking = journal.best_first(study.get_trials())
+    assert [trial.number for trial in ranking] == [1, 4, 0, 3, 5]
+    assert journal.best_first([]) == []
+
+
+# Identity
+
+
+def test_a_study_is_continued_only_with_the_settings_it_was_begun_with(path: Path) -> None:
+    study = open_study(path)
+    assert open_study(path).user_attrs["identity"] == IDENTITY == study.user_attrs["identity"]
+    changed = {**IDENTITY, "seed": 7, "space": {"x": ["other"]}}
+    with pytest.raises(ValueError, match="study 'toy' was begun with other settings") as raised:
+        journal.open_study(journal.open_storage(str(path)), "toy", changed)
+    message = str(raised.value)
+    assert "seed was 0, now 7" in message
+    assert "space was " in message
+    assert "data" not in message.split("settings:")[1].split(". Use")[0]  # which did not change
+    assert "--study NAME" in message
+
+
+def test_a_setting_that_came_or_went_is_a_difference(path: Path) -> None:
+    open_study(path)
+    without = {key: value for key, value in IDENTITY.items() if key != "prune"}
+    with pytest.raises(ValueError, match="prune was True, now None"):
+        journal.open_study(journal.open_storage(str(path)), "toy", without)
+    with pytest.raises(ValueError, match="k was None, now 5"):
+        journal.open_study(journal.open_storage(str(path)), "toy", {**IDENTITY, "k": 5})
+
+
+def test_studies_of_other_names_share_the_file(path: Path) -> None:
+    begin(open_study(path, "one"))
+    assert open_study(path, "two").get_trials() == []
+    assert len(open_study(path, "one").get_trials()) == 1
+
+
+# Crashes
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"op_code": 4, "worker_id": "', b"\xff\x00"])
+def test_a_torn_last_line_is_dropped(
+    path: Path, torn: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = open_study(path)
+    journal.record_outcome(study, begin(study), outcome(0), REPORTS, 0.2)
+    whole = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(torn)
+
+    again = open_study(path)
+    assert path.read_bytes()[: len(whole)] == whole
+    assert "dropped its last line" in caplog.text
+    begin(again)  # it can be written
+    first, second = open_study(path).get_trials()
+    assert first.value == 0.2
+    assert second.state == TrialState.RUNNING
+
+
+def test_a_line_that_another_process_is_writing_is_not_torn(path: Path) -> None:
+    begin(open_study(path))
+    opened = Thread(target=journal.open_storage, args=(str(path),))
+    with FileLock(f"{path}.filelock"), path.open("ab", buffering=0) as file:
+        file.write(b'{"op_code": 0, "worker_id": "w", "study_name": "half", ')
+        opened.start()
+        opened.join(timeout=0.3)  # it waits for the lock
+        file.write(b'"directions": [2]}\n')
+    opened.join()
+    assert path.read_bytes().endswith(b'"study_name": "half", "directions": [2]}\n')
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_there_in_part_or_twice(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = open_study(path)
+    trial = begin(study)
+    before = path.read_bytes()
+    fsync, naps = os.fsync, []
+
+    def full(descriptor: int) -> None:  # the disk is, from here on: all was written, or some
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def nap(seconds: float) -> None:
+        assert path.read_bytes() == before
+        naps.append(seconds)
+        if len(naps) == 3:  # somebody has made room
+            monkeypatch.setattr(os, "fsync", fsync)
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("ncf.data.files.time.sleep", nap)
+    trial.set_user_attr("note", "there")
+    assert naps == [0.5, 1.0, 2.0]
+    assert caplog.text.count("the disk is full; waiting for room") == 1
+    journal.record_outcome(study, trial, outcome(0), REPORTS, 0.2)
+    (ended,) = open_study(path).get_trials()
+    assert (ended.value, ended.user_attrs["note"]) == (0.2, "there")
+    assert path.read_text().count('"there"') == 1
+
+
+def test_another_error_of_the_disk_is_raised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study(path)
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        study.set_user_attr("note", "lost")
+
+
+def test_a_file_that_is_one_torn_line_is_begun_anew(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b'{"op_code"')
+    begin(open_study(path))
+    assert len(open_study(path).get_trials()) == 1
+
+
+@pytest.mark.parametrize("content", ["user,item\n1,2", '{"user": 1}', "\n\n"])
+def test_another_file_is_refused_and_left_alone(path: Path, content: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(ValueError, match="not an Optuna journal; give another file"):
+        journal.open_storage(str(path))
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("old", ['"op_code"', '"study_id":', '":', "{"])
+def test_a_line_that_was_changed_is_told(path: Path, old: str) -> None:
+    open_study(path)
+    head, _, tail = path.read_text().rpartition(old)
+    path.write_text(head + "\x00" + tail + "\n")
+    with pytest.raises(ValueError, match=r"damaged \(.*\); restore it, or begin another with"):
+        journal.open_storage(str(path))
+
+
+def test_a_whole_file_is_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begin(open_study(path))
+    before = path.read_bytes()
+    journal.open_storage(str(path))
+    assert path.read_bytes() == before
+    assert "dropped" not in caplog.text
+
+
+def test_a_relative_path_survives_a_change_of_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = journal.open_storage("results/optuna.journal")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    journal.open_study(storage, "toy", IDENTITY)
+    assert open_study(tmp_path / "results" / "optuna.journal").user_attrs["identity"] == IDENTITY
+
+
+# Who may write
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+
+
+def test_a_second_process_is_refused_and_the_lock_ends_with_its_process(tmp_path: Path) -> None:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    take = (
+        "import os, sys; from pathlib import Path; from ncf.search.journal import lock_study\n"
+        "lock = lock_study(Path(sys.argv[1])); print('taken', flush=True); os._exit(9)"
+    )
+    with journal.lock_study(folder):
+        refused = run_python(take, str(folder))
+        assert refused.returncode == 1
+        assert "RuntimeError: study 'toy' is being searched by another process" in refused.stderr
+    died = run_python(take, str(folder))  # without letting go of it
+    assert (died.returncode, died.stdout) == (9, "taken\n")
+    with journal.lock_study(folder) as lock:
+        assert lock.is_locked
+
+
+def test_another_study_is_not_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with journal.lock_study(tmp_path / "one"), journal.lock_study(tmp_path / "two") as lock:
+        assert lock.is_locked

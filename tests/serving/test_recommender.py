@@ -1,0 +1,383 @@
+"""Answers of a saved model against torch's GMF and plain-Python sorting."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from ncf.data.interactions import Interactions, from_columns
+from ncf.models.gmf.module import GMF
+from ncf.protocol.splitting import History, history_of
+from ncf.serving.recommender import Catalogue, Recommender, keep_weights, load_recommender
+
+N_USERS, N_ITEMS = 5, 12
+USER_IDS = np.array([3, 17, 20, 404, 5000])
+ITEM_IDS = np.arange(100, 100 + N_ITEMS) * 7
+TITLES = np.array([f"Title {n}" if n != 2 else "" for n in range(N_ITEMS)])
+SEEN = [(0, 0), (0, 5), (1, 5), (2, 5), (2, 1), (2, 11), (4, 5), (4, 0)]  # user 3 has nothing
+
+
+def text(ids: NDArray[np.int64]) -> NDArray[np.str_]:
+    return np.array([f"id-{n:05d}" for n in ids])
+
+
+def history(pairs: Sequence[tuple[int, int]] = SEEN) -> History:
+    users, items = np.array(pairs, np.int32).T
+    return history_of(users, items, N_USERS, N_ITEMS)
+
+
+def catalogue_of(
+    user_ids: NDArray[Any] = USER_IDS,
+    item_ids: NDArray[Any] = ITEM_IDS,
+    titles: NDArray[np.str_] | None = TITLES,
+) -> Catalogue:
+    return Catalogue(user_ids, item_ids, titles, history())
+
+
+def model_of(item_biases: Sequence[float] | None = None) -> GMF:
+    """Returns a model in which every parameter matters."""
+    generator = torch.Generator().manual_seed(0)
+    model = GMF(N_USERS, N_ITEMS, 3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        if item_biases is not None:
+            model.item_bias.weight.copy_(torch.tensor(item_biases)[:, None])
+    return model
+
+
+def saved(folder: Path, model: GMF, catalogue: Catalogue) -> Recommender:
+    keep(folder, model)
+    catalogue.save(folder / "catalogue.npz")
+    return load_recommender(folder)
+
+
+def keep(folder: Path, model: GMF) -> None:
+    save_file(model.state_dict(), folder / "trained.safetensors")
+    keep_weights(folder / "trained.safetensors", folder)
+
+
+@pytest.fixture
+def recommender(tmp_path: Path) -> Recommender:
+    return saved(tmp_path, model_of(), catalogue_of())
+
+
+def seen_by(user: int) -> set[int]:
+    return {item for who, item in SEEN if who == user}
+
+
+def best_by_hand(user: int, k: int, left_out: set[int]) -> list[tuple[int, float]]:
+    """Returns the k best items of a user with torch's probabilities."""
+    users = torch.full((1,), user)
+    probabilities = torch.sigmoid(model_of()(users, torch.arange(N_ITEMS)[None])).squeeze(0)
+    items = [item for item in range(N_ITEMS) if item not in left_out]
+    items.sort(key=lambda item: -probabilities[item].item())
+    return [(item, probabilities[item].item()) for item in items[:k]]
+
+
+# Known users
+
+
+@pytest.mark.parametrize("k", [1, 4, N_ITEMS])
+@pytest.mark.parametrize("include_seen", [False, True])
+def test_agrees_with_torch(recommender: Recommender, k: int, include_seen: bool) -> None:
+    answers = recommender.recommend(USER_IDS.tolist(), k, include_seen)
+    assert [answer.user_id for answer in answers] == ["3", "17", "20", "404", "5000"]
+    for user, answer in enumerate(answers):
+        expected = best_by_hand(user, k, set() if include_seen else seen_by(user))
+        assert answer.known
+        assert answer.item_ids == [ITEM_IDS[item] for item, _ in expected]
+        assert answer.scores == pytest.approx([score for _, score in expected], abs=1e-6)
+        assert answer.titles == [TITLES[item] for item, _ in expected]
+
+
+def test_a_longer_list_than_there_are_items_is_cut(recommender: Recommender) -> None:
+    (answer,) = recommender.recommend([3], k=1000)
+    assert len(answer.item_ids) == len(answer.scores) == len(answer.titles) == N_ITEMS - 2
+    assert set(answer.item_ids) == {ITEM_IDS[n] for n in range(N_ITEMS)} - {700, 735}
+    (answer,) = recommender.recommend([3], k=1000, include_seen=True)
+    assert len(answer.item_ids) == N_ITEMS
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_lists_have_at_least_one_place(recommender: Recommender, k: int) -> None:
+    with pytest.raises(ValueError, match=f"`k >= 1` must hold, but got k={k}"):
+        recommender.recommend([3], k)
+
+
+def test_nobody_is_answered_with_nothing(recommender: Recommender) -> None:
+    assert recommender.recommend([]) == []
+
+
+def test_many_users_are_answered_in_order(recommender: Recommender) -> None:
+    asked = [USER_IDS[n % N_USERS].item() for n in range(700)]  # beyond a block
+    answers = recommender.recommend(asked, k=3)
+    assert answers == [recommender.recommend([user_id], k=3)[0] for user_id in asked[:5]] * 140
+
+
+def test_scores_near_one_keep_their_order(tmp_path: Path) -> None:
+    """Where the probabilities are all 1 in float32, the logits still tell the better."""
+    biases = [30.0 + 10 * ((5 * item) % N_ITEMS) for item in range(N_ITEMS)]  # a permutation
+    recommender = saved(tmp_path, model_of(biases), catalogue_of())
+    (answer,) = recommender.recommend([404], k=N_ITEMS)
+    assert answer.scores == [1.0] * N_ITEMS
+    best = sorted(range(N_ITEMS), key=lambda item: -biases[item])
+    assert answer.item_ids == ITEM_IDS[best].tolist()
+
+
+def test_extreme_logits_warn_of_nothing(tmp_path: Path) -> None:
+    biases = [1000.0 * (item - 6) for item in range(N_ITEMS)]
+    recommender = saved(tmp_path, model_of(biases), catalogue_of())
+    with np.errstate(over="raise", invalid="raise"):
+        (answer,) = recommender.recommend([404], k=N_ITEMS)
+    assert answer.item_ids == ITEM_IDS[::-1].tolist()
+    assert answer.scores[:5] == [1.0] * 5
+    assert answer.scores[-6:] == [0.0] * 6
+
+
+# Similar items
+
+
+def test_similar_items_are_those_of_the_highest_cosines(recommender: Recommender) -> None:
+    factors = model_of().item_embedding.weight.detach().numpy()
+    unit = factors / np.linalg.norm(factors, axis=1, keepdims=True)
+    cosines = unit @ unit[4]
+    best = [item for item in np.argsort(-cosines) if item != 4][:5]
+    answer = recommender.similar(str(ITEM_IDS[4]), k=5)
+    assert answer.item_id == str(ITEM_IDS[4])
+    assert answer.item_ids == ITEM_IDS[best].tolist()
+    assert answer.scores == pytest.approx(cosines[best].tolist(), abs=1e-6)
+    assert answer.titles == TITLES[best].tolist()
+    assert len(recommender.similar(ITEM_IDS[4], k=1000).item_ids) == N_ITEMS - 1
+
+
+def test_similar_items_of_what_is_not_known_are_refused(recommender: Recommender) -> None:
+    with pytest.raises(ValueError, match="item 5: unknown to the model"):
+        recommender.similar(5)
+    with pytest.raises(ValueError, match="`k >= 1` must hold"):
+        recommender.similar(ITEM_IDS[0], k=0)
+
+
+def test_a_recommender_scores_as_evaluation_wants_it(recommender: Recommender) -> None:
+    users, items = np.array([3, 0]), np.array([[1, 2, 11], [0, 5, 5]])
+    expected = model_of()(torch.from_numpy(users), torch.from_numpy(items)).detach().numpy()
+    np.testing.assert_allclose(recommender.score(users, items), expected, rtol=1e-5, atol=1e-6)
+    every = recommender.score_all(users)
+    np.testing.assert_allclose(np.take_along_axis(every, items, 1), expected, rtol=1e-5, atol=1e-6)
+
+
+# Unknown users
+
+
+@pytest.mark.parametrize("user_id", [4, -1, 10**30, "nobody", "", "3.5"])
+def test_an_unknown_user_is_answered_by_popularity(
+    recommender: Recommender, user_id: object
+) -> None:
+    (answer,) = recommender.recommend([user_id], k=2)
+    assert not answer.known
+    assert answer.user_id == str(user_id)
+    assert answer.item_ids == [ITEM_IDS[5], ITEM_IDS[0]]  # of 4 and 2 of the 5 users
+    assert answer.scores == pytest.approx([0.8, 0.4])
+
+
+def test_an_unknown_user_changes_no_other_answer(recommender: Recommender) -> None:
+    first, unknown, last = recommender.recommend([3, 999, 5000], k=4)
+    assert [first, last] == recommender.recommend([3, 5000], k=4)
+    assert [first.known, unknown.known, last.known] == [True, False, True]
+
+
+@pytest.mark.parametrize("user_id", [404, 999])
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(
+    recommender: Recommender, user_id: int
+) -> None:
+    """Also where popularity ties, as most items of a small catalogue do."""
+    (whole,) = recommender.recommend([user_id], k=N_ITEMS)
+    for k in range(1, N_ITEMS):
+        (answer,) = recommender.recommend([user_id], k=k)
+        assert answer.item_ids == whole.item_ids[:k]
+
+
+# Own ids
+
+
+@pytest.mark.parametrize("asked", [17, "17", np.int64(17), np.int32(17)])
+def test_integer_ids_are_found_as_numbers_and_as_text(
+    recommender: Recommender, asked: object
+) -> None:
+    (answer,) = recommender.recommend([asked], k=1)
+    assert answer.known
+    assert answer.item_ids == [ITEM_IDS[best_by_hand(1, 1, seen_by(1))[0][0]]]
+    assert type(answer.item_ids[0]) is int  # as JSON wants it
+
+
+def test_text_ids_are_found_exactly(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of(), catalogue_of(text(USER_IDS), text(ITEM_IDS)))
+    answers = recommender.recommend(["id-00017", "id-0001", "id-000170", "17", "zzz", ""], k=1)
+    assert [answer.known for answer in answers] == [True, False, False, False, False, False]
+    ((item, score),) = best_by_hand(1, 1, seen_by(1))
+    assert answers[0].item_ids == [f"id-{ITEM_IDS[item]:05d}"]
+    assert answers[0].scores == [pytest.approx(score, abs=1e-6)]
+
+
+def test_text_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
+    ids = np.array(["007", "10", "17", "7", "8"])
+    recommender = saved(tmp_path, model_of(), catalogue_of(user_ids=ids))
+    assert [recommender.index_of(user_id) for user_id in ("007", "7", 7, "07")] == [0, 3, 3, None]
+
+
+def test_without_titles_they_are_empty(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of(), catalogue_of(titles=None))
+    (answer,) = recommender.recommend([3], k=2)
+    assert answer.titles == ["", ""]
+
+
+# As MLflow calls it
+
+
+@pytest.mark.parametrize(
+    ("user_id", "params", "message"),
+    [
+        ("3", {"k": 0}, "`k >= 1` must hold, but got k=0"),
+        ("3", {"k": None}, "k must be an integer, but got None"),
+        *((bad, {}, "a user id must be text or an integer") for bad in (None, 3.0, [3], True)),
+    ],
+)
+def test_a_malformed_request_is_refused_without_a_traceback(
+    recommender: Recommender, user_id: object, params: dict[str, object], message: str
+) -> None:
+    """A server answers an MlflowException by its code and message, any other by the traceback."""
+    asked = pd.DataFrame({"user_id": pd.Series([user_id], dtype=object)})
+    with pytest.raises(MlflowException, match=message) as refused:
+        recommender.predict(asked, params)
+    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"  # 400
+    assert "stack_trace" not in refused.value.json_kwargs
+
+
+def test_predict_answers_a_frame_with_a_frame(recommender: Recommender) -> None:
+    asked = pd.DataFrame({"user_id": ["17", "nobody"]})
+    frame = recommender.predict(asked, {"k": 3, "include_seen": True})
+    assert list(frame.columns) == ["user_id", "item_ids", "scores", "titles", "known"]
+    answers = recommender.recommend(["17", "nobody"], 3, include_seen=True)
+    for name in frame.columns:
+        assert frame[name].tolist() == [getattr(answer, name) for answer in answers]
+    assert [len(items) for items in recommender.predict(asked)["item_ids"]] == [10, 10]
+
+
+# Files
+
+
+def interactions_of(titles: dict[int, str] | None) -> Interactions:
+    users, items = np.array(SEEN).T
+    return from_columns("toy", users + 50, items + 900, titles=titles)
+
+
+@pytest.mark.parametrize("titles", [None, {900: "Zero", 911: "Ünïcode"}])
+def test_a_catalogue_comes_back_as_it_was_saved(
+    titles: dict[int, str] | None, tmp_path: Path
+) -> None:
+    interactions = interactions_of(titles)
+    seen = History(interactions.indptr, np.sort(interactions.items), interactions.n_items)
+    catalogue = Catalogue.of(interactions, seen)
+    path = tmp_path / "catalogue.npz"
+    catalogue.save(path)
+    loaded = Catalogue.load(path)
+    np.testing.assert_array_equal(loaded.user_ids, [50, 51, 52, 54])
+    np.testing.assert_array_equal(loaded.item_ids, [900, 901, 905, 911])
+    np.testing.assert_array_equal(loaded.seen.indptr, seen.indptr)
+    np.testing.assert_array_equal(loaded.seen.items, seen.items)
+    assert loaded.seen.n_items == seen.n_items == 4
+    if titles is None:
+        assert loaded.titles is None
+    else:
+        assert loaded.titles is not None
+        assert loaded.titles.tolist() == ["Zero", "", "", "Ünïcode"]
+
+
+def test_weights_of_other_data_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path, model_of(), catalogue_of())
+    other = catalogue_of(user_ids=USER_IDS[:4])
+    other.save(tmp_path / "catalogue.npz")
+    with pytest.raises(ValueError, match=r"5 users and 12 items do not fit .* 4 and 12") as raised:
+        load_recommender(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.sha256", "catalogue.npz"])
+def test_a_torn_model_is_never_loaded(tmp_path: Path, name: str) -> None:
+    """Whatever byte is lost or changed."""
+    whole = saved(tmp_path, model_of(), catalogue_of()).recommend([3])
+    content = (tmp_path / name).read_bytes()
+    for place in range(0, len(content), 7):
+        changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        for torn in (content[:place], changed):
+            (tmp_path / name).write_bytes(torn)
+            with suppress(ValueError):
+                assert load_recommender(tmp_path).recommend([3]) == whole  # a date in a zip file
+                assert (name, torn) == ("catalogue.npz", changed)
+
+
+class Code:
+    """What runs when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+def test_loading_runs_no_code_of_the_model(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    pickled = pickle.dumps(Code(trace))
+    with suppress(AttributeError):
+        pickle.loads(pickled)
+    assert trace.exists(), "it would run"
+    trace.unlink()
+    saved(tmp_path, model_of(), catalogue_of())
+    arrays = dict(np.load(tmp_path / "catalogue.npz"))
+    arrays["titles"] = np.array([Code(trace)] * N_ITEMS, dtype=object)
+    np.savez(tmp_path / "catalogue.npz", **arrays)
+    with pytest.raises(ValueError, match="the model is damaged"):
+        load_recommender(tmp_path)
+    torch.save({"user_embedding.weight": Code(trace)}, tmp_path / "trained.safetensors")
+    keep_weights(tmp_path / "trained.safetensors", tmp_path)
+    with pytest.raises(ValueError, match="the model is damaged"):
+        load_recommender(tmp_path)
+    assert not trace.exists()
+
+
+def test_a_folder_without_weights_is_an_error(tmp_path: Path) -> None:
+    catalogue_of().save(tmp_path / "catalogue.npz")
+    with pytest.raises(FileNotFoundError, match=r"weights.safetensors"):
+        load_recommender(tmp_path)
+
+
+def test_a_trials_model_shares_its_studys_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, folder = tmp_path / "study.npz", tmp_path / "model"
+    folder.mkdir()
+    catalogue_of().save(elsewhere)
+    keep(folder, model_of())
+    (folder / "catalogue.json").write_text(json.dumps({"uri": "runs:/abc/catalogue.npz"}))
+    files = {"runs:/abc/catalogue.npz": str(elsewhere)}
+    artifacts = SimpleNamespace(download_artifacts=files.__getitem__)
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(artifacts=artifacts))
+    (answer,) = load_recommender(folder).recommend([3], k=1)
+    assert answer.known
+    assert math.isclose(answer.scores[0], best_by_hand(0, 1, seen_by(0))[0][1], abs_tol=1e-6)

@@ -1,0 +1,171 @@
+"""Versions through `python -m ncf`: any trial registered, compared, promoted; on a real search."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from ncf.__main__ import main
+from ncf.tracking.registry import champion
+
+Searched = tuple[Path, str]
+
+
+@pytest.fixture
+def client(searched: Searched, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.chdir(searched[0])
+    mlflow.set_tracking_uri(f"sqlite:///{searched[0]}/mlruns/mlflow.db")
+    return MlflowClient()
+
+
+def trials_of(client: MlflowClient) -> list[Run]:
+    """Returns the runs of the first study's trials, the best on validation first."""
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    return list(
+        client.search_runs(
+            [experiment.experiment_id],
+            "tags.`ncf.study` = 'shop' and tags.`ncf.trial` != ''",
+            order_by=["metrics.`validation_best/ndcg_10` DESC"],
+        )
+    )
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0) -> str:
+    """Returns what the command prints, or its error."""
+    capsys.readouterr()
+    assert main(list(arguments)) == expect
+    output, errors = capsys.readouterr()
+    if expect:
+        *_, errors = errors.splitlines()  # after the model's URI
+        assert errors.startswith("error: ")
+    return errors if expect else output
+
+
+def rows_of(output: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(output)))
+
+
+def test_trials_become_versions_and_the_better_one_is_promoted(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, *_, worst = trials_of(client)
+
+    def register(run: Run) -> str:
+        return command(capsys, "register", run.info.run_id, "--name", "mine")
+
+    assert "fitted on train." in register(worst)
+    assert "Test was not read" in register(best)
+    assert register(best).startswith("mine/2:")  # the same again is no third version
+    assert command(capsys, "promote", "mine/1") == "mine: version 1 is the new champion\n"
+    # what has not been shown to be better is not promoted but by force
+    assert "in place of version 1" in command(capsys, "promote", "mine/2")
+    error = command(capsys, "promote", "mine/1", expect=2)
+    assert "version 2 stays champion: its validation_ndcg_10 is" in error
+    assert "--force" in error
+    assert "in place of version 2" in command(capsys, "promote", "mine/1", "--force")
+    now = champion(client, "mine")
+    assert now is not None
+    assert str(now.version) == "1"
+    assert "in place of version 2" in now.tags["champion_since"]
+
+    listed = {row["version"]: row for row in rows_of(command(capsys, "models"))}
+    assert {"gmf-shop/1", "mine/1", "mine/2"} <= listed.keys()
+    assert listed["mine/1"]["alias"] == "champion"
+    assert listed["mine/2"]["alias"] == ""
+    assert listed["mine/2"]["trial"] == best.data.tags["ncf.trial"]
+    value = best.data.metrics["validation_best/ndcg_10"]
+    assert listed["mine/2"]["validation nDCG@10"] == f"{value:.4f}"
+    assert listed["mine/2"]["test nDCG@10"] == "not read"
+    as_json = json.loads(command(capsys, "models", "--json"))
+    assert {row["version"] for row in as_json} == set(listed)
+    (model,) = client.search_logged_models(
+        [best.info.experiment_id], f"source_run_id = '{best.info.run_id}'"
+    )
+    assert "mine" in model.tags["mlflow.modelVersions"]
+
+
+def test_a_comparison_gives_what_the_search_found_on_test(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worst = trials_of(client)[-1]
+    command(capsys, "register", worst.info.run_id, "--name", "worst")
+    rows: dict[str, dict[str, Any]] = {
+        row["metric"]: row
+        for row in json.loads(command(capsys, "compare", "gmf-shop@champion", "worst/1", "--json"))
+    }
+    parent = client.get_run(worst.data.tags["mlflow.parentRunId"])
+    for shown, logged in (
+        ("HR@10", "test/hit_ratio_10"),
+        ("nDCG@10", "test/ndcg_10"),
+        ("full HR@10", "test_full/hit_ratio_10"),
+        ("full nDCG@10", "test_full/ndcg_10"),
+    ):
+        assert rows[shown]["gmf-shop/1"] == pytest.approx(parent.data.metrics[logged], abs=1e-4)
+    difference = rows["nDCG@10"]
+    assert difference["low"] < difference["difference"] < difference["high"]
+    assert difference["difference"] == pytest.approx(
+        difference["gmf-shop/1"] - difference["worst/1"], abs=2e-4
+    )
+    same = json.loads(command(capsys, "compare", "worst/1", "worst/1", "--json"))
+    assert {(row["difference"], row["p"]) for row in same} == {(0.0, 1.0)}
+
+
+def test_every_users_list_in_one_file(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "top3.parquet"
+    model = ("--model", "models:/gmf-shop/1", "-k", "3")
+    command(capsys, "recommend", "--all", "--out", str(file), *model)
+    lists = pd.read_parquet(file)
+    assert lists["user_id"].nunique() == 1200
+    one = rows_of(command(capsys, "recommend", "--user", "c7", "--user", "stranger", *model))
+    assert [row["known"] for row in one] == ["True"] * 3 + ["False"] * 3
+    assert lists[lists["user_id"] == "c7"]["item_id"].tolist() == [
+        row["item_id"] for row in one if row["user_id"] == "c7"
+    ]
+    (answer,) = json.loads(command(capsys, "recommend", "--user", "c7", "--json", *model))
+    assert answer["item_ids"] == [row["item_id"] for row in one[:3]]
+    similar = rows_of(command(capsys, "similar", "--item", "SKU-4", *model))
+    # items of a planted group are those that are equal by 4
+    assert [int(row["item_id"].removeprefix("SKU-")) % 4 for row in similar] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("promote", "gmf-shop/9"), "gmf-shop/9: no such version"),
+        (("promote", "absent@champion"), "absent@champion: no such version"),
+        (("compare", "gmf-shop/1", "other/1"), "other/1: no such version"),
+        (("register", "nonsense"), "nonsense: no such run"),
+        (("similar", "--item", "SKU-none"), "SKU-none: unknown to the model"),
+        (("recommend", "--all"), "--all needs --out"),
+        (("recommend", "--all", "--out", "lists.xlsx"), "must end in .parquet or .csv"),
+        (("recommend", "--all", "--out", "absent/lists.csv"), "no folder absent"),
+        (("recommend", "--user", "c0", "--out", "lists.csv"), "--out needs --all"),
+        (("data", "absent.csv"), "absent.csv: no such file"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    client: MlflowClient,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    assert message in command(capsys, *arguments, expect=2)
+
+
+def test_only_a_trials_run_has_a_model_to_register(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = trials_of(client)[0].data.tags["mlflow.parentRunId"]
+    assert "'study shop' has no trial's model" in command(capsys, "register", study, expect=2)

@@ -1,0 +1,63 @@
+"""Estimates against what a real trial takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.protocol.splitting import History
+from ncf.trials.estimate import Estimate, check_fits, estimate
+
+SIZE = "n_users, n_items, per_user = 40_000, 20_000, 50"
+TRIAL = f"""
+import numpy as np
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.protocol.splitting import History
+from ncf.models.training import train
+{SIZE}
+rng = np.random.default_rng(0)
+rows = np.sort(rng.integers(0, n_items // per_user, (n_users, per_user)), axis=1)
+items = (rows + np.arange(per_user) * (n_items // per_user)).astype(np.int32).ravel()
+history = History(np.arange(n_users + 1) * per_user, items, n_items)
+h = Hyperparameters(initialization="xavier", embedding_dim=256, n_negatives=1)
+next(train(history, h, epochs=1, seed=np.random.SeedSequence(0)))
+peak = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(int(peak[0].split()[1]) * 1024)  # getrusage would count the parent's, too
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_memory_is_right_within_a_factor_of_two() -> None:
+    command = [sys.executable, "-c", TRIAL]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    indptr = np.arange(40_001) * 50
+    history = History(indptr, np.zeros(2_000_000, np.int32), 20_000)
+    setting = Hyperparameters(initialization="xavier", embedding_dim=256, n_negatives=1)
+    expected = estimate(history, 0, setting).n_bytes
+    assert expected / 2 < int(result.stdout) < 2 * expected
+
+
+def test_more_of_anything_takes_more() -> None:
+    history = History(np.array([0, 1000, 2000]), np.zeros(2000, np.int32), 5000)
+    small = Hyperparameters()
+    for larger in (replace(small, embedding_dim=128), replace(small, n_negatives=40)):
+        assert estimate(history, 0, larger).seconds_per_epoch > (
+            estimate(history, 0, small).seconds_per_epoch
+        )
+    adam = replace(small, optimizer="adam", batch_size=1024)
+    short_steps = estimate(history, 0, replace(adam, batch_size=256)).seconds_per_epoch
+    assert short_steps > 1.5 * estimate(history, 0, adam).seconds_per_epoch
+    wide = replace(small, embedding_dim=1280)
+    assert estimate(history, 0, wide).n_bytes > estimate(history, 0, small).n_bytes
+
+
+def test_what_cannot_fit_is_refused_with_a_remedy() -> None:
+    fits, too_large = Estimate(1 << 20, 1.0), Estimate(1 << 60, 1.0)
+    assert check_fits([fits], 2) == fits
+    with pytest.raises(ValueError, match=r"lower --jobs, or the largest embedding_dim"):
+        check_fits([fits, too_large], 1)

@@ -1,0 +1,299 @@
+"""One trial: when it stops, what it keeps and what it reports.
+
+`Curve` replaces the training by a model whose rank on validation is known in every epoch: users
+have item 0 held out against items 1 to 20, and a bias puts rank - 1 of these above it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ncf.models.gmf.module import GMF
+from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.training import EpochResult, train
+from ncf.protocol.metrics import summarize
+from ncf.protocol.ranks import full_ranks, sampled_ranks
+from ncf.protocol.seeds import Purpose, spawn
+from ncf.protocol.splitting import HeldOut, History, Split
+from ncf.trials import trial
+from ncf.trials.messages import EpochReport, Outcome, Refit, Task, TrialData
+
+N_USERS, N_ITEMS = 3, 21
+SGD = Hyperparameters(
+    optimizer="sgd", initialization="xavier", embedding_dim=8, learning_rate=0.05, n_negatives=2
+)
+
+
+def task_of(folder: Path, epochs: int = 10, **changes: Any) -> Task:
+    task = Task(
+        number=5,
+        hyperparameters=SGD,
+        seed=spawn(3, Purpose.TRIAL, 5),
+        epochs=epochs,
+        patience=epochs,
+        k=10,
+        device="cpu",
+        stop_below=(-math.inf,) * epochs,
+        weights=folder / "trial.safetensors",
+    )
+    return replace(task, **changes)
+
+
+def run(task: Task, data: TrialData) -> tuple[list[EpochReport], Outcome]:
+    *reports, outcome = trial.run(task, data)
+    assert isinstance(outcome, Outcome)
+    assert all(isinstance(report, EpochReport) for report in reports)
+    return [report for report in reports if isinstance(report, EpochReport)], outcome
+
+
+def model_with(weights: Path, data: TrialData) -> GMF:
+    state = load_file(weights)
+    dim = state["output.weight"].shape[1]
+    model = GMF(data.train.n_users, data.train.n_items, dim)
+    model.load_state_dict(state)
+    return model
+
+
+# A training with a known curve
+
+
+@pytest.fixture
+def data() -> TrialData:
+    users = np.arange(N_USERS, dtype=np.int32)
+    return TrialData(
+        History(np.zeros(N_USERS + 1, np.int64), np.empty(0, np.int32), N_ITEMS),
+        HeldOut(users, np.zeros(N_USERS, np.int32)),
+        np.tile(np.arange(N_ITEMS, dtype=np.int32), (N_USERS, 1)),
+    )
+
+
+class Curve:
+    """Stands for `train`: epoch e's model has rank `ranks[e - 1]`; one model, changed in place."""
+
+    def __init__(self, ranks: Sequence[int], losses: Sequence[float] = ()) -> None:
+        self._ranks = ranks
+        self._losses = losses or [0.5] * len(ranks)
+        self.n_trained = 0
+
+    def __call__(self, *_: object, epochs: int, **__: object) -> Iterator[EpochResult]:
+        """Yields the curve's epochs."""
+        model = GMF(N_USERS, N_ITEMS, 1)
+        for epoch in range(1, epochs + 1):
+            self.n_trained = epoch
+            with torch.no_grad():
+                model.item_bias.weight.fill_(-1)
+                model.item_bias.weight[0] = 0
+                model.item_bias.weight[1 : self._ranks[epoch - 1]] = 1
+            yield EpochResult(epoch, self._losses[epoch - 1], 0.01, 100, model)
+
+
+def ndcg_of(rank: int) -> float:
+    return 1 / math.log2(rank + 1) if rank <= 10 else 0.0
+
+
+def follow(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, ranks: Sequence[int], task: Task
+) -> tuple[list[EpochReport], Outcome]:
+    """Runs the task on the curve and checks that no epoch was trained in vain."""
+    curve = Curve(ranks)
+    monkeypatch.setattr(trial, "train", curve)
+    reports, outcome = run(task, data)
+    assert curve.n_trained == outcome.epochs == len(reports)
+    assert [report.epoch for report in reports] == list(range(1, len(reports) + 1))
+    for report, rank in zip(reports, ranks, strict=False):
+        assert report.metrics["ndcg_10"] == pytest.approx(ndcg_of(rank))
+    return reports, outcome
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, epochs=5)
+    _, outcome = follow(monkeypatch, data, [7, 3, 2, 5, 11], task)
+    assert (outcome.number, outcome.epochs, outcome.best_epoch) == (5, 5, 3)
+    assert not outcome.pruned
+    assert outcome.metrics == pytest.approx(
+        {"hit_ratio_10": 1.0, "ndcg_10": ndcg_of(2), "mrr_10": 1 / 2}
+    )
+    assert outcome.metrics_full == outcome.metrics  # here all items are candidates
+    model = model_with(task.weights, data)
+    assert full_ranks(model, data.validation, data.train).tolist() == [2] * N_USERS
+
+
+def test_the_first_of_equal_epochs_is_the_best(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    _, outcome = follow(monkeypatch, data, [4, 2, 2, 2], task_of(tmp_path, epochs=4))
+    assert outcome.best_epoch == 2
+
+
+def test_a_trial_without_any_hit_has_an_outcome_too(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    _, outcome = follow(monkeypatch, data, [21, 20, 19], task_of(tmp_path, epochs=3))
+    assert outcome.best_epoch == 1
+    assert outcome.metrics == {"hit_ratio_10": 0.0, "ndcg_10": 0.0, "mrr_10": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("patience", "epochs"),
+    [(1, 3), (2, 6), (3, 9), (4, 9)],
+)
+def test_patience_counts_epochs_without_a_better_one(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path, patience: int, epochs: int
+) -> None:
+    ranks = [9, 8, 8, 7, 7, 7, 6, 6, 6]  # waits of 1, 2 and 2 epochs
+    task = task_of(tmp_path, epochs=9, patience=patience)
+    _, outcome = follow(monkeypatch, data, ranks, task)
+    assert outcome.epochs == epochs
+    assert not outcome.pruned
+
+
+def test_a_trial_is_stopped_after_the_epoch_whose_threshold_its_best_is_below(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    ranks = [9, 5, 8, 8, 4, 1]
+    never, just_under, just_over = -math.inf, ndcg_of(5) - 1e-9, ndcg_of(5) + 1e-9
+    thresholds = (never, ndcg_of(5), just_under, just_over, 0.0, 0.0)
+    task = task_of(tmp_path, epochs=6, stop_below=thresholds)
+    _, outcome = follow(monkeypatch, data, ranks, task)
+    # Epoch 2 equals its threshold and epoch 3 is far below it, but the best so far is not.
+    assert (outcome.pruned, outcome.epochs, outcome.best_epoch) == (True, 4, 2)
+    assert outcome.metrics["ndcg_10"] == pytest.approx(ndcg_of(5))
+    model = model_with(task.weights, data)  # a pruned trial's model is kept as well
+    assert full_ranks(model, data.validation, data.train).tolist() == [5] * N_USERS
+
+
+def test_a_trial_that_ends_by_patience_is_not_pruned(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, epochs=4, patience=2, stop_below=(-math.inf, 0.0, 0.0, 1.0))
+    _, outcome = follow(monkeypatch, data, [3, 4, 4, 4], task)
+    assert (outcome.pruned, outcome.epochs) == (False, 3)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_divergence_is_an_error_and_leaves_no_weights(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path, loss: float
+) -> None:
+    task = task_of(tmp_path, epochs=3)
+    monkeypatch.setattr(trial, "train", Curve([3, 2, 1], [0.5, loss, 0.5]))
+    events = trial.run(task, data)
+    assert isinstance(next(events), EpochReport)
+    with pytest.raises(FloatingPointError, match=f"loss of epoch 2 is {loss}.*learning rate"):
+        next(events)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_whole_or_absent(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, epochs=2)
+    monkeypatch.setattr(trial, "train", Curve([2, 1]))
+    for event in trial.run(task, data):
+        assert task.weights.exists() == isinstance(event, Outcome)
+    assert list(tmp_path.iterdir()) == [task.weights]
+
+
+def test_weights_of_an_earlier_attempt_are_replaced(
+    monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, epochs=2)
+    task.weights.write_bytes(b"of an interrupted attempt")
+    follow(monkeypatch, data, [2, 1], task)
+    assert model_with(task.weights, data).item_bias.weight[0] == 0
+
+
+# Real training
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_saved_weights_have_the_reported_metrics(
+    optimizer: Literal["adam", "sgd"], trial_data: TrialData, tmp_path: Path
+) -> None:
+    setting = replace(SGD, optimizer=optimizer, learning_rate=0.05 if optimizer == "sgd" else 0.1)
+    task = task_of(tmp_path, epochs=8, hyperparameters=setting)
+    reports, outcome = run(task, trial_data)
+    values = [report.metrics["ndcg_10"] for report in reports]
+    assert outcome.best_epoch == 1 + values.index(max(values))
+    assert outcome.metrics == reports[outcome.best_epoch - 1].metrics
+    model = model_with(task.weights, trial_data)
+    held_out = trial_data.validation
+    sampled = sampled_ranks(model, held_out.users, trial_data.candidates)
+    assert summarize(sampled, 10) == outcome.metrics
+    full = full_ranks(model, held_out, trial_data.train)
+    assert summarize(full, 10) == outcome.metrics_full
+
+
+def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> None:
+    def result(**changes: Any) -> tuple[list[float], bytes]:
+        task = task_of(tmp_path, epochs=2, **changes)
+        reports, _ = run(task, trial_data)
+        return [report.loss for report in reports], task.weights.read_bytes()
+
+    first = result()
+    assert result() == first
+    assert result(k=5)[0] == first[0]  # what is measured does not change what is trained
+    assert result(number=6) == first
+    seed = spawn(3, Purpose.TRIAL, 5)
+    assert result(seed=seed) == first
+    assert result(seed=spawn(3, Purpose.TRIAL, 6)) != first
+    assert result(seed=spawn(4, Purpose.TRIAL, 5)) != first
+    assert [r.loss for r in train(trial_data.train, SGD, epochs=2, seed=seed)] == first[0]
+
+
+def test_another_test_split_is_the_same_trial(
+    split: Split, trial_data: TrialData, tmp_path: Path
+) -> None:
+    poison = (split.test.items + 1) % split.train.n_items
+    poisoned = replace(split, test=HeldOut(split.test.users, poison.astype(np.int32)))
+    data = replace(trial_data, train=poisoned.train, validation=poisoned.validation)
+    task = task_of(tmp_path, epochs=2)
+    results = []
+    for one in (trial_data, data):
+        reports, outcome = run(task, one)
+        losses = [report.loss for report in reports]
+        results.append((losses, outcome.metrics, outcome.metrics_full, task.weights.read_bytes()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_refit_is_trained_on_train_and_validation_for_all_epochs(
+    split: Split, trial_data: TrialData, tmp_path: Path, optimizer: Literal["sgd", "adam"]
+) -> None:
+    setting, seed = replace(SGD, optimizer=optimizer), spawn(3, Purpose.REFIT, 5)
+    refit = Refit(5, setting, seed, 4, "cpu", tmp_path / "refit.safetensors")
+    outcome = trial.refit(refit, trial_data)
+    assert (outcome.number, outcome.epochs, outcome.metrics) == (5, 4, {})
+    *_, last = train(split.train_and_validation, setting, epochs=4, seed=seed)
+    expected, kept = last.model.state_dict(), load_file(refit.weights)
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[name], expected[name]) for name in kept)
+
+
+def test_a_refit_that_diverges_is_an_error(trial_data: TrialData, tmp_path: Path) -> None:
+    setting, seed = replace(SGD, learning_rate=1e20), spawn(3, Purpose.REFIT, 5)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        trial.refit(Refit(5, setting, seed, 3, "cpu", tmp_path / "refit"), trial_data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reports_tell_samples_and_time(trial_data: TrialData, tmp_path: Path) -> None:
+    reports, outcome = run(task_of(tmp_path, epochs=2), trial_data)
+    for report in reports:
+        assert report.number == 5
+        assert report.n_samples == 3 * len(trial_data.train.items)
+        assert report.seconds > 0
+        assert set(report.metrics) == {"hit_ratio_10", "ndcg_10", "mrr_10"}
+    assert reports[0].time <= reports[1].time
+    assert reports[1].time <= outcome.time
+    assert outcome.seconds >= sum(report.seconds for report in reports)
