@@ -65,7 +65,7 @@ def gather(data: str, columns: Columns, min_rating: float | None = None) -> Fact
         return _facts(given.interactions, given.split, rows, has_times=True, is_given=True)
     name, path = find_file(data)
     ratings = read_ratings(path, columns, min_rating)
-    interactions = from_columns(name, *ratings)
+    interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
     has_times, rows = ratings.timestamps is not None, len(ratings.user_ids)
     return _facts(interactions, leave_one_out(interactions), rows, has_times, is_given=False)
 
