@@ -29,7 +29,15 @@ _LESS_USUAL = {
         *("venueid", "recipeid", "animeid", "videoid", "newsid"),
     ),
     "rating": ("overall", "stars", "bookrating"),
-    "timestamp": ("unixreviewtime", "eventtime", "createdat", "tdat", "playedat", "dateadded"),
+    "timestamp": (
+        "unixreviewtime",
+        "eventtime",
+        "createdat",
+        "tdat",
+        "playedat",
+        "dateadded",
+        "ts",
+    ),
 }
 """Names of public files, taken where there is no usual one."""
 

@@ -48,9 +48,12 @@ def open_json(path: Path, columns: Columns) -> Source:
 def _read(path: Path, wanted: Mapping[str, str]) -> Iterator[Batch]:
     is_list = _is_list(path)
     for numbers, rows in _read_list(path) if is_list else _read_lines(path):
-        columns = {
-            role: _array([row.get(name) for row in rows], role) for role, name in wanted.items()
-        }
+        try:
+            columns = {
+                role: _array([row.get(name) for row in rows], role) for role, name in wanted.items()
+            }
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         yield Batch(columns, partial(_in_words, "row" if is_list else "line", numbers))
 
 
@@ -77,6 +80,11 @@ def _array(values: list[Any], role: str) -> pa.Array:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict | list):
+        raise ValueError(
+            f"a value is {type(value).__name__} and not text or a number; write one object a row, "
+            "as to_json(orient='records', lines=True) of pandas does"
+        )
     return value if isinstance(value, str) else json.dumps(value)
 
 

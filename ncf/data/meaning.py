@@ -42,12 +42,13 @@ def check_meaning(
 def describe(source: Source, found: Collected, min_rating: float | None) -> tuple[str, ...]:
     """Returns a line for each column that is read, with two values, and one for the others."""
     lines = []
-    for role, place in source.places.items():
+    places = {role: place for role, place in source.places.items() if role != "label"}
+    for role, place in places.items():
         name = "" if source.names is None else f" {source.names[place]!r}"
         values = found.examples[role]
         note = ""
         if role == "timestamp":
-            values = [f"{value} ({time})" for value, time in zip(values, found.times, strict=True)]
+            values = list(map(_with_date, values, found.times))
             unit = unit_of(found.examples[role][0])
             note = "" if unit is None else f", in {unit}"
         if role == "rating" and min_rating is None:
@@ -56,14 +57,17 @@ def describe(source: Source, found: Collected, min_rating: float | None) -> tupl
     if "timestamp" not in source.places:
         lines.append("timestamp: none; the order of the file's rows is taken for the order in time")
     others = [
-        repr(name)
-        for place, name in enumerate(source.names or ())
-        if place not in source.places.values()
+        repr(name) for place, name in enumerate(source.names or ()) if place not in places.values()
     ]
     if others:
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         lines.append(f"not read: {', '.join(others[:6])}{more}")
     return tuple(lines)
+
+
+def _with_date(value: str, time: str) -> str:
+    """Returns a time as the file has it, and what that means where it does not say it."""
+    return value if time.startswith(value.replace("T", " ")) else f"{value} ({time})"
 
 
 def _refuse_times(path: Path, source: Source, found: Collected) -> None:

@@ -173,8 +173,11 @@ def _values(path: Path, source: Source, batch: Batch) -> dict[str, Any]:
             first_bad = (int(np.argmax(bad)), role)
     if first_bad is not None:
         row, role = first_bad
-        value = batch.columns[role][row].as_py()
-        raise ValueError(f"{path}, {batch.place(row)}: {role} {value!r} {_RULES[role]}")
+        value = repr(batch.columns[role][row].as_py())
+        if len(value) > 80:
+            value = f"{value[:80]}..."
+        notes = "".join(f"; {note}" for note in source.notes)
+        raise ValueError(f"{path}, {batch.place(row)}: {role} {value} {_RULES[role]}{notes}")
     return values
 
 
