@@ -176,6 +176,17 @@ def test_a_layout_that_could_be_another_is_refused(
         load_interactions(str(write(tmp_path, "r.csv", content)))
 
 
+def test_a_column_that_is_named_is_taken_at_its_word(tmp_path: Path) -> None:
+    path = write(tmp_path, "r.csv", lines("{u},{i},{r},{n}", "User ID,item,label,timestamp"))
+    with pytest.raises(ValueError, match="columns 'user=User ID,item=item,timestamp=timestamp'"):
+        load_interactions(str(path))
+    read = load_interactions(str(path), parse_columns("timestamp=timestamp"))
+    assert read.timestamps.max() == N - 1
+    path = write(tmp_path, "r.csv", lines("{u},{i},{t}", "user,item,rating"))
+    read = load_interactions(str(path), parse_columns("rating=rating"))
+    assert not read.has_times
+
+
 def test_a_delimiter_within_the_first_row_does_not_count(tmp_path: Path) -> None:
     content = lines("{u},Film {i},{r}").replace(f"Film {ROWS[0][1]},", "Fast; Furious,", 1)
     read = load_interactions(str(write(tmp_path, "r.csv", content)))
