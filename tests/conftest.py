@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 from ncf.data.interactions import Interactions, from_columns
-from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.splitting import Split, leave_one_out
 from ncf.trials.messages import TrialData
 

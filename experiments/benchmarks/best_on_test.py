@@ -17,7 +17,7 @@ import optuna
 import torch
 from measurement import ROOT
 
-from ncf.models.training import train
+from ncf.models.table import fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
@@ -40,13 +40,13 @@ def main() -> None:
     settings = Settings(n_trials=1, seed=options.seed, k=10, device="cpu", timeout=None)
     prepared = assemble(experiment.name, experiment, settings, None, None)
     best = 0.0
-    for result in train(
+    for result in fit(
         prepared.split.train_and_validation,
         experiment.defaults,
         epochs=options.epochs,
         seed=spawn(options.seed, Purpose.REFIT, 0),
     ):
-        ranks = sampled_ranks(result.model, prepared.split.test.users, prepared.test_candidates)
+        ranks = sampled_ranks(result.scorer, prepared.split.test.users, prepared.test_candidates)
         metrics = summarize(ranks, settings.k)
         best = max(best, metrics["ndcg_10"])
         print(

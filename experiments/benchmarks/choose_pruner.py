@@ -26,10 +26,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import train
+from ncf.models.table import fit
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import ndcg
 from ncf.protocol.ranks import sampled_ranks
-from ncf.protocol.sampling import draw_candidates
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.search.experiment import Experiment
@@ -126,8 +126,8 @@ def learning_curve(
 ) -> tuple[list[float], bool]:
     """Trains one trial as `ncf.trials.trial` does; returns its curve and whether it was pruned."""
     curve: list[float] = []
-    for result in train(data.train, hyperparameters, epochs=len(stop_below), seed=seed):
-        ranks = sampled_ranks(result.model, data.validation.users, data.candidates)
+    for result in fit(data.train, hyperparameters, epochs=len(stop_below), seed=seed):
+        ranks = sampled_ranks(result.scorer, data.validation.users, data.candidates)
         curve.append(float(ndcg(ranks, 10).mean()))
         if max(curve) < stop_below[result.epoch - 1]:
             return curve, True

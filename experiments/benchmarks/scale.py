@@ -53,7 +53,7 @@ def read(csv: str) -> float:
 def split(csv: str, folder: Path) -> float:
     """Returns the seconds from prepared data to what trials are handed, saved in `folder`."""
     from ncf.data.datasets import load_interactions
-    from ncf.protocol.sampling import draw_candidates
+    from ncf.protocol.candidates import draw_candidates
     from ncf.protocol.splitting import leave_one_out
     from ncf.trials.messages import TrialData
 

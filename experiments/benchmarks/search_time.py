@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial
 
 from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.search import journal
@@ -211,7 +211,8 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], floa
                     raise RuntimeError(event.reason)
                 ends.append(time.time())
         for task in tasks:
-            task.weights.unlink()
+            if task.weights is not None:
+                task.weights.unlink()
     return ends, _children_seconds()
 
 

@@ -26,14 +26,14 @@ import optuna
 
 from ncf.commands import progress, terminal
 from ncf.data.files import RESULTS
-from ncf.models.baselines import SPACES, BaselineSetting
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import BASELINES, setting_of
 from ncf.redaction import redacted
 from ncf.search import contest, journal
 from ncf.search.coordinator import Coordinator, Stopped
 from ncf.search.plan import Prepared
 from ncf.search.winner import Contestant, Result, fit_gmf, read_test
-from ncf.serving.recommender import Catalogue
+from ncf.serving.catalogue import Catalogue
 from ncf.tracking.description import describe_protocol, describe_study, table_row
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
@@ -193,9 +193,9 @@ def _choose(
 
 def _baseline_names(option: str) -> list[str]:
     names = [] if option == "none" else option.split(",")
-    unknown = [name for name in names if name not in SPACES]
+    unknown = [name for name in names if name not in BASELINES]
     if unknown:
-        raise ValueError(f"--baselines {option}: known are {', '.join(SPACES)}, or none")
+        raise ValueError(f"--baselines {option}: known are {', '.join(BASELINES)}, or none")
     return names
 
 
@@ -214,7 +214,7 @@ def _baseline(search: Search, name: str) -> Contestant | None:
             return None
         of_name = {**asdict(tuned), "budget": budget}
         search.study.set_user_attr("baselines", {**recorded, name: of_name})
-    setting: BaselineSetting = type(SPACES[name][0])(**of_name["setting"])
+    setting = setting_of(name, of_name["setting"])
     outcome = Outcome(**of_name["outcome"])
     note = f"{of_name['n_trials']} settings in {of_name['seconds']:.0f} s of worker time"
     return Contestant(name, 0, setting, 0, outcome.metrics, note)

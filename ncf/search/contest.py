@@ -20,8 +20,8 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ncf.models.baselines import SPACES
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import BASELINES, MODELS, Setting
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.search import journal
 from ncf.search.coordinator import MAX_DEATHS, MAX_FAILURES
@@ -30,7 +30,6 @@ from ncf.search.pruning import stopping_thresholds
 from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 
 if TYPE_CHECKING:
-    from ncf.models.baselines import BaselineSetting
     from ncf.search.plan import Prepared
     from ncf.trials.local import LocalWorkers
 
@@ -129,7 +128,7 @@ class Tuned:
         seconds: Worker time that they took.
     """
 
-    setting: BaselineSetting
+    setting: Setting
     outcome: Outcome
     n_trials: int
     seconds: float
@@ -151,11 +150,11 @@ def tune(
     Returns:
         What was found; None where no setting could be fitted.
     """
-    defaults, search_space = SPACES[name]
-    seed = spawn_int(prepared.settings.seed, Purpose.BASELINE, list(SPACES).index(name))
-    proposals = Proposals(name, defaults, search_space, seed)
+    model = MODELS[name]
+    seed = spawn_int(prepared.settings.seed, Purpose.BASELINE, BASELINES.index(name))
+    proposals = Proposals(name, model.defaults, model.space, seed)
     trials: list[FrozenTrial] = []
-    settings: list[BaselineSetting] = []
+    settings: list[Setting] = []
     outcomes: dict[int, Outcome] = {}
     started: dict[int, float] = {}
 
@@ -178,7 +177,7 @@ def tune(
             if (of_before := recorded.get(f"{name}-{number}")) is None:
                 started[number] = time.perf_counter()
                 fit_seed = spawn(seed, Purpose.TRIAL, number)
-                return task_of_setting(prepared, number, setting, fit_seed, folder / "baseline")
+                return task_of_setting(prepared, number, setting, fit_seed, None)
             end(Outcome(**of_before) if "metrics" in of_before else Failure(**of_before))
         return None
 
@@ -209,9 +208,9 @@ def tune(
 def task_of_setting(
     prepared: Prepared,
     number: int,
-    setting: Hyperparameters | BaselineSetting,
+    setting: Setting,
     seed: np.random.SeedSequence,
-    weights: Path,
+    weights: Path | None,
 ) -> Task:
     """Returns the task of one setting as a trial of the search would train it, never pruned."""
     experiment, settings = prepared.experiment, prepared.settings

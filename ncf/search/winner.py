@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ncf.models.baselines import BaselineSetting
-from ncf.models.baselines import fit as fit_baseline
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting, fit
 from ncf.protocol.intervals import bootstrap_interval, paired_difference
 from ncf.protocol.metrics import hit_ratio, ndcg, summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
-from ncf.protocol.seeds import Purpose, spawn, spawn_int
+from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.contest import run_tasks
 from ncf.search.plan import Prepared
-from ncf.serving.recommender import Catalogue, Recommender
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.scorers import load_scorer
 from ncf.tracking.logged_models import package
 from ncf.tracking.tracker import Tracker
 from ncf.trials.local import LocalWorkers
@@ -48,7 +48,7 @@ class Contestant:
 
     name: str
     number: int
-    setting: Hyperparameters | BaselineSetting
+    setting: Setting
     epochs: int
     validation: dict[str, float]
     note: str
@@ -118,7 +118,7 @@ def read_test(
         catalogue: The catalogue of its models.
         folder: Where to leave the winner's weights, and each one's rank of every user's test item.
     """
-    winner = Recommender.of(load_file(weights), catalogue)  # as it will answer
+    winner = load_scorer(load_file(weights))  # as it will answer
     ranks: dict[str, NDArray[np.int32]] = {"users": prepared.split.test.users}
     for contestant in contestants:
         scorer = winner if contestant is contestants[0] else _fit_baseline(contestant, prepared)
@@ -200,5 +200,7 @@ def _ranks(scorer: Scorer, prepared: Prepared) -> tuple[NDArray[np.int32], NDArr
 def _fit_baseline(contestant: Contestant, prepared: Prepared) -> Scorer:
     if isinstance(contestant.setting, Hyperparameters):
         raise TypeError(f"a baseline has settings of its own, got {contestant.setting!r}")
-    seed = spawn_int(prepared.settings.seed, Purpose.REFIT)
-    return fit_baseline(prepared.split.train_and_validation, contestant.setting, seed)
+    seed = spawn(prepared.settings.seed, Purpose.REFIT)
+    whole = prepared.split.train_and_validation
+    (epoch,) = fit(whole, contestant.setting, epochs=1, seed=seed)
+    return epoch.scorer

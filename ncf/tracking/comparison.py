@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ncf.protocol.intervals import paired_difference
 from ncf.protocol.metrics import hit_ratio, label, ndcg
 from ncf.protocol.ranks import full_ranks, sampled_ranks
-from ncf.protocol.splitting import HeldOut, history_of
+from ncf.protocol.splitting import HeldOut, History, history_of
 from ncf.serving.recommender import Recommender
 from ncf.tracking import registry, versions
 
@@ -78,13 +78,14 @@ def _metrics(
     model: Recommender, users: NDArray[np.int32], candidates: NDArray[np.int32], k: int
 ) -> dict[str, NDArray[np.float64]]:
     """Returns each metric of each user, (V,)."""
-    whole, positives = model.catalogue.seen, candidates[:, 0]
+    catalogue, positives = model.catalogue, candidates[:, 0]
+    whole = History(catalogue.seen_indptr, catalogue.seen_items, catalogue.n_items)
     is_seen = np.ones(len(whole.items), bool)  # less the test items
     keys = whole.user_of.astype(np.int64) * whole.n_items + whole.items  # ascending
     is_seen[np.searchsorted(keys, users.astype(np.int64) * whole.n_items + positives)] = False
     seen = history_of(whole.user_of[is_seen], whole.items[is_seen], whole.n_users, whole.n_items)
-    sampled = sampled_ranks(model, users, candidates)
-    full = full_ranks(model, HeldOut(users, positives), seen)
+    sampled = sampled_ranks(model.scorer, users, candidates)
+    full = full_ranks(model.scorer, HeldOut(users, positives), seen)
     return {
         label(f"hit_ratio_{k}"): hit_ratio(sampled, k),
         label(f"ndcg_{k}"): ndcg(sampled, k),

@@ -1,12 +1,11 @@
 """Models as MLflow keeps them: packaged as a folder, logged with a run.
 
 A trial's model is as complete as the winner's, so that any of them can be registered in the UI,
-loaded and served. It holds data only; the code is `ncf.serving.recommender`.
+loaded and served. It holds data only; the code is `ncf.serving`.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -17,10 +16,11 @@ import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, DataType
+from safetensors.numpy import load_file
 
-from ncf.models.baselines import BaselineSetting
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.serving.recommender import Catalogue, keep_weights
+from ncf.models.table import Setting
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.packaged import write_model
 from ncf.tracking.tracker import Tracker
 from ncf.trials.messages import Outcome
 
@@ -45,13 +45,11 @@ class ModelFiles:
         """Returns the file for a trial's weights."""
         return self.folder / f"trial-{number:04d}.safetensors"
 
-    def log(
-        self, tracker: Tracker, run_id: str, outcome: Outcome, hyperparameters: Hyperparameters
-    ) -> str:
+    def log(self, tracker: Tracker, run_id: str, outcome: Outcome, hyperparameters: Setting) -> str:
         """Logs the model that a trial left; returns its id."""
         weights, packaged = self.weights(outcome.number), self.folder / "trial-model"
         if packaged.exists():  # only the data differ from one trial to the next
-            _write_data(packaged / DATA_FOLDER, weights, hyperparameters)
+            _write(packaged / DATA_FOLDER, weights, hyperparameters, self.catalogue_uri)
         else:
             package(packaged, weights, hyperparameters, self.catalogue, self.catalogue_uri)
         name = f"trial-{outcome.number:04d}"
@@ -62,7 +60,7 @@ class ModelFiles:
 def package(
     folder: Path,
     weights: Path,
-    hyperparameters: Hyperparameters | BaselineSetting,
+    hyperparameters: Setting,
     catalogue: Catalogue,
     catalogue_uri: str | None = None,
 ) -> None:
@@ -70,7 +68,7 @@ def package(
 
     Args:
         folder: Where to; what is there is replaced.
-        weights: The safetensors file of a GMF.
+        weights: The safetensors file of a scorer's arrays.
         hyperparameters: What it was trained with, kept beside the weights.
         catalogue: The catalogue of the model.
         catalogue_uri: The artifact that holds the catalogue already; None packs it in.
@@ -80,14 +78,10 @@ def package(
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     data = staging / DATA_FOLDER.name
     data.mkdir(parents=True)
-    _write_data(data, weights, hyperparameters)
-    if catalogue_uri is None:
-        catalogue.save(data / "catalogue.npz")
-    else:
-        (data / "catalogue.json").write_text(json.dumps({"uri": catalogue_uri}))
+    _write(data, weights, hyperparameters, catalogue_uri or catalogue)
     mlflow.pyfunc.save_model(
         unfinished,
-        loader_module="ncf.serving.recommender",
+        loader_module="ncf.serving.packaged",
         data_path=str(data),
         signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
         pip_requirements=[f"ncf-search=={version('ncf-search')}"],  # given: inferring takes seconds
@@ -96,11 +90,8 @@ def package(
     shutil.rmtree(staging)
 
 
-def _write_data(
-    data: Path, weights: Path, hyperparameters: Hyperparameters | BaselineSetting
-) -> None:
-    keep_weights(weights, data)
-    (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
+def _write(data: Path, weights: Path, hyperparameters: Setting, catalogue: Catalogue | str) -> None:
+    write_model(data, load_file(weights), asdict(hyperparameters), catalogue)
 
 
 def _signature(has_integer_ids: bool) -> ModelSignature:

@@ -12,7 +12,7 @@ import optuna
 
 from ncf.search.plan import Prepared
 from ncf.search.winner import RANKS, Contestant, Result, log_winner, metrics_of
-from ncf.serving.recommender import Catalogue
+from ncf.serving.catalogue import Catalogue
 from ncf.tracking import registry, versions
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker

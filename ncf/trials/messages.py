@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting
 from ncf.protocol.splitting import HeldOut, History
-
-if TYPE_CHECKING:
-    from ncf.models.baselines import BaselineSetting
 
 
 @dataclass(frozen=True)
@@ -69,18 +66,18 @@ class Task:
         k: Cut-off of the metrics.
         device: Device of "adam".
         stop_below: Entry e - 1 stops the trial after epoch e if its best nDCG so far is lower.
-        weights: File to write the best epoch's weights to.
+        weights: File to write the best epoch's model to; None where nobody needs it.
     """
 
     number: int
-    hyperparameters: Hyperparameters | BaselineSetting
+    hyperparameters: Setting
     seed: np.random.SeedSequence
     epochs: int
     patience: int
     k: int
     device: str
     stop_below: tuple[float, ...]
-    weights: Path
+    weights: Path | None
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,11 @@ class Refit:
     """
 
     number: int
-    hyperparameters: Hyperparameters
+    hyperparameters: Setting
     seed: np.random.SeedSequence
     epochs: int
     device: str
-    weights: Path
+    weights: Path | None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from ncf.models.baselines import SPACES, IALSHyperparameters
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.ials import IALSHyperparameters
+from ncf.models.table import MODELS
 from ncf.protocol.splitting import Split
 from ncf.search.contest import Confirmed, confirm, tune
 from ncf.search.coordinator import MAX_DEATHS, MAX_FAILURES, Settings
@@ -148,7 +149,7 @@ def test_a_baseline_is_tuned_until_its_budget_is_spent_and_continues_after_a_kil
     tuned = tune("ials", whole, prepared, as_local, tmp_path, budget=40.0)
     assert tuned is not None
     assert 20 <= tuned.n_trials <= 22  # two workers may each be at one more
-    assert workers.tasks[0].hyperparameters == SPACES["ials"][0]
+    assert workers.tasks[0].hyperparameters == MODELS["ials"].defaults
     assert isinstance(tuned.setting, IALSHyperparameters)
     assert tuned.outcome.metrics["ndcg_10"] == -abs(math.log(tuned.setting.alpha / 4))
     assert abs(math.log(tuned.setting.alpha / 4)) < 0.25
