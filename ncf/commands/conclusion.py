@@ -34,7 +34,7 @@ from ncf.search.coordinator import Coordinator, Stopped
 from ncf.search.plan import Prepared
 from ncf.search.winner import Contestant, Result, fit_gmf, read_test
 from ncf.serving.recommender import Catalogue
-from ncf.tracking.description import describe_protocol, describe_study, table_row
+from ncf.tracking.description import describe_protocol, describe_study, describe_verdict, table_row
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.publication import (
@@ -95,7 +95,7 @@ def conclude(
         else:
             write = partial(publish, search, conclusion, name, published.append)
             search.mirror.put("results on test", write)
-        _report(search, conclusion.results)
+        _report(search, conclusion.results, winner.number)
         state, patience = "finished", _PATIENCE
     except KeyboardInterrupt as interrupt:
         state = "interrupted"
@@ -252,7 +252,7 @@ def _conclude(
     return replace(conclusion, results=tuple(results), at=recorded["at"])
 
 
-def _report(search: Search, results: Sequence[Result]) -> None:
+def _report(search: Search, results: Sequence[Result], winner: int) -> None:
     """Keeps the study's report, one HTML file that needs no network, with its run."""
     from ncf.report.page import build_report  # plotly and scikit-learn take a second to load
 
@@ -270,11 +270,13 @@ def _report(search: Search, results: Sequence[Result]) -> None:
         page = build_report(
             search.study,
             f"Study {prepared.study_name}",
-            facts,
+            describe_verdict(results, prepared.settings.k),
             [table_row(result, prepared.settings.k) for result in results],
+            facts,
             describe_protocol(prepared),
             shlex.join(["python", *map(redacted, sys.argv)]),
-            prepared.settings.k,
+            f"validation nDCG@{prepared.settings.k}",
+            winner,
         )
         file = search.folder / "report.html"
         file.write_text(page, encoding="utf-8")

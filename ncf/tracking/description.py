@@ -61,7 +61,7 @@ def describe_study(prepared: Prepared, study: optuna.Study, results: Sequence[Re
     """Returns what was searched, how, and what came of it, as Markdown."""
     data = prepared.facts
     counts, trials = data.counts, study.get_trials(deepcopy=False)
-    verdict = _verdict(results, prepared.settings.k)
+    verdict = describe_verdict(results, prepared.settings.k)
     spaces = "\n".join(
         f"- `{name}`: {' or '.join(map(_range, distributions))}"
         for name, distributions in prepared.identity["space"].items()
@@ -120,13 +120,14 @@ def table_row(result: Result, k: int) -> dict[str, str]:
     }
 
 
-def _verdict(results: Sequence[Result], k: int) -> str:
+def describe_verdict(results: Sequence[Result], k: int) -> str:
+    """Returns who won, what it came to on test and by how much it leads, in a sentence or two."""
     winner, *baselines = results
     setting = describe(Hyperparameters(**winner.setting))  # type: ignore[arg-type]
     hit_ratio, ndcg = winner.test[f"hit_ratio_{k}"], winner.test[f"ndcg_{k}"]
     words = (
-        f"Winner: **{winner.note}**, {setting}. On test, read once: HR@{k} **{hit_ratio:.4f}**, "
-        f"nDCG@{k} **{ndcg:.4f}**"
+        f"Winner: {winner.note}, {setting}. On test, read once: HR@{k} {hit_ratio:.4f}, "
+        f"nDCG@{k} {ndcg:.4f}"
     )
     for baseline in baselines:
         if baseline.difference is not None:
