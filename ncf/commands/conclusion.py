@@ -29,6 +29,7 @@ from ncf.data.files import RESULTS
 from ncf.models.baselines import SPACES, BaselineSetting
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.redaction import redacted
+from ncf.report.page import build_report
 from ncf.search import contest, journal
 from ncf.search.coordinator import Coordinator, Stopped
 from ncf.search.plan import Prepared
@@ -254,8 +255,6 @@ def _conclude(
 
 def _report(search: Search, results: Sequence[Result], winner: int) -> None:
     """Keeps the study's report, one HTML file that needs no network, with its run."""
-    from ncf.report.page import build_report  # plotly and scikit-learn take a second to load
-
     prepared, counts = search.prepared, search.prepared.facts.counts
     description = describe_study(prepared, search.study, results)
     search.mirror.put("description", lambda: search.tracker.describe_study(description))
