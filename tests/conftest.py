@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads cost more than such small steps
+# `python -m pytest` is enough: what the tests start finds this environment's commands.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 import numpy as np
 import pandas as pd
@@ -71,20 +74,15 @@ def trial_data(split: Split) -> TrialData:
     return TrialData(split.train, held_out, candidates)
 
 
-def search(folder: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """Runs the real command on the person's CSV in the folder."""
-    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options]
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == expect, result.stdout + result.stderr
-    return result
-
-
 @pytest.fixture(scope="session")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with a person's CSV on which a search has run, and what the search printed."""
+    """A folder with a person's CSV on which a search has run, and what the search printed.
+
+    It runs in this process, which has loaded all that it needs; `test_search.py` runs the command.
+    """
+    from ncf.commands.search import run  # here: most files need neither Optuna nor MLflow
+    from search import parse_arguments
+
     folder = tmp_path_factory.mktemp("person")
     data = planted(n_users=1200, n_items=160, seed=0)
     users = data.user_ids.repeat(data.indptr[1:] - data.indptr[:-1])
@@ -95,6 +93,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
             "bought": data.timestamps,
         }
     ).to_csv(folder / "shop.csv", index=False)
-    result = search(folder, "--trials", str(N_TRIALS), "--jobs", "2")
-    assert result.stderr == ""  # no warning, no bar: it is not a terminal
-    return folder, result.stdout
+    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--jobs", "2"])
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert run(options) == 0, out.getvalue()
+    return folder, out.getvalue()
