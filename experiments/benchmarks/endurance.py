@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))  # for what the tests have
 
 from mlflow import MlflowClient  # noqa: E402
 
-from ncf.search import journal
+from ncf.search import journal  # noqa: E402
 from ncf.search.storage import open_storage  # noqa: E402
 from tests.conftest import planted  # noqa: E402
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy  # noqa: E402
