@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from ncf.commands import progress, terminal
 from ncf.commands.options import Options, check_name
+from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS
 from ncf.protocol.metrics import Objective
 from ncf.search import journal
@@ -84,8 +85,9 @@ def plan_of(options: Options) -> Plan:
 def _experiment(options: Options) -> Experiment:
     experiment = load_experiment(options.experiment)
     if options.data is not None and options.data != experiment.data:
-        name = Path(options.data).name.strip(".").split(".")[0] or options.data
-        experiment = replace(experiment, data=options.data, name=name)
+        experiment = replace(
+            experiment, data=options.data, name=name_of(Path(options.data)) or options.data
+        )
     if options.epochs is not None:
         experiment = replace(experiment, epochs=options.epochs)
     return experiment
@@ -94,6 +96,9 @@ def _experiment(options: Options) -> Experiment:
 def _search(options: Options) -> int:
     plan = plan_of(options)
     terminal.show_data(plan.facts)
+    terminal.show_columns(plan.interactions.columns_read)
+    for remark in plan.interactions.remarks:
+        _logger.warning("%s", remark)
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,12 @@ def show_data(data: DataFacts) -> None:
     )
 
 
+def show_columns(lines: Sequence[str]) -> None:
+    """Prints which column of the file was taken as what."""
+    for line in lines:
+        print(f"  {line}")
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints what the largest trial of the search space takes."""
     print(

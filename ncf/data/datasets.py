@@ -4,9 +4,11 @@ A MovieLens set is known by its name (see `movielens`), any other by the path of
 (see `ratings`).
 """
 
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from ncf.data import parquet
 from ncf.data.cache import prepared
 from ncf.data.columns import USUAL_NAMES, Columns
 from ncf.data.interactions import Interactions, from_columns
@@ -31,15 +33,20 @@ def load_interactions(
         ValueError: A file, line or value breaks a rule; see `ratings`.
     """
     name, path = find_file(data)
+    files = parquet.files_of(path) if parquet.is_parquet(path) else [path]
     titles = titles_file(path)
     how = {
         "name": name,
         "suffixes": path.suffixes,
+        "parts": [file.relative_to(path).as_posix() for file in files],
         "columns": asdict(columns),
         "min_rating": min_rating,
     }
-    files = [path] if titles is None else [path, titles]
-    return prepared(files, how, lambda: _read(name, path, titles, columns, min_rating))
+    return prepared(
+        [*files, *([] if titles is None else [titles])],
+        how,
+        lambda: _read(name, path, titles, columns, min_rating),
+    )
 
 
 def find_file(data: str) -> tuple[str, Path]:
@@ -58,18 +65,27 @@ def find_file(data: str) -> tuple[str, Path]:
             f"{data}: no such file, nor a known data set; check the path, or give one of "
             f"{', '.join(NAMES)}"
         )
-    return _stem(path), path
+    return name_of(path), path
 
 
-def _stem(path: Path) -> str:
-    """Returns a file's name less the suffixes of its format: `my.plays` of `my.plays.csv.gz`."""
+def name_of(path: Path) -> str:
+    """Returns the name of a data set, which names studies and models: its file's, less the format.
+
+    >>> name_of(Path("data/2024.01.csv.gz")), name_of(Path("100% new?.parquet"))
+    ('2024.01', '100_ new_')
+    """
     if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst", ".zip"):
         path = path.with_suffix("")
-    return path.stem
+    if not path.suffix[1:].isdecimal():
+        path = path.with_suffix("")
+    return re.sub(r"[^\w. -]", "_", path.name).strip(". ")[:150] or "data"
 
 
 def _read(
     name: str, path: Path, titles: Path | None, columns: Columns, min_rating: float | None
 ) -> Interactions:
     ratings = read_ratings(path, columns, min_rating)
-    return from_columns(name, *ratings, read_titles(titles) if titles else None)
+    known = None if titles is None else read_titles(titles)
+    found = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps, known)
+    notes = () if name in NAMES else ratings.notes  # nothing is assumed of a known set
+    return replace(found, columns_read=(*ratings.columns_read, *notes), remarks=ratings.remarks)

@@ -222,7 +222,8 @@ def assemble(
 
     validation = draw(split.validation, Purpose.VALIDATION_CANDIDATES)
     if given is None:
-        protocol = "leave-one-out by time"
+        order = "time" if interactions.has_times else "file order"
+        protocol = f"leave-one-out by {order}"
         test = draw(split.test, Purpose.TEST_CANDIDATES)
     else:
         protocol = (

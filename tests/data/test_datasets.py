@@ -12,7 +12,7 @@ from ncf.data.datasets import load_interactions
 from ncf.data.files import data_home
 
 REAL_HOME = data_home()  # read before the tests move it
-ROWS = "7\t30\t4\t100\n3\t10\t2\t300\n7\t10\t5\t200\n"
+ROWS = "7\t30\t4\t1000000100\n3\t10\t2\t1000000300\n7\t10\t5\t1000000200\n"
 U_ITEM = "10|Café (1999) |01-Jan-1999||\n30|Brazil (1985)|||\n99|Unseen|||\n"
 
 
@@ -136,7 +136,7 @@ def test_what_is_prepared_is_never_mixed_up(tmp_path: Path, always_prepared: Pat
         assert titles_of(str(bare)) is None
         assert load_interactions(str(named)).name == "v"
     assert len(list(always_prepared.iterdir())) == 4
-    one.write_text(ROWS + "3\t30\t5\t400\n")
+    one.write_text(ROWS + "3\t30\t5\t1000000400\n")
     assert load_interactions(str(one)).n_interactions == 4
     assert load_interactions(str(one), min_rating=4).n_interactions == 3
 
