@@ -79,7 +79,9 @@ def name_of(path: Path) -> str:
     """
     if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst", ".zip"):
         path = path.with_suffix("")
-    if not path.suffix[1:].isdecimal():
+    if path.name.endswith(".train.rating"):  # a ready-made split
+        path = path.with_suffix("").with_suffix("")
+    elif not path.suffix[1:].isdecimal():
         path = path.with_suffix("")
     return re.sub(r"[^\w. -]", "_", path.name).strip(". ")[:150] or "data"
 
