@@ -142,6 +142,7 @@ def test_the_same_command_again_has_nothing_to_do(
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
 
 
+@pytest.mark.slow
 def test_what_mlflow_lacks_is_written_by_the_same_command(
     searched: tuple[Path, str],
     client: MlflowClient,
