@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RESULTS = Path("mlruns")  # where a person's results live, below the folder that they work in
@@ -47,3 +49,19 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         os.replace(unfinished, path)
 
     wait_for_room(write, path)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a new folder to fill, which becomes `path` when all of it is written, or never.
+
+    What was at `path` before is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
+        draft = Path(place) / "draft"
+        draft.mkdir()
+        yield draft
+        if path.exists():
+            path.rename(Path(place) / "replaced")
+        draft.rename(path)

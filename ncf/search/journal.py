@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,8 +25,9 @@ from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from ncf.data.files import wait_for_room
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.tracking.mirror import TrialRecord
+from ncf.models import table
+from ncf.models.model import Setting
+from ncf.search.results import Contestant
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
     if recorded is None:
         study.set_user_attr("id", uuid.uuid4().hex)  # names alone are not unique across stores
         study.set_user_attr(_IDENTITY, dict(identity))
-    elif differences := _differences(recorded, identity):
+    elif differences := _differences(_as_now(recorded), identity):
         raise ValueError(
             f"study {name!r} was begun with other settings: {'; '.join(differences)}. Use those "
             "again, or begin another study with --study NAME"
@@ -190,12 +190,30 @@ def failure_of(trial: FrozenTrial) -> Failure:
     return Failure(**trial.user_attrs["failure"])
 
 
-def record_of(trial: FrozenTrial) -> TrialRecord:
-    """Returns all that MLflow is to have of an ended trial."""
-    start = time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()
-    hyperparameters = Hyperparameters(**trial.user_attrs["hyperparameters"])
-    end = outcome_of(trial) if is_trained(trial) else failure_of(trial)
-    return TrialRecord(trial.number, hyperparameters, start, reports_of(trial), end)
+def setting_of(trial: FrozenTrial) -> Setting:
+    """Returns the setting of a recorded trial."""
+    name = trial.user_attrs.get("model", "gmf")  # of records written before there was another
+    return table.setting_of(name, trial.user_attrs["hyperparameters"])
+
+
+def contestant_of(trial: FrozenTrial, epochs: int, note: str) -> Contestant:
+    """Returns a finished trial as one that goes to test.
+
+    Args:
+        trial: The trial.
+        epochs: Epochs to train it for.
+        note: How it was found.
+    """
+    setting = setting_of(trial)
+    title = table.model_of(setting).title
+    recorded = trial.user_attrs["hyperparameters"]
+    metrics = outcome_of(trial).metrics
+    return Contestant(title, trial.number, setting, recorded, epochs, metrics, note)
+
+
+def seconds_of(trials: Sequence[FrozenTrial]) -> float:
+    """Returns the worker time that the trained ones of the trials took."""
+    return sum(outcome_of(trial).seconds for trial in trials if is_trained(trial))
 
 
 def is_trained(trial: FrozenTrial) -> bool:
@@ -223,6 +241,17 @@ def _drop_torn_line(path: Path) -> None:
         whole = file.read().rfind(b"\n") + 1
         file.truncate(whole)
     _logger.warning("%s: dropped its last line, which was cut short", path)
+
+
+def _as_now(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an identity as it would be recorded today, whichever version recorded it."""
+    now = dict(identity)
+    if "n_candidates" in now:
+        now["n_sampled_negatives"] = now.pop("n_candidates")
+    if "defaults" in now:
+        name = now["defaults"].get("model", "gmf")
+        now["defaults"] = asdict(table.setting_of(name, now["defaults"]))
+    return now
 
 
 def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -62,14 +62,14 @@ class Task:
 
     Attributes:
         number: What the events of it are marked with: a trial's number in its study.
-        hyperparameters: What to train.
+        hyperparameters: The setting to train, of whichever model.
         seed: Fixes all randomness of it.
         epochs: Most epochs to train.
         patience: Epochs without a better validation nDCG after which to stop.
-        k: Cut-off of the metrics.
-        device: Device of "adam".
+        objective: The validation metric by which epochs are compared.
+        device: Device of the models that PyTorch trains.
         stop_below: Entry e - 1 stops the trial after epoch e if its best nDCG so far is lower.
-        weights: File to write the best epoch's weights to.
+        weights: File to write the best epoch's weights to; None where nobody needs them.
     """
 
     number: int
@@ -77,10 +77,10 @@ class Task:
     seed: np.random.SeedSequence
     epochs: int
     patience: int
-    k: int
+    objective: Objective
     device: str
     stop_below: tuple[float, ...]
-    weights: Path
+    weights: Path | None
 
 
 @dataclass(frozen=True)
