@@ -19,7 +19,7 @@ import optuna
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ncf.data.files import whole_folder
+from ncf.data.files import whole
 from ncf.protocol.intervals import bootstrap_interval, paired_difference
 from ncf.protocol.metrics import per_user, summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
@@ -120,7 +120,8 @@ def _read_test(
         scorer = load_scorer(load_file(file))  # as it will answer
         sampled, full = _ranks(scorer, plan)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
-    with whole_folder(files) as draft:
+    with whole(files) as draft:
+        draft.mkdir()
         np.savez_compressed(draft / RANKS, allow_pickle=False, **ranks)
         weights[0].rename(draft / WEIGHTS)
     for file in weights[1:]:

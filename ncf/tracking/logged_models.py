@@ -20,7 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, DataType
 
-from ncf.data.files import whole_folder
+from ncf.data.files import whole
 from ncf.models.model import Setting
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.packaged import write_model
@@ -123,18 +123,15 @@ def package(
     shutil.rmtree(staging, ignore_errors=True)  # a kill may have left it
     data = staging / DATA_FOLDER.name
     write_model(data, weights, asdict(setting), catalogue, catalogue_uri)
-    with whole_folder(folder) as draft:
+    with whole(folder) as draft:
         mlflow.pyfunc.save_model(
-            draft / "model",
+            draft,
             loader_module="ncf.serving.recommender",
             data_path=str(data),
             signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
             # Given, since to infer the requirements takes seconds.
             pip_requirements=[f"ncf-search=={version('ncf-search')}"],
         )
-        for path in (draft / "model").iterdir():
-            path.rename(draft / path.name)
-        (draft / "model").rmdir()
     shutil.rmtree(staging)
 
 
