@@ -61,7 +61,7 @@ def repeat(run_id: str, tracking_uri: str | None) -> int:
 
 def _plan(run: Run, parent: Run) -> Plan:
     params = parent.data.params
-    setting = table.setting_of_texts(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params)
+    setting = table.setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params)
     epochs = int(run.data.metrics["trial/epochs"])
     negatives = params.get("n_sampled_negatives") or params["n_candidates"]  # as it was called
     experiment = Experiment(

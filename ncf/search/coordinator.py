@@ -16,8 +16,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.models.model import Setting
-from ncf.models.table import model_of
+from ncf.models.table import Setting, model_of
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search import journal
 from ncf.search.plan import Plan

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ncf.data.files import wait_for_room
 from ncf.models import table
-from ncf.models.model import Setting
+from ncf.models.table import Setting
 from ncf.search.results import Contestant
 from ncf.trials.messages import EpochReport, Failure, Outcome
 

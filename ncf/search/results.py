@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ncf.models.model import Setting
+from ncf.models.table import Setting
 from ncf.trials.messages import Outcome
 
 

@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, DataType
 
 from ncf.data.files import whole
-from ncf.models.model import Setting
+from ncf.models.table import Setting
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.packaged import write_model
 from ncf.tracking.tracker import KEY_TAG, Tracker

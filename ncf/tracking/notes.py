@@ -5,8 +5,7 @@ The UI breaks a line where the Markdown does, and shows the first lines only unt
 
 from __future__ import annotations
 
-from ncf.models.model import Setting
-from ncf.models.table import describe
+from ncf.models.table import Setting, describe
 from ncf.protocol.metrics import label
 from ncf.trials.messages import Outcome
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric
 
-from ncf.models.model import Setting
-from ncf.models.table import describe, model_of
+from ncf.models.table import Setting, describe, model_of
 from ncf.search import journal
 from ncf.search.coordinator import Event, TrialEnded, TrialStarted
 from ncf.tracking import notes

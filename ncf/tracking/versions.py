@@ -12,8 +12,7 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.model import Setting
-from ncf.models.table import describe, setting_of_texts
+from ncf.models.table import Setting, describe, setting_of
 from ncf.protocol.metrics import Objective, label
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
@@ -74,7 +73,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
             "that finished or was pruned, as its page in the MLflow UI shows it"
         )
     identity = study_run(client, run).data.params
-    setting, objective = setting_of_texts(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params), Objective(k=int(identity["k"]))
+    setting, objective = setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params), Objective(k=int(identity["k"]))
     value, fitted_on = run.data.metrics[f"validation_best/{objective.name}"], "train"
     number, study = int(run.data.tags[TRIAL_TAG]), run.data.tags[STUDY_TAG]
     tags = {

@@ -30,7 +30,7 @@ from ncf.protocol.metrics import summarize
 from ncf.search import journal
 from ncf.tracking import registry
 from ncf.tracking.tracker import Tracker, rounded
-from search import parse_arguments
+from ncf.commands.options import parse
 from tests.conftest import COMMON, N_TRIALS, PROJECT, search
 
 TRIALS_ONLY = ("--confirm", "0", "--baselines", "none", "--no-register")
@@ -175,7 +175,7 @@ def test_the_same_command_again_has_nothing_to_do(
     folder, output = searched
     before = len(client.search_model_versions("name='gmf-shop'"))
     monkeypatch.chdir(folder)
-    assert run(parse_arguments([*COMMON, "--trials", str(N_TRIALS)])) == 0
+    assert run(parse([*COMMON, "--trials", str(N_TRIALS)])) == 0
     again = capsys.readouterr().out
     assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
@@ -191,7 +191,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     folder, output = searched
     monkeypatch.chdir(folder)
     uri = f"sqlite:///{folder}/other.db"  # a store that has nothing, and then fails in the end
-    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
+    options = parse([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
     parent, trials = runs_of(client)
 
     def fail(*_: object) -> None:
@@ -199,7 +199,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
 
     with monkeypatch.context() as broken:
         broken.setattr(Tracker, "log_result", fail)
-        broken.setattr("ncf.commands.conclusion._PATIENCE", 2.0)
+        broken.setattr("ncf.commands.study._PATIENCE", 2.0)
         threads = {*threading.enumerate()}
         assert run(options) == 1
         for thread in {*threading.enumerate()} - threads:
@@ -282,7 +282,7 @@ def interrupted(searched: tuple[Path, str]) -> Path:
     assert "the same command continues it" in output
     assert not running_runs(client)
 
-    options = parse_arguments(
+    options = parse(
         [*COMMON, *TRIALS_ONLY, "--study", "killed", "--trials", str(N_TRIALS)]
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -306,7 +306,7 @@ def test_what_follows_the_trials_is_done_though_no_trial_is_left(
     options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
     after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
     monkeypatch.chdir(interrupted)
-    assert run(parse_arguments([*COMMON, *options, *after])) == 0
+    assert run(parse([*COMMON, *options, *after])) == 0
     output = capsys.readouterr().out
     assert "no trial is left to train" in output
     assert "Trained again with 2 fresh seeds" in output
@@ -437,7 +437,7 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     ):
         (folder / f"{name}.py").write_text(SPACE.format(line))
     before = files_of(folder)
-    assert run(parse_arguments([*COMMON, *options])) == 2
+    assert run(parse([*COMMON, *options])) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ")
