@@ -145,9 +145,20 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_contest(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("is the winner really better, and where it goes")
     add = group.add_argument
-    number = {"type": int, "metavar": "N", "default": 3}
-    add("--confirm", **number, help="best trials to train again with fresh seeds (default: 3)")
-    add("--confirm-seeds", **number, help="fresh seeds for each of them (default: 3)")
+    add(
+        "--confirm",
+        type=int,
+        metavar="N",
+        default=3,
+        help="best trials to train again with fresh seeds (default: 3)",
+    )
+    add(
+        "--confirm-seeds",
+        type=int,
+        metavar="N",
+        default=3,
+        help="fresh seeds for each of them (default: 3)",
+    )
     add(
         "--baselines",
         default=",".join(BASELINES),

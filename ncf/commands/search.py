@@ -54,7 +54,7 @@ def plan_of(options: Options) -> Plan:
     """
     options.check()
     if options.device not in ("auto", "cpu"):
-        from ncf.models.device import choose_device  # here: it needs torch
+        from ncf.models.training import choose_device  # here: it needs torch
 
         choose_device(options.device)  # raises now, and not in every trial
     experiment = _experiment(options)

@@ -9,7 +9,7 @@ Both are in the record, so that the same record always gives the same baselines.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 def tune(
     name: str, study: optuna.Study, plan: Plan, workers: Workers
-) -> Iterator[tuple[int, Event]]:
+) -> Generator[tuple[int, Event], None, None]:
     """Tunes a baseline, as far as its record lacks it.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -97,7 +97,7 @@ class Coordinator:
 
     def run(
         self, workers: Workers, is_stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Yields what happens until the record has its trials, or the time is over.
 
         Args:

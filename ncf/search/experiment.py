@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING
 
-from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.model import require
+from ncf.models.table import Setting
 
 if TYPE_CHECKING:
     import optuna
@@ -21,7 +21,7 @@ class Experiment:
         name: Name of the MLflow experiment, and of the study unless `--study` gives one.
         data: Name or path of the data set.
         defaults: Trial 0, so that a search never ends below its defaults.
-        search_space: Given an Optuna trial, suggests the hyperparameters of it.
+        search_space: Given an Optuna trial, suggests the trial's setting.
         epochs: Most epochs that a trial may train.
         patience: Epochs without a better validation nDCG after which a trial stops.
         n_sampled_negatives: Items that a user never touched, among which the held-out one is
@@ -32,8 +32,8 @@ class Experiment:
 
     name: str
     data: str
-    defaults: Hyperparameters
-    search_space: Callable[[optuna.Trial], Hyperparameters]
+    defaults: Setting
+    search_space: Callable[[optuna.Trial], Setting]
     epochs: int = 30
     patience: int = 4
     n_sampled_negatives: int = 100

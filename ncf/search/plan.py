@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ncf.data.columns import parse_columns
 from ncf.data.datasets import load_interactions
 from ncf.data.interactions import Interactions
+from ncf.models.negatives import check_sampleable
 from ncf.models.table import Setting
 from ncf.protocol import given_split
-from ncf.protocol.candidates import check_sampleable, draw_candidates
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split, leave_one_out
@@ -205,7 +206,7 @@ def assemble(
     else:
         given = given_split.load_ready_made(train_file)
         interactions, split = given.interactions, given.split
-    check_sampleable(split.train_and_validation.indptr, interactions.n_items)
+    check_sampleable(split.train_and_validation)
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
         return draw_candidates(

@@ -19,6 +19,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, DataType
+from safetensors.numpy import load_file
 
 from ncf.data.files import whole
 from ncf.models.table import Setting
@@ -52,9 +53,8 @@ class ModelFiles:
         """Logs the model that a trial left; returns its id."""
         weights, packaged = self.weights(outcome.number), self.folder / "trial-model"
         if packaged.exists():  # only the data differ from one trial to the next
-            write_model(
-                packaged / DATA_FOLDER, weights, asdict(setting), catalogue_uri=self.catalogue_uri
-            )
+            data = packaged / DATA_FOLDER
+            write_model(data, load_file(weights), asdict(setting), self.catalogue_uri)
         else:
             package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
         name = f"trial-{outcome.number:04d}"
@@ -122,11 +122,12 @@ def package(
     staging = folder.with_suffix(".data")
     shutil.rmtree(staging, ignore_errors=True)  # a kill may have left it
     data = staging / DATA_FOLDER.name
-    write_model(data, weights, asdict(setting), catalogue, catalogue_uri)
+    data.mkdir(parents=True)
+    write_model(data, load_file(weights), asdict(setting), catalogue_uri or catalogue)
     with whole(folder) as draft:
         mlflow.pyfunc.save_model(
             draft,
-            loader_module="ncf.serving.recommender",
+            loader_module="ncf.serving.packaged",
             data_path=str(data),
             signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
             # Given, since to infer the requirements takes seconds.

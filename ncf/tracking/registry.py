@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.serving.recommender import Recommender, load_recommender
+from ncf.serving.packaged import load_recommender
+from ncf.serving.recommender import Recommender
 from ncf.tracking import notes
 from ncf.tracking.logged_models import DATA_FOLDER
 from ncf.tracking.store import open_client

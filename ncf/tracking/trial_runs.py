@@ -10,7 +10,7 @@ since the UI rounds nothing, and has step 0, so that the UI draws a bar and no l
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ def follow(
     tracker: Tracker,
     mirror: Mirror,
     models: ModelFiles,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Passes the events of a search on, and has the mirror write each trial's run.
 
     Args:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.models.gmf.setting import Hyperparameters
+from ncf.protocol.metrics import Objective
 from ncf.protocol.splitting import HeldOut, History
 
 if TYPE_CHECKING:
-    from ncf.models.baselines import BaselineSetting
+    from ncf.models.table import Setting
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Task:
     """
 
     number: int
-    hyperparameters: Hyperparameters | BaselineSetting
+    hyperparameters: Setting
     seed: np.random.SeedSequence
     epochs: int
     patience: int
@@ -91,7 +91,7 @@ class Refit:
     """
 
     number: int
-    hyperparameters: Hyperparameters
+    hyperparameters: Setting
     seed: np.random.SeedSequence
     epochs: int
     device: str

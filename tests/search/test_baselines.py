@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from ncf.models.baselines.ials import IALSHyperparameters
+from ncf.models.ials import IALSHyperparameters
 from ncf.models.table import MODELS
 from ncf.protocol.splitting import Split
 from ncf.search.baselines import FEWEST, MOST, contestant, n_settings_of, record_of, tune
@@ -89,6 +89,10 @@ def test_popularity_has_one_setting_and_a_baseline_that_always_fails_is_none(
 def test_the_number_of_settings_has_bounds(plan: Plan, study: optuna.Study) -> None:
     for seconds, expected in ((60.0, FEWEST), (0.01, MOST), (0.0, FEWEST)):
         one = study_with([0.5] * 6)
-        workers = AnsweringWorkers(lambda task, s=seconds: outcome(task.number, 0.1, seconds=s))
+
+        def answer_after(task: Task, seconds: float = seconds) -> Outcome:
+            return outcome(task.number, 0.1, seconds=seconds)
+
+        workers = AnsweringWorkers(answer_after)
         list(zip(range(2), tune("ials", one, plan, workers), strict=False))
         assert n_settings_of(record_of("ials", one), one) == expected

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting
 from ncf.search import proposals
 from ncf.search.experiment import Experiment
 from ncf.search.proposals import LAG, Proposals, describe_space, is_decidable, known_outcomes
@@ -22,11 +23,11 @@ Space = Callable[[optuna.Trial], Hyperparameters]
 
 def propose_for(
     experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
-) -> tuple[Hyperparameters, FrozenTrial]:
+) -> tuple[Setting, FrozenTrial]:
     return proposals_for(experiment, seed).next(trials)
 
 
-def proposals_for(experiment: Experiment, seed: int) -> Proposals[Hyperparameters]:
+def proposals_for(experiment: Experiment, seed: int) -> Proposals[Setting]:
     return Proposals(experiment.name, experiment.defaults, experiment.search_space, seed)
 
 

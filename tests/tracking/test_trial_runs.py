@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -39,7 +39,7 @@ def tracker(tmp_path: Path) -> Iterator[Tracker]:
     mlflow.set_tracking_uri(before)
 
 
-def events_of(study: optuna.Study) -> Iterator[Event]:
+def events_of(study: optuna.Study) -> Generator[Event, None, None]:
     space = Space("trial", EXPERIMENT.defaults, search_space, 0, N_TRIALS)
     return Coordinator(study, space, PLAN).run(PlantedWorkers(2))
 
