@@ -105,7 +105,7 @@ def _recommend(
     model: str | None,
     tracking_uri: str | None,
     user: list[str] | None,
-    all: bool,  # noqa: A002 - the option's name
+    all: bool,
     out: Path | None,
     k: int,
     include_seen: bool,

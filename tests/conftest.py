@@ -15,9 +15,9 @@ import pytest
 from hypothesis import settings
 
 from ncf.data.interactions import Interactions, from_columns
-from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.splitting import Split, leave_one_out
-from ncf.trials.messages import TrialData
+from ncf.trials.data import TrialData
 
 PROJECT = Path(__file__).parent.parent
 settings.register_profile("quick", max_examples=100, deadline=None)

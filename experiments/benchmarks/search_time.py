@@ -28,13 +28,15 @@ from optuna.trial import FrozenTrial
 
 from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.candidates import draw_candidates
+from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.search import journal
-from ncf.search.contest import run_tasks
+from ncf.trials.data import TrialData
 from ncf.trials.local import LocalWorkers
-from ncf.trials.messages import Failure, Task, TrialData
+from ncf.trials.messages import Failure, Outcome, Task
+from ncf.trials.workers import run_tasks
 
 EXPERIMENTS = {"ml-100k": "ml_100k.py", "ml-1m": "ml_1m.py"}
 NOT_YET = 2  # trials whose ends are not counted: the workers may still be starting
@@ -209,16 +211,18 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], floa
             for event in run_tasks(workers, lambda: next(waiting, None)):
                 if isinstance(event, Failure):
                     raise RuntimeError(event.reason)
-                ends.append(time.time())
+                if isinstance(event, Outcome):
+                    ends.append(time.time())
         for task in tasks:
-            task.weights.unlink()
+            if task.weights is not None:
+                task.weights.unlink()
     return ends, _children_seconds()
 
 
 def _tasks(found: Search) -> list[Task]:
     """Returns tasks that train as the trials did, in the order in which they began."""
     folder = Path(tempfile.mkdtemp())
-    tasks = []
+    tasks, objective = [], Objective()
     for trial in found.trials:
         setting = Hyperparameters(**trial.user_attrs["hyperparameters"])
         epochs = journal.outcome_of(trial).epochs
@@ -226,7 +230,7 @@ def _tasks(found: Search) -> list[Task]:
         no_floor = (-1.0,) * epochs
         seed = spawn(0, Purpose.TRIAL, trial.number)
         tasks.append(
-            Task(trial.number, setting, seed, epochs, epochs, 10, "auto", no_floor, weights)
+            Task(trial.number, setting, seed, epochs, epochs, objective, "auto", no_floor, weights)
         )
     return tasks
 

@@ -162,7 +162,7 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
     add(
         "--baselines",
         default=",".join(BASELINES),
-        help="what to hold the winner against, each tuned on about the trials' time "
+        help="what to hold the winner against, each tuned on as many settings as there are trials "
         f"(default: {','.join(BASELINES)}; none)",
     )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")

@@ -23,7 +23,7 @@ from ncf.commands.options import Options
 from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 from ncf.report import words
-from ncf.search import baselines, journal
+from ncf.search import baselines
 from ncf.search.confirmation import choose, confirm
 from ncf.search.coordinator import Coordinator, Space
 from ncf.search.plan import Plan
@@ -67,9 +67,7 @@ def carry_out(
         if before is not None:
             written.set_result(before)
         else:
-            publish = partial(
-                publication.publish, conclusion, plan, catalogue, tracker, name
-            )
+            publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name)
             written = mirror.put("results on test", publish)
         _report(study, plan, folder, conclusion, tracker, mirror)
         state, patience = "finished", _PATIENCE
@@ -179,16 +177,12 @@ def _contest(
         return bool(recorded.get("key", [])[:2] == [run_id, digest])
 
     with progress.working("fitting the winner and the baselines, and reading test"):
-        conclusion = conclude(
-            study, plan, workers, folder, contestants, confirmed, is_published
-        )
+        conclusion = conclude(study, plan, workers, folder, contestants, confirmed, is_published)
     terminal.show_results(conclusion.results, winner.number, winner.epochs, objective)
     return conclusion
 
 
-def _published(
-    study: optuna.Study, tracker: Tracker, digest: str, name: str
-) -> Published | None:
+def _published(study: optuna.Study, tracker: Tracker, digest: str, name: str) -> Published | None:
     """Returns what publishing this conclusion came to before, if it was published."""
     recorded = study.user_attrs.get("published", {})
     if recorded.get("key") != [tracker.parent, digest, name]:

@@ -102,9 +102,7 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
         print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
 
 
-def show_results(
-    results: Sequence[Result], number: int, epochs: int, objective: Objective
-) -> None:
+def show_results(results: Sequence[Result], number: int, epochs: int, objective: Objective) -> None:
     """Prints what the winner and the baselines came to on test."""
     k = objective.k
     print(

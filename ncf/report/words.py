@@ -48,11 +48,11 @@ def describe_protocol(plan: Plan) -> str:
     return (
         f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
         "baselines are fitted on train + validation, and test is read once. Candidates: "
-        f"{experiment.n_sampled_negatives} items that the user never touched, or the full catalogue less "
-        "the user's history; ties count against. Intervals: 95%, bootstrap over users; the last "
-        f"column is the difference of test {objective.label} on the same users and candidates. A trial "
-        f"trains at most {experiment.epochs} epochs, and stops after {experiment.patience} without "
-        f"a better validation {objective.label}. Study seed: {plan.settings.seed}."
+        f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
+        "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
+        f"users; the last column is the difference of test {objective.label} on the same users and "
+        f"candidates. A trial trains at most {experiment.epochs} epochs, and stops after "
+        f"{experiment.patience} without a better validation {objective.label}. Study seed: {plan.settings.seed}."
     )
 
 

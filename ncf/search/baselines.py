@@ -1,9 +1,8 @@
 """What the winner is held against: simple models, tuned by the same coordinator.
 
 A baseline is a model of one epoch. It is searched over its own space, in a record of its own
-beside the study's, on the same split and candidates, with about the worker time that the study's
-trials took: its number of settings is that time over the time of its first setting, within bounds.
-Both are in the record, so that the same record always gives the same baselines.
+beside the study's, on the same split and candidates, with as many settings as the study has trials
+(and at least 20): the same budget for all, and the same result on a machine that does other work.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ncf.search.proposals import describe_space
 from ncf.search.results import Contestant
 from ncf.trials.workers import Workers
 
-FEWEST, MOST = 20, 200  # settings of a baseline that has any hyperparameters
+FEWEST = 20  # settings of a baseline that has any hyperparameters
 _logger = logging.getLogger(__name__)
 
 
@@ -36,12 +35,12 @@ def tune(
 
     Args:
         name: The baseline's name in the table of models.
-        study: The study, whose trials' time is the budget.
-        plan: Makes the tasks.
+        study: The study that it is held against.
+        plan: Makes the tasks, and knows how many trials the study has.
         workers: Who trains.
 
     Yields:
-        How many settings are tried in all, as far as that is known, and what happens.
+        How many settings are tried in all, and what happens.
     """
     if name in study.user_attrs.get("baselines", {}):
         return  # tuned by a version that kept it with the study
@@ -49,12 +48,9 @@ def tune(
     model = MODELS[name]
     index = [one for one in MODELS if one != "gmf"].index(name)
     seed = spawn_int(plan.settings.seed, Purpose.BASELINE, index)
-    space = Space(name, model.defaults, model.space, seed, n_trials=1)
+    n_settings = max(FEWEST, plan.settings.n_trials) if describe_space(model.space) else 1
+    space = Space(name, model.defaults, model.space, seed, n_settings)
     try:
-        for event in Coordinator(record, space, plan).run(workers):
-            yield 1, event
-        n_settings = n_settings_of(record, study) if describe_space(model.space) else 1
-        space = replace(space, n_trials=n_settings)
         for event in Coordinator(record, space, plan).run(workers):
             yield n_settings, event
     except RuntimeError as error:  # the search is worth its results without it
@@ -83,13 +79,6 @@ def record_of(name: str, study: optuna.Study) -> optuna.Study:
         direction="maximize",
         load_if_exists=True,
     )
-
-
-def n_settings_of(record: optuna.Study, study: optuna.Study) -> int:
-    """Returns how many settings a baseline gets, from its first one's time and the trials' time."""
-    first = journal.seconds_of(record.get_trials(deepcopy=False)[:1])
-    budget = journal.seconds_of(study.get_trials(deepcopy=False))
-    return FEWEST if first <= 0 else min(max(round(budget / first), FEWEST), MOST)
 
 
 def _as_recorded_before(name: str, before: Mapping[str, Any]) -> Contestant:

@@ -120,7 +120,7 @@ class Coordinator:
                 self._reports[event.number].append(event)
                 yield event
             else:
-                yield TrialStarted(event.number, event.hyperparameters, time.time())
+                yield TrialStarted(event.number, event.setting, time.time())
             self._decide()  # while the workers are busy: it takes longer with more trials
 
     def _decide(self) -> None:

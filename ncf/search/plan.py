@@ -6,7 +6,7 @@ What the data can have wrong is found here, before anything costly.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split, leave_one_out
 from ncf.search.experiment import DataFacts, Experiment
 from ncf.search.proposals import LAG, describe_space, examples
+from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
-from ncf.trials.messages import Refit, Task, TrialData
+from ncf.trials.messages import Refit, Task
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Settings:
 
     n_trials: int
     seed: int
-    objective: Objective = Objective()
+    objective: Objective = field(default_factory=Objective)
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True

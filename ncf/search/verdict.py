@@ -113,7 +113,7 @@ def fit(
 def _read_test(
     contestants: Sequence[Contestant], plan: Plan, workers: Workers, files: Path
 ) -> list[Result]:
-    """Fits the contestants, reads test, and leaves the winner's weights and the ranks in `files`."""
+    """Fits the contestants, reads test, and leaves the winner's weights and the ranks."""
     weights = fit(contestants, plan, workers, files.parent)
     ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
     for contestant, file in zip(contestants, weights, strict=True):

@@ -66,14 +66,14 @@ def publish(
         tracker: Writes to MLflow.
         name: The name to register the winner under; empty where it is not to be registered.
     """
-    winner, *baselines = conclusion.contestants
+    baselines = conclusion.contestants[1:]
     model_id = _log_winner(conclusion, tracker, catalogue)
     if conclusion.folder.exists():  # else MLflow has it from an earlier call
         tracker.keep(conclusion.folder / RANKS)
     of_winner, *of_baselines = map(metrics_of, conclusion.results)
     tracker.log_result(of_winner, conclusion.at, model_id)
     for contestant, metrics in zip(baselines, of_baselines, strict=True):
-        note = f"{contestant.note}: tuned by the same study code, on about the trials' time."
+        note = f"{contestant.note}: tuned by the same study code."
         log_baseline(tracker, contestant, metrics, note, conclusion.at)
     published = Published(f"models:/{model_id}")
     if name:
@@ -97,7 +97,9 @@ def metrics_of(result: Result) -> dict[str, float]:
         "test_full": result.test_full,
     }
     metrics = {
-        f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()
+        f"{group}/{name}": value
+        for group, values in groups.items()
+        for name, value in values.items()
     }
     for name, (low, high) in result.intervals.items():
         group, metric = ("test_full", name[5:]) if name.startswith("full_") else ("test", name)

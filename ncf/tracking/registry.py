@@ -1,7 +1,8 @@
 """MLflow's registry: versions of a model, and the alias `champion` for the one in use.
 
 A version's tags say what it is and what it came to. The study's objective on validation decides
-which of two versions is better, and only where `fingerprint` and `protocol` are equal; test never does.
+which of two versions is better, and only where `fingerprint` and `protocol` are equal; test never
+does.
 """
 
 from __future__ import annotations

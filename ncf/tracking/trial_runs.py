@@ -19,7 +19,7 @@ from mlflow.entities import Metric
 
 from ncf.models.table import Setting, describe, model_of
 from ncf.search import journal
-from ncf.search.coordinator import Event, TrialEnded, TrialStarted
+from ncf.search.coordinator import Event, TrialStarted
 from ncf.tracking import notes
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror

@@ -73,7 +73,10 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
             "that finished or was pruned, as its page in the MLflow UI shows it"
         )
     identity = study_run(client, run).data.params
-    setting, objective = setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params), Objective(k=int(identity["k"]))
+    setting, objective = (
+        setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params),
+        Objective(k=int(identity["k"])),
+    )
     value, fitted_on = run.data.metrics[f"validation_best/{objective.name}"], "train"
     number, study = int(run.data.tags[TRIAL_TAG]), run.data.tags[STUDY_TAG]
     tags = {

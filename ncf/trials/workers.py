@@ -88,9 +88,7 @@ def run_tasks(
         if isinstance(event, Failure) and event.died:
             n_deaths[event.number] += 1
             if n_deaths[event.number] < MAX_DEATHS:
-                _logger.warning(
-                    "%s %d: %s; it is trained again", what, event.number, event.reason
-                )
+                _logger.warning("%s %d: %s; it is trained again", what, event.number, event.reason)
                 again.append(running[event.number])
                 return
         del running[event.number]

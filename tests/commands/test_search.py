@@ -24,13 +24,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from ncf.__main__ import main as ask
+from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import run
 from ncf.protocol.metrics import summarize
 from ncf.search import journal
 from ncf.tracking import registry
 from ncf.tracking.tracker import Tracker, rounded
-from ncf.commands.options import parse
 from tests.conftest import COMMON, N_TRIALS, PROJECT, search
 
 TRIALS_ONLY = ("--confirm", "0", "--baselines", "none", "--no-register")
@@ -129,8 +129,8 @@ def test_a_trials_model_loads_again_and_scores_what_was_logged(
         "validation_best/ndcg_10"
     ] == (run.data.metrics["validation_best/ndcg_10"])
     _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
-    factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
-    scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
+    every = recommender.scorer.score_all(np.arange(recommender.catalogue.n_users))
+    scores = np.take_along_axis(every, validation, axis=1)
     is_real = validation >= 0  # small catalogues leave padding
     ranks = ((scores >= scores[:, :1]) & is_real).sum(axis=1).astype(np.int32)
     for name, value in summarize(ranks, 10).items():
@@ -282,9 +282,7 @@ def interrupted(searched: tuple[Path, str]) -> Path:
     assert "the same command continues it" in output
     assert not running_runs(client)
 
-    options = parse(
-        [*COMMON, *TRIALS_ONLY, "--study", "killed", "--trials", str(N_TRIALS)]
-    )
+    options = parse([*COMMON, *TRIALS_ONLY, "--study", "killed", "--trials", str(N_TRIALS)])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert run(options) == 0

@@ -44,11 +44,11 @@ def outcome(number: int, value: float, best_epoch: int = 7, seconds: float = 1.0
     return Outcome(number, False, 9, best_epoch, {"ndcg_10": value}, {}, seconds, 0.0)
 
 
-def plan_of(split: Split) -> Plan:
+def plan_of(split: Split, n_trials: int = 4) -> Plan:
     """Returns a plan of a split, without any data or candidates."""
     experiment = Experiment("x", "x", Hyperparameters(), lambda _: Hyperparameters())
     nothing = np.zeros((0, 2), np.int32)
-    settings = Settings(n_trials=4, seed=0, device="cpu")
+    settings = Settings(n_trials, seed=0, device="cpu")
     return Plan(
         "x", experiment, settings, Source("x"), cast(Any, None), split, "", nothing, nothing
     )

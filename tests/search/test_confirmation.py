@@ -29,9 +29,9 @@ def test_the_luckiest_trial_is_not_the_best_and_confirmation_finds_the_better_on
     truth = {11: 0.40, 12: 0.45, 13: 0.43}  # by embedding_dim
 
     def answer(task: Task) -> Outcome:
-        assert isinstance(task.hyperparameters, Hyperparameters)
+        assert isinstance(task.setting, Hyperparameters)
         noise = 0.02 * np.random.default_rng(task.seed).uniform(-1, 1)
-        return outcome(task.number, truth[task.hyperparameters.embedding_dim] + noise)
+        return outcome(task.number, truth[task.setting.embedding_dim] + noise)
 
     workers = AnsweringWorkers(answer)
     confirmed = confirm(study, plan, workers, 3, 4)

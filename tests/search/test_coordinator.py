@@ -49,9 +49,9 @@ PLAN = Plan(
 
 def train(task: Task) -> Iterator[Event]:
     """Yields a curve that depends on the task alone, and stops where it is to."""
-    assert isinstance(task.hyperparameters, Hyperparameters)
+    assert isinstance(task.setting, Hyperparameters)
     noise = float(task.seed.generate_state(1)[0]) / 2**32
-    top = 0.5 - 0.1 * abs(math.log10(task.hyperparameters.learning_rate / 0.05)) + 0.01 * noise
+    top = 0.5 - 0.1 * abs(math.log10(task.setting.learning_rate / 0.05)) + 0.01 * noise
     best = 0.0
     for epoch in range(1, task.epochs + 1):
         best = top * (1 - 0.5**epoch)

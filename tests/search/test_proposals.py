@@ -79,7 +79,7 @@ TRIALS = searched(NUMBER)
 FIRST_UNKNOWN = NUMBER - LAG + 1
 
 
-def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
+def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Setting:
     return propose_for(EXPERIMENT, trials, seed)[0]
 
 
@@ -231,6 +231,7 @@ def test_later_trials_are_nearer_to_the_best() -> None:
 
 def test_the_recorded_trial_is_what_was_proposed() -> None:
     hyperparameters, trial = propose_for(EXPERIMENT, TRIALS, 0)
+    assert isinstance(hyperparameters, Hyperparameters)
     assert trial.params["learning_rate"] == hyperparameters.learning_rate
     assert trial.params["embedding_dim"] == hyperparameters.embedding_dim
     study = optuna.create_study()

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from ncf.models.table import MODELS
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import MODELS
 from ncf.protocol.splitting import Split
 from ncf.search.plan import Plan
 from ncf.search.results import Contestant
@@ -35,8 +35,8 @@ def test_each_contestant_is_fitted_by_its_setting(plan: Plan) -> None:
     workers = AnsweringWorkers(lambda task: outcome(task.number))
     files = fit([WINNER, KNN], plan, workers, Path("folder"))
     winner, knn = cast(list[Refit], workers.tasks)
-    assert (winner.hyperparameters, winner.epochs) == (WINNER.setting, 12)
-    assert knn.hyperparameters == KNN.setting
+    assert (winner.setting, winner.epochs) == (WINNER.setting, 12)
+    assert knn.setting == KNN.setting
     assert [winner.weights, knn.weights] == files
     assert winner.seed.spawn_key != knn.seed.spawn_key
 
@@ -50,7 +50,7 @@ def test_a_worker_that_dies_costs_nothing_and_an_error_is_the_searchs(plan: Plan
     with pytest.raises(RuntimeError, match=r"GMF \(trial 7\) could not be fitted .* worker died"):
         fit([WINNER], plan, always, Path())
     assert len(always.tasks) == MAX_DEATHS
-    with pytest.raises(RuntimeError, match="could not be fitted .* FloatingPointError"):
+    with pytest.raises(RuntimeError, match=r"could not be fitted .* FloatingPointError"):
         fit(
             [WINNER],
             plan,

@@ -23,8 +23,8 @@ from mlflow.entities import Run
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.search.experiment import DataFacts
-from ncf.tracking import mirror, registry, store
 from ncf.search.results import Confirmed, Contestant
+from ncf.tracking import mirror, registry, store
 from ncf.tracking.contest_runs import log_baseline, log_confirmation
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.mirror import Mirror
