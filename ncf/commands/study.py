@@ -23,6 +23,7 @@ from ncf.commands.options import Options
 from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 from ncf.report import words
+from ncf.report.page import build_report
 from ncf.search import baselines
 from ncf.search.confirmation import choose, confirm
 from ncf.search.coordinator import Coordinator, Space
@@ -199,8 +200,6 @@ def _report(
     mirror: Mirror,
 ) -> None:
     """Keeps the study's report, one HTML file that needs no network, with its run."""
-    from ncf.report.page import build_report  # plotly and scikit-learn take a second to load
-
     counts = plan.facts.counts
     description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
     mirror.put("description", lambda: tracker.describe_study(description))
@@ -216,11 +215,13 @@ def _report(
         page = build_report(
             study,
             f"Study {plan.study_name}",
-            facts,
+            words.verdict(conclusion, k),
             [words.table_row(result, k) for result in conclusion.results],
+            facts,
             words.describe_protocol(plan),
             shlex.join(["python", *map(redacted, sys.argv)]),
-            k,
+            f"validation {plan.settings.objective.label}",
+            conclusion.winner.number,
         )
         file = folder / "report.html"
         file.write_text(page, encoding="utf-8")

@@ -52,7 +52,8 @@ def describe_protocol(plan: Plan) -> str:
         "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
         f"users; the last column is the difference of test {objective.label} on the same users and "
         f"candidates. A trial trains at most {experiment.epochs} epochs, and stops after "
-        f"{experiment.patience} without a better validation {objective.label}. Study seed: {plan.settings.seed}."
+        f"{experiment.patience} without a better validation {objective.label}. "
+        f"Study seed: {plan.settings.seed}."
     )
 
 
@@ -79,12 +80,12 @@ def table_row(result: Result, k: int) -> dict[str, str]:
 
 
 def verdict(conclusion: Conclusion, k: int) -> str:
-    """Returns who won and by how much over each baseline, as a sentence of Markdown."""
+    """Returns who won and by how much over each baseline, as a sentence."""
     winner, *baselines = conclusion.results
     words = (
-        f"Winner: **{winner.note}**, {describe(conclusion.winner.setting)}. On test, read once: "
-        f"HR@{k} **{winner.test[f'hit_ratio_{k}']:.4f}**, "
-        f"nDCG@{k} **{winner.test[f'ndcg_{k}']:.4f}**"
+        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. On test, read once: "
+        f"HR@{k} {winner.test[f'hit_ratio_{k}']:.4f}, "
+        f"nDCG@{k} {winner.test[f'ndcg_{k}']:.4f}"
     )
     for baseline in baselines:
         if baseline.difference is not None:

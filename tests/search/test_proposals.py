@@ -110,7 +110,7 @@ def test_of_the_trials_before_the_last_block_only_the_best_count(
     ranking = sorted(range(FIRST_UNKNOWN), key=lambda n: -value_of(TRIALS[n]))
     kept, forgotten = [n for n in ranking[:8] if n in old], [n for n in ranking[8:] if n in old]
 
-    def changed(number: int, value: float) -> Hyperparameters:
+    def changed(number: int, value: float) -> Setting:
         trials = [*TRIALS]
         trials[number] = ended(trials[number], value)
         return proposed(trials)
