@@ -84,7 +84,7 @@ def test_popularity_has_one_setting_and_a_baseline_that_always_fails_is_none(
     for _ in tune("itemknn", study, plan, failing):
         pass
     assert contestant("itemknn", study) is None
-    assert MAX_FAILURES <= len(failing.tasks) <= MAX_FAILURES + 1
+    assert MAX_FAILURES <= len(failing.tasks) <= MAX_FAILURES + 2  # both workers are busy
 
 
 def test_a_short_study_still_tunes_them(plan: Plan, study: optuna.Study) -> None:
