@@ -150,9 +150,11 @@ def test_a_trial_loads_neither_optuna_nor_mlflow_nor_symbolic_algebra() -> None:
 
 
 def test_a_server_of_a_model_loads_little() -> None:
-    loaded = loaded_by("-c", "import ncf.serving.recommender")
-    assert "ncf.serving.recommender" in loaded
-    assert not loaded & {"torch", "mlflow", "optuna", "numba"}
+    loaded = loaded_by("-c", "import ncf.serving.packaged")
+    assert "ncf.serving.packaged" in loaded
+    assert not loaded & (HEAVY - {"numpy"})
+    others = {name for name in loaded if name.startswith("ncf.")}
+    assert {name for name in others if not name.startswith("ncf.serving")} == set()
 
 
 def test_the_coordinator_begins_without_mlflow_and_never_needs_torch() -> None:
