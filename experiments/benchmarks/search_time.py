@@ -33,6 +33,7 @@ from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.search import journal
+from ncf.search.storage import open_storage
 from ncf.trials.data import TrialData
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import Failure, Outcome, Task
@@ -186,7 +187,7 @@ def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
     stop, processor_seconds = time.time(), _children_seconds() - before
     if process.returncode != 0:
         raise RuntimeError(f"search.py failed:\n{errors[-2000:]}")
-    storage = journal.open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
+    storage = open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
     trials = optuna.load_study(study_name=data, storage=storage).trials
     trained = [trial for trial in trials if journal.is_trained(trial)]
     ends = sorted(t.datetime_complete.timestamp() for t in trained if t.datetime_complete)

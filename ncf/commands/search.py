@@ -20,6 +20,7 @@ from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
 from ncf.search.plan import Plan, Settings, Source, assemble
 from ncf.search.proposals import LAG
+from ncf.search.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
 
@@ -94,9 +95,9 @@ def _search(options: Options) -> int:
     plan = plan_of(options)
     terminal.show_data(plan.facts)
     folder = RESULTS / "studies" / plan.study_name
-    storage = journal.open_storage(options.storage or str(RESULTS / "optuna.journal"))
+    storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     folder.mkdir(parents=True, exist_ok=True)
-    with journal.lock_study(folder):
+    with lock_study(folder):
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
         n_workers = _n_workers(options)

@@ -15,11 +15,12 @@ import pytest
 from optuna.trial import TrialState
 
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.search import journal
+from ncf.search import journal, storage
 from ncf.search.coordinator import Coordinator, Space, TrialEnded, TrialStarted
 from ncf.search.coordinator import Event as Happened
 from ncf.search.experiment import Experiment
 from ncf.search.plan import Plan, Settings, Source
+from ncf.search.storage import open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 from ncf.trials.workers import MAX_DEATHS, MAX_FAILURES, Stopped
 
@@ -109,7 +110,7 @@ def run_into(
 ) -> None:
     """The same; what happened is there too where it raises."""
     folder.mkdir(exist_ok=True)
-    study = journal.open_study(journal.open_storage(str(folder / "journal")), "toy", {})
+    study = journal.open_study(open_storage(str(folder / "journal")), "toy", {})
     space = Space("trial", EXPERIMENT.defaults, search_space, 0, n_trials, prune=True)
     for event in Coordinator(study, space, PLAN).run(workers, is_stopped):
         happened.append(event)
@@ -120,7 +121,7 @@ def epochs_of(happened: list[Happened], number: int) -> list[int]:
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    storage = journal.open_storage(str(folder / "journal"))
+    storage = open_storage(str(folder / "journal"))
     return optuna.load_study(storage=storage, study_name="toy").get_trials()
 
 
@@ -152,11 +153,11 @@ class Killed(BaseException):
 def test_kills_at_any_write_of_the_record_change_nothing(
     unbroken: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = journal._File.append_logs
+    append = storage._File.append_logs
     rng = random.Random(0)
     life = 0
 
-    def mortal(file: journal._File, logs: list[dict[str, Any]]) -> None:
+    def mortal(file: storage._File, logs: list[dict[str, Any]]) -> None:
         nonlocal life
         life -= 1
         if life == 0 and rng.random() < 0.5:
@@ -165,7 +166,7 @@ def test_kills_at_any_write_of_the_record_change_nothing(
         if life <= 0:
             raise Killed
 
-    monkeypatch.setattr(journal._File, "append_logs", mortal)
+    monkeypatch.setattr(storage._File, "append_logs", mortal)
     n_kills = 0
     while True:
         life = rng.randint(3, 30)  # writes; a trial takes about ten

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from ncf.search import journal
 from ncf.search.coordinator import Coordinator, Event, Space, TrialEnded
 from ncf.search.experiment import DataFacts
+from ncf.search.storage import open_storage
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker
@@ -26,7 +27,7 @@ N_TRIALS = 5
 
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
-    return journal.open_study(journal.open_storage(str(tmp_path / "journal")), "toy", {})
+    return journal.open_study(open_storage(str(tmp_path / "journal")), "toy", {})
 
 
 @pytest.fixture
