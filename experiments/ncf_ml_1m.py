@@ -50,5 +50,5 @@ experiment = Experiment(
     defaults=DEFAULTS,
     search_space=search_space,
     epochs=20,
-    n_candidates=99,
+    n_sampled_negatives=99,
 )

@@ -41,5 +41,5 @@ experiment = Experiment(
     search_space=search_space,
     epochs=100,  # as the authors
     patience=10,
-    n_candidates=99,
+    n_sampled_negatives=99,
 )

@@ -56,5 +56,5 @@ experiment = Experiment(
     search_space=search_space,
     epochs=30,  # at most, per trial: few trials need them all
     patience=4,  # epochs without a better validation nDCG after which a trial stops
-    n_candidates=100,  # untouched items that the held-out one is ranked among; the field's number
+    n_sampled_negatives=100,  # untouched items to rank the held-out one among, as papers do
 )

@@ -1,7 +1,7 @@
 """Find the best implicit-feedback recommender for a person's data, honestly and fast.
 
 Importing `ncf` loads nothing and changes nothing; each module says in its first lines what its
-one job is. The README has the file tree. From Python, a registered model is asked so:
+one job is. CONTRIBUTING.md has the file tree. From Python, a registered model is asked so:
 
     import ncf
     model = ncf.load_model()  # the champion that was registered last

@@ -25,9 +25,9 @@ import pytest
 from hypothesis import settings
 
 from ncf.data.interactions import Interactions, from_columns
-from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.splitting import Split, leave_one_out
-from ncf.trials.messages import TrialData
+from ncf.trials.data import TrialData
 
 PROJECT = Path(__file__).parent.parent
 settings.register_profile("quick", max_examples=100, deadline=None)
@@ -119,12 +119,12 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
     It runs in this process, which has loaded all that it needs; `test_search.py` runs the command.
     """
+    from ncf.commands.options import parse
     from ncf.commands.search import run  # here: most files need neither Optuna nor MLflow
-    from search import parse_arguments
 
     folder = tmp_path_factory.mktemp("person")
     write_interactions(planted(n_users=1200, n_items=160, seed=0), folder / "shop.csv")
-    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--jobs", "2"])
+    options = parse([*COMMON, "--trials", str(N_TRIALS), "--jobs", "2"])
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -10,11 +10,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from ncf.search import journal
+from ncf.search.storage import open_storage
 
 
 def study_of(folder: Path, name: str = "shop") -> optuna.Study:
     """Returns a study that was searched in the folder."""
-    storage = journal.open_storage(str(folder / "mlruns" / "optuna.journal"))
+    storage = open_storage(str(folder / "mlruns" / "optuna.journal"))
     return optuna.load_study(storage=storage, study_name=name)
 
 

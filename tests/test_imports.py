@@ -142,8 +142,7 @@ def test_a_trial_loads_neither_optuna_nor_mlflow_nor_symbolic_algebra() -> None:
     """Parts of torch load sympy, which takes each worker two thirds of a second."""
     loaded = loaded_by(
         "-c",
-        "import ncf.trials.local, ncf.trials.trial; from ncf.models.gmf.module import GMF; "
-        "GMF(2, 3, 4)",
+        "import ncf.trials.local, ncf.trials.trial, ncf.models.gmf.module, ncf.models.minibatches",
     )
     assert {"torch", "ncf.models.gmf.module"} <= loaded
     assert not loaded & {"sympy", "optuna", "mlflow", "pooch", "pyarrow"}
@@ -152,10 +151,10 @@ def test_a_trial_loads_neither_optuna_nor_mlflow_nor_symbolic_algebra() -> None:
 # One process imports these by turns, and tells all that it has loaded after each.
 STEPS = (
     "ncf",
+    "ncf.serving.packaged",
     "ncf.trials.messages, ncf.trials.local",
-    "ncf.serving.recommender",
     "ncf.commands.search",
-    "ncf.commands.conclusion, ncf.report.page, optuna.importance",
+    "ncf.commands.study, optuna.importance",
 )
 PROGRAM = """import json, sys
 for step in sys.argv[1:]:
@@ -183,7 +182,10 @@ def test_messages_are_cheap(loaded: dict[str, set[str]]) -> None:
 
 
 def test_a_server_of_a_model_loads_little(loaded: dict[str, set[str]]) -> None:
-    assert not loaded["ncf.serving.recommender"] & {"torch", "mlflow", "optuna", "numba"}
+    after = loaded["ncf.serving.packaged"]
+    assert not after & (HEAVY - {"numpy"})
+    others = {name for name in after if name.startswith("ncf.")}
+    assert {name for name in others if not name.startswith("ncf.serving")} == set()
 
 
 def test_the_coordinator_begins_without_mlflow_and_never_needs_torch(
@@ -192,5 +194,5 @@ def test_the_coordinator_begins_without_mlflow_and_never_needs_torch(
     """Each takes seconds: in those of MLflow the workers start, and they have torch."""
     assert "mlflow" not in loaded["ncf.commands.search"]
     whole = loaded[STEPS[-1]]
-    assert {"ncf.commands.search", "ncf.search.winner", "mlflow", "sklearn"} <= whole
+    assert {"ncf.commands.search", "ncf.search.verdict", "mlflow", "sklearn"} <= whole
     assert "torch" not in whole

@@ -39,7 +39,8 @@ sys.path.insert(0, str(ROOT))  # for what the tests have
 
 from mlflow import MlflowClient  # noqa: E402
 
-from ncf.search import journal  # noqa: E402
+from ncf.search import journal
+from ncf.search.storage import open_storage  # noqa: E402
 from tests.conftest import planted  # noqa: E402
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy  # noqa: E402
 
@@ -93,7 +94,7 @@ def wait_for_lines(folder: Path, n: int, process: subprocess.Popen[str]) -> None
 
 def study_of(folder: Path) -> optuna.Study:
     """Returns a folder's study."""
-    storage = journal.open_storage(str(folder / JOURNAL))
+    storage = open_storage(str(folder / JOURNAL))
     return optuna.load_study(storage=storage, study_name="shop")
 
 

@@ -207,3 +207,22 @@ def _is_text(kind: pa.DataType) -> bool:
 def _numpy(column: pa.Array) -> NDArray[Any]:
     array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return array
+
+
+def parse_columns(option: str | None) -> Columns:
+    """Reads the option `--columns`, NAME=COLUMN,....
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
+    if option is None:
+        return Columns()
+    parts = option.split(",")
+    pairs = dict(part.partition("=")[::2] for part in parts)
+    known, called = [field.name for field in fields(Columns)], set(pairs.values()) - {""}
+    if not set(pairs) <= set(known) or len(called) < len(parts):
+        raise ValueError(
+            f"--columns {option}: expected NAME=COLUMN,... with names of {', '.join(known)}, each "
+            "name and column once"
+        )
+    return Columns(**pairs)

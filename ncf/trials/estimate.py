@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting
 from ncf.protocol.splitting import History
 
 _PROCESS_BYTES = 330 << 20  # torch, numba and scipy, loaded
@@ -29,7 +30,7 @@ class Estimate:
     seconds_per_epoch: float
 
 
-def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimate:
+def estimate(history: History, n_candidates: int, h: Setting) -> Estimate:
     """Returns what one trial takes in a worker process.
 
     Args:
@@ -38,9 +39,11 @@ def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimat
         h: Its hyperparameters.
     """
     n_rows, n_interactions = history.n_users + history.n_items, len(history.items)
+    shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
+    if not isinstance(h, Hyperparameters):
+        return Estimate(_PROCESS_BYTES + shared, 0.0)
     factors = 4 * n_rows * h.embedding_dim
     n_samples = n_interactions * (1 + h.n_negatives)
-    shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
     start = 0
     if h.initialization == "spectral":
         krylov = 4 * max(2 * h.embedding_dim + 1, 20) * min(history.n_users, history.n_items)

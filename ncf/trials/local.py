@@ -24,7 +24,8 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task, TrialData
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 
 
 @dataclass
@@ -140,12 +141,9 @@ def _compile_kernels() -> None:
     Before the first trial, lest its seconds count it; by one worker at a time, lest all compile,
     while the coordinator opens MLflow.
     """
-    from ncf.models import recency
-    from ncf.models.gmf import scoring, sgd
+    from ncf.models.table import compile_kernels
 
-    sgd.compile_kernels()
-    scoring.compile_kernel()
-    recency.compile_kernel()
+    compile_kernels()
 
 
 @contextmanager

@@ -25,8 +25,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from ncf.commands.options import parse
 from ncf.commands.search import run
-from search import parse_arguments
 from tests.conftest import COMMON, N_TRIALS, PROJECT, planted, write_interactions
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy
 from tests.studies import results_of, runs_of, study_of
@@ -145,7 +145,7 @@ def test_a_lost_worker_ctrl_c_and_other_numbers_of_jobs_change_nothing(
     assert "the same command continues it" in output
     assert not runs_of_experiment(client, "attributes.status = 'RUNNING'")
     monkeypatch.chdir(folder)
-    assert run(parse_arguments(options_of("stopped", *AS_A_WHOLE, "--jobs", "1"))) == 0
+    assert run(parse(options_of("stopped", *AS_A_WHOLE, "--jobs", "1"))) == 0
     assert_like_the_first(client, folder, "stopped")
 
 
@@ -195,7 +195,7 @@ def test_a_server_that_fails_now_and_then_and_is_away_for_a_while_has_all_in_the
     with Proxy(tracking_server) as proxy:
         proxy.fault = fault
         options = options_of("faults", *AS_A_WHOLE, "--tracking-uri", proxy.uri)
-        assert run(parse_arguments(options)) == 0
+        assert run(parse(options)) == 0
         assert min(proxy.counts[kind] for kind in (ERROR, REFUSE, LOSE)) > 0
     direct = f"http://127.0.0.1:{tracking_server}"
     mlflow.set_tracking_uri(direct)
@@ -207,10 +207,10 @@ def test_what_follows_the_trials_is_done_though_no_trial_is_left(
 ) -> None:
     monkeypatch.chdir(searched[0])
     trials = [*COMMON, "--study", "later", "--trials", "2", "--jobs", "1"]
-    assert run(parse_arguments([*trials, *TRIALS_ONLY])) == 0
+    assert run(parse([*trials, *TRIALS_ONLY])) == 0
     capsys.readouterr()
     after = ("--confirm", "1", "--confirm-seeds", "2", *AS_A_WHOLE)
-    assert run(parse_arguments([*trials, *after])) == 0
+    assert run(parse([*trials, *after])) == 0
     output = capsys.readouterr().out
     assert "no trial is left to train" in output
     assert "Trained again with 2 fresh seeds" in output
@@ -237,7 +237,7 @@ def test_a_locked_database_has_all_in_the_end(
 
     other = threading.Thread(target=lock)
     other.start()
-    assert run(parse_arguments(options_of("locked", *TRIALS_ONLY))) == 0
+    assert run(parse(options_of("locked", *TRIALS_ONLY))) == 0
     other.join()
     assert "MLflow could not be told of" in capsys.readouterr().err
     _, trials = runs_of(client, "locked")
@@ -252,7 +252,7 @@ def test_many_trials_open_no_more_files_than_few(
     n_open = []
     for n_trials in ("10", "40"):
         arguments = [*COMMON, *TRIALS_ONLY, "--no-prune", "--jobs", "2", "--trials", n_trials]
-        assert run(parse_arguments(arguments)) == 0
+        assert run(parse(arguments)) == 0
         n_open.append(psutil.Process().num_fds())
     assert len(study_of(tmp_path).get_trials()) == 40
     assert n_open[1] < n_open[0] + 15  # less than one for every second trial

@@ -16,12 +16,12 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main as ask
+from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import run
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
 from ncf.tracking.tracker import Tracker, rounded
-from search import parse_arguments
 from tests.conftest import COMMON, N_TRIALS, PROJECT
 from tests.studies import runs_of, study_of
 
@@ -89,8 +89,8 @@ def test_a_trials_model_loads_again_and_scores_what_was_logged(
         "validation_best/ndcg_10"
     ] == (run.data.metrics["validation_best/ndcg_10"])
     _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
-    factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
-    scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
+    every = recommender.scorer.score_all(np.arange(recommender.catalogue.n_users))
+    scores = np.take_along_axis(every, validation, axis=1)
     is_real = validation >= 0  # small catalogues leave padding
     ranks = ((scores >= scores[:, :1]) & is_real).sum(axis=1).astype(np.int32)
     for name, value in summarize(ranks, 10).items():
@@ -135,7 +135,7 @@ def test_the_same_command_again_has_nothing_to_do(
     folder, output = searched
     before = len(client.search_model_versions("name='gmf-shop'"))
     monkeypatch.chdir(folder)
-    assert run(parse_arguments([*COMMON, "--trials", str(N_TRIALS)])) == 0
+    assert run(parse([*COMMON, "--trials", str(N_TRIALS)])) == 0
     again = capsys.readouterr().out
     assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
@@ -152,7 +152,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     folder, output = searched
     monkeypatch.chdir(folder)
     uri = f"sqlite:///{folder}/other.db"  # a store that has nothing, and then fails in the end
-    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
+    options = parse([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
     parent, trials = runs_of(client)
 
     def fail(*_: object) -> None:
@@ -160,7 +160,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
 
     with monkeypatch.context() as broken:
         broken.setattr(Tracker, "log_result", fail)
-        broken.setattr("ncf.commands.conclusion._PATIENCE", 2.0)
+        broken.setattr("ncf.commands.study._PATIENCE", 2.0)
         threads = {*threading.enumerate()}
         assert run(options) == 1
         for thread in {*threading.enumerate()} - threads:
@@ -214,7 +214,7 @@ def test_other_settings_are_refused_by_name(
     searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(searched[0])
-    assert run(parse_arguments([*COMMON, "--trials", "20", "--seed", "1"])) == 2
+    assert run(parse([*COMMON, "--trials", "20", "--seed", "1"])) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "seed was 0, now 1" in error
@@ -336,7 +336,7 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     ):
         (folder / f"{name}.py").write_text(SPACE.format(line))
     before = files_of(folder)
-    assert run(parse_arguments([*COMMON, *options])) == 2
+    assert run(parse([*COMMON, *options])) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ")

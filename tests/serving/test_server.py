@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.tracking.logged_models import package
@@ -42,7 +42,7 @@ def post(port: int, body: bytes, kind: str = "application/json") -> tuple[int, s
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server of a model that knows users 3 to 5000."""
     folder = tmp_path_factory.mktemp("served")
-    save_file(model_of().state_dict(), folder / "weights.safetensors")
+    save_file(model_of().arrays(), folder / "weights.safetensors")
     package(folder / "model", folder / "weights.safetensors", Hyperparameters(), catalogue_of())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Literal
 
 from ncf.models.model import require
+
+if TYPE_CHECKING:
+    import optuna
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,24 @@ class Hyperparameters:
             require(math.isfinite(value) and value >= 0, f"0 <= {name} < inf", value)
         popular = self.popular_negatives
         require(0 <= popular <= 1, "0 <= popular_negatives <= 1", popular)
+
+
+DEFAULTS = Hyperparameters(recency=1.0)
+
+
+def space(trial: optuna.Trial) -> Hyperparameters:
+    """Suggests one setting that is trained by "sgd"; experiment files have spaces of their own."""
+    return replace(
+        DEFAULTS,
+        embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
+        learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
+        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.8, 1.0),
+        n_negatives=trial.suggest_int("n_negatives", 2, 12),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 3e-2, log=True),
+        init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
+        popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
+        recency=trial.suggest_float("recency", 0.0, 2.0),
+    )
 
 
 def describe(hyperparameters: Hyperparameters) -> str:

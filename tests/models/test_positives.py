@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ncf.models.recency import draw_positives, recency_weights
+from ncf.models.positives import draw_positives, recency_weights
 from ncf.protocol.splitting import History, history_of
 
 OLDEST_FIRST = [[4, 0, 7, 2, 5], [3], [6, 1, 8]]

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ncf.protocol.sampling import GOLDEN, random_below, read_only, splitmix_state
+from ncf.protocol.random import GOLDEN, random_below, read_only, splitmix_state
 from ncf.protocol.splitting import History
 
 
@@ -25,7 +25,7 @@ def draw_positives(history: History, recency: float, seed: int) -> NDArray[np.in
     """Returns an epoch's positives, (E,): entry e is for the user `history.user_of[e]`.
 
     Args:
-        history: What is trained on.
+        history: The training interactions.
         recency: g of the module's formula; 0 visits each item once.
         seed: Any 64-bit integer; equal seeds give equal draws.
 
@@ -55,7 +55,7 @@ def recency_weights(history: History, recency: float) -> NDArray[np.float32]:
 
 
 def compile_kernel() -> None:
-    """Fills numba's cache on disk, as `ncf.models.gmf.sgd.compile_kernels` does."""
+    """Fills numba's cache on disk, which worker processes then load."""
     one = np.zeros(1, np.int32)
     draw_positives(History(np.array([0, 1]), one, 1, one), 1.0, 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ncf.models.gmf.scoring import candidate_scores
+from ncf.serving.compiled import candidate_scores
 
 
 @pytest.mark.parametrize("dim", [1, 7, 64])
