@@ -344,7 +344,7 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     assert files_of(folder) == before
 
 
-SPACE = """from ncf.search.experiment import Experiment, Hyperparameters
+SPACE = """from ncf.experiment import Experiment, Hyperparameters
 def space(trial):
     {}
 experiment = Experiment("shop", "shop.csv", Hyperparameters(), space)
