@@ -54,9 +54,13 @@ def _parser() -> argparse.ArgumentParser:
 
     parents = [model, as_rows, store]
     recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
-    whom = recommend.add_mutually_exclusive_group(required=True)
+    whom = recommend.add_mutually_exclusive_group()
     whom.add_argument("--user", action="append", metavar="ID", help="own user id; can be repeated")
     whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
+    recommend.add_argument(
+        "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
+        "latest last; with --user, newer items of that user (models with n_recent > 0)",
+    )  # fmt: skip
     recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
     recommend.add_argument(
         "--include-seen", action="store_true", help="do not leave out seen items"
@@ -104,6 +108,8 @@ def _recommend(options: argparse.Namespace) -> None:
 
     if options.all != (options.out is not None):
         raise ValueError("--all needs --out FILE, and --out needs --all")
+    if not (options.user or options.items or options.all) or (options.items and options.all):
+        raise ValueError("give --user ID, --items ID,ID,... or both, or --all with --out FILE")
     if options.all:
         from ncf.commands import progress
         from ncf.serving import lists
@@ -116,7 +122,8 @@ def _recommend(options: argparse.Namespace) -> None:
         n_users = progress.count(blocks, len(model.catalogue.user_ids), "user")
         print(f"{options.out}: lists of {n_users:,} users", file=sys.stderr)
         return
-    answers = model.recommend(options.user, options.k, options.include_seen)
+    items = options.items and [item.strip() for item in options.items.split(",")]
+    answers = model.recommend(options.user or (), options.k, options.include_seen, items=items)
     tables.show_recommendations(answers, options.json)
 
 

@@ -15,7 +15,7 @@ import mlflow
 import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array, DataType
+from mlflow.types.schema import AnyType, Array, DataType
 from safetensors.numpy import load_file
 
 from ncf.models.table import Setting
@@ -97,7 +97,12 @@ def _write(data: Path, weights: Path, hyperparameters: Setting, catalogue: Catal
 def _signature(has_integer_ids: bool) -> ModelSignature:
     item_id = DataType.long if has_integer_ids else DataType.string
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "user_id")]),  # integers are cast to it
+        inputs=Schema(
+            [
+                ColSpec(DataType.string, "user_id", required=False),  # integers are cast to it
+                ColSpec(AnyType(), "item_ids", required=False),  # a list, or text with commas
+            ]
+        ),
         outputs=Schema(
             [
                 ColSpec(DataType.string, "user_id"),
