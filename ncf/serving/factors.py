@@ -104,7 +104,8 @@ class Factors:
         own = self.user_factors[users]
         if self.recent is None:
             return own
-        return np.concatenate([own, self.recent.sums(self.recent.items[users])], axis=1)
+        recent = self.recent.sums(self.recent.items[users])
+        return np.asarray(np.concatenate([own, recent], axis=1))
 
     def _product(self, factors: NDArray[np.float32]) -> NDArray[np.float32]:
         scores: NDArray[np.float32] = factors @ self.item_factors.T

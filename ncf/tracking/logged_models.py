@@ -24,6 +24,7 @@ from ncf.serving.packaged import write_model
 from ncf.tracking.tracker import Tracker
 from ncf.trials.messages import Outcome
 
+_ANY: DataType = AnyType()  # type: ignore[no-untyped-call, assignment]
 DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
 
 
@@ -100,7 +101,7 @@ def _signature(has_integer_ids: bool) -> ModelSignature:
         inputs=Schema(
             [
                 ColSpec(DataType.string, "user_id", required=False),  # integers are cast to it
-                ColSpec(AnyType(), "item_ids", required=False),  # a list, or text with commas
+                ColSpec(_ANY, "item_ids", required=False),  # a list, or text with commas
             ]
         ),
         outputs=Schema(

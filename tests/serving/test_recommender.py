@@ -287,7 +287,7 @@ def test_items_that_cannot_be_taken_are_refused(recommender: Recommender, tmp_pa
     reading = saved(tmp_path / "other", model_of_last_items(), catalogue_of())
     with pytest.raises(ValueError, match="items are one user's, but got 2 user ids"):
         reading.recommend([3, 17], items=[ITEM_IDS[0]])
-    with pytest.raises(ValueError, match="an item id must be text or an integer, but got 1.5"):
+    with pytest.raises(ValueError, match="an item id must be text or an integer"):
         reading.recommend(items=[1.5])
 
 
