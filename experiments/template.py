@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import Experiment
+from ncf import Experiment, Hyperparameters
 
 # Trial 0 trains these, so that a search never ends below them. `Hyperparameters` documents each
 # field; what you leave out keeps its own default.
@@ -56,5 +55,5 @@ experiment = Experiment(
     search_space=search_space,
     epochs=30,  # at most, per trial: few trials need them all
     patience=4,  # epochs without a better validation nDCG after which a trial stops
-    n_candidates=100,  # untouched items that the held-out one is ranked among; the field's number
+    n_sampled_negatives=100,  # untouched items to rank the held-out one among, as papers do
 )

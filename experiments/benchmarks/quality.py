@@ -70,8 +70,8 @@ def measure(setup: Setup) -> list[Row]:
 
 def hold_out(path: Path) -> None:
     """Saves the training matrix without each user's last item, and the candidates of that."""
+    from ncf.data.files import data_home
     from ncf.data.interactions import from_columns
-    from ncf.data.movielens import data_home
     from ncf.models.positives import items_by_time
     from ncf.protocol.candidates import draw_candidates
     from ncf.protocol.splitting import history_of

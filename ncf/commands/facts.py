@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ncf.data.columns import Columns
 from ncf.data.datasets import find_file
 from ncf.data.interactions import Interactions, from_columns
+from ncf.data.movielens import NAMES
 from ncf.data.ratings import read_ratings
 from ncf.protocol import given_split
 from ncf.protocol.splitting import MIN_INTERACTIONS, Split, leave_one_out
@@ -25,7 +26,8 @@ class Facts:
 
     Attributes:
         name: Of the data.
-        counts: Rows of the file, users, items, interactions, evaluated users, train interactions.
+        counts: Rows of the file, those kept by their rating, users, items, interactions, evaluated
+            users, train interactions.
         period: First and last day; None where the file has no times.
         per_user: Interactions of each user, (U,).
         per_item: Interactions of each item, (I,).
@@ -36,6 +38,8 @@ class Facts:
         repeated: Share of the file's rows that repeat an earlier pair of user and item.
         n_untouched: The fewest items that a user has not touched.
         is_given: Whether the split comes with the data.
+        columns_read: Which column of the file was taken as what, one line each.
+        remarks: What a person should know of the values that were read, one line each.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Facts:
     repeated: float
     n_untouched: int
     is_given: bool
+    columns_read: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def gather(data: str, columns: Columns, min_rating: float | None = None) -> Facts:
@@ -61,13 +67,18 @@ def gather(data: str, columns: Columns, min_rating: float | None = None) -> Fact
     train_file = given_split.find(data)
     if train_file is not None:
         given = given_split.load_ready_made(train_file)
-        rows = given.interactions.n_interactions
-        return _facts(given.interactions, given.split, rows, has_times=True, is_given=True)
+        n_rows = given.interactions.n_interactions
+        return _facts(given.interactions, given.split, n_rows, n_rows, is_given=True)
     name, path = find_file(data)
     ratings = read_ratings(path, columns, min_rating)
-    interactions = from_columns(name, *ratings)
-    has_times, rows = ratings.timestamps is not None, len(ratings.user_ids)
-    return _facts(interactions, leave_one_out(interactions), rows, has_times, is_given=False)
+    interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
+    notes = () if data in NAMES else ratings.notes  # nothing is assumed of a known set
+    interactions = replace(
+        interactions, columns_read=(*ratings.columns_read, *notes), remarks=ratings.remarks
+    )
+    n_kept = len(ratings.user_ids)
+    split = leave_one_out(interactions)
+    return _facts(interactions, split, ratings.n_rows, n_kept, is_given=False)
 
 
 def in_words(facts: Facts) -> str:
@@ -78,18 +89,23 @@ def in_words(facts: Facts) -> str:
     if facts.period is not None:
         period = " to ".join(facts.period)
     top = np.sort(facts.per_item)[::-1][: max(1, n["items"] // 100)].sum() / n["interactions"]
+    order = "file order" if facts.period is None else "time"
+    below = ""
+    if n["kept"] < n["rows"]:
+        below = f"{n['rows'] - n['kept']:,} are below --min-rating; "
     split = (
         "ready-made: test items and their negatives are given, validation is each user's latest "
         "of train"
         if facts.is_given
-        else "leave-one-out by time: a user's latest interaction is test, the one before "
+        else f"leave-one-out by {order}: a user's latest interaction is test, the one before "
         "validation, the rest train"
     )
     lines = [
         f"{facts.name}: {n['users']:,} users, {n['items']:,} items, {n['interactions']:,} "
         f"interactions; {sparsity:.2%} of all pairs are empty",
-        f"{n['rows']:,} rows in the file; {n['rows'] - n['interactions']:,} repeat a user and item "
-        "and do not count again",
+        f"{n['rows']:,} rows in the file; {below}{n['kept'] - n['interactions']:,} repeat a user "
+        "and item and do not count again",
+        *facts.columns_read,
         f"time: {period}",
         "",
         f"users by interactions: {_spread(facts.per_user)}",
@@ -115,7 +131,8 @@ def in_words(facts: Facts) -> str:
 
 def warnings(facts: Facts) -> list[str]:
     """Returns what would mislead a reader of the results, worst first."""
-    n, found = facts.counts, []
+    n = facts.counts
+    found = list(facts.remarks)
     if facts.period is None:
         found.append(
             "there is no time: the lines' order decides which items are held out; if they are "
@@ -163,7 +180,7 @@ def warnings(facts: Facts) -> list[str]:
 
 
 def _facts(
-    interactions: Interactions, split: Split, rows: int, has_times: bool, is_given: bool
+    interactions: Interactions, split: Split, n_rows: int, n_kept: int, is_given: bool
 ) -> Facts:
     per_user = np.diff(interactions.indptr)
     users, positives = split.test.users, split.test.items
@@ -174,7 +191,7 @@ def _facts(
     is_tie = same_user & (times[1:] == times[:-1])
     is_rising = interactions.items[1:] > interactions.items[:-1]
     days = None
-    if has_times and not is_given:
+    if interactions.has_times and not is_given:
         first, last = (
             time.strftime("%Y-%m-%d", time.gmtime(t)) for t in (times.min(), times.max())
         )
@@ -182,7 +199,8 @@ def _facts(
     return Facts(
         interactions.name,
         {
-            "rows": rows,
+            "rows": n_rows,
+            "kept": n_kept,
             "users": interactions.n_users,
             "items": interactions.n_items,
             "interactions": interactions.n_interactions,
@@ -195,9 +213,11 @@ def _facts(
         float((times[before] == times[before - 1]).sum() / len(users)),
         float(is_rising[is_tie].mean()) if is_tie.any() else 0.5,
         float((split.train_and_validation.popularity[positives] == 0).mean()),
-        1 - interactions.n_interactions / rows,
+        1 - interactions.n_interactions / n_kept,
         int(interactions.n_items - per_user.max()),
         is_given,
+        interactions.columns_read,
+        interactions.remarks,
     )
 
 

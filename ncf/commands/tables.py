@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from ncf.serving.recommender import Recommendations
 
 
+def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]:
+    """Returns rows of cells as lines with the columns under one another.
+
+    Args:
+        rows: The rows, all with the same number of cells.
+        is_text: Whether a column is text, which begins at the left; numbers end at the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(row, widths, is_text, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Prints rows that have the same columns; without rows, nothing but JSON's empty list."""
     if as_json:
@@ -21,10 +38,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         return
     elif sys.stdout.isatty():
         cells = [[*rows[0]], *([str(cell) for cell in row.values()] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for line in cells:
-            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            print("  ".join(padded).rstrip())
+        print("\n".join(aligned(cells, [True] * len(rows[0]))))
     else:
         writer = csv.DictWriter(sys.stdout, [*rows[0]], lineterminator="\n")
         writer.writeheader()

@@ -101,11 +101,11 @@ class Factors:
         return arrays
 
     def _factors(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        own = self.user_factors[users]
+        own: NDArray[np.float32] = self.user_factors[users]
         if self.recent is None:
             return own
         recent = self.recent.sums(self.recent.items[users])
-        return np.asarray(np.concatenate([own, recent], axis=1))
+        return np.concatenate([own, recent], axis=1)
 
     def _product(self, factors: NDArray[np.float32]) -> NDArray[np.float32]:
         scores: NDArray[np.float32] = factors @ self.item_factors.T

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import description
+from ncf.tracking import notes
 
 for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised as well
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -91,7 +91,7 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
     if found is None:
         tags = {
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": description.EXPERIMENT,
+            "mlflow.note.content": notes.EXPERIMENT,
         }
         try:
             return str(client.create_experiment(name, location, tags))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting
 from ncf.protocol.splitting import History
 
 _PROCESS_BYTES = 330 << 20  # torch, numba and scipy, loaded
@@ -29,7 +30,7 @@ class Estimate:
     seconds_per_epoch: float
 
 
-def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimate:
+def estimate(history: History, n_candidates: int, h: Setting) -> Estimate:
     """Returns what one trial takes in a worker process.
 
     Args:
@@ -37,19 +38,19 @@ def estimate(history: History, n_candidates: int, h: Hyperparameters) -> Estimat
         n_candidates: Evaluation candidates of all users together.
         h: Its hyperparameters.
     """
-    n_interactions, recent_dim = len(history.items), h.recent_dim if h.n_recent else 0
+    n_interactions = len(history.items)
+    shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
+    if not isinstance(h, Hyperparameters):
+        return Estimate(_PROCESS_BYTES + shared, 0.0)
+    recent_dim = h.recent_dim if h.n_recent else 0
     dim = h.embedding_dim + recent_dim
     n_parameters = history.n_users * h.embedding_dim + history.n_items * (dim + recent_dim)
     factors = 4 * n_parameters
     n_samples = n_interactions * (1 + h.n_negatives)
-    shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
     start = 0
     if h.initialization == "spectral":
-        krylov = (
-            4
-            * max(2 * max(h.embedding_dim, recent_dim) + 1, 20)
-            * min(history.n_users, history.n_items)
-        )
+        rank = max(h.embedding_dim, recent_dim)
+        krylov = 4 * max(2 * rank + 1, 20) * min(history.n_users, history.n_items)
         start = 24 * n_interactions + krylov + 4 * factors
     if h.optimizer == "sgd":
         epoch = 20 * n_interactions + 2 * factors  # pairs, filter, users, positives; two models

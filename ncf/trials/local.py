@@ -24,7 +24,8 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task, TrialData
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 
 
 @dataclass

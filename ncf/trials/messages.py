@@ -7,50 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ncf.models.table import Setting
-from ncf.protocol.splitting import HeldOut, History
+from ncf.protocol.metrics import Objective
 
-
-@dataclass(frozen=True)
-class TrialData:
-    """All the data that a trial sees: train, the validation items and their candidates (V, C).
-
-    `starts` is where the trials of a search keep what they start from, for one another.
-    """
-
-    train: History
-    validation: HeldOut
-    candidates: NDArray[np.int32]
-    starts: Path | None = None
-
-    def save(self, folder: Path) -> None:
-        """Writes one array per file, for `load` in any number of processes."""
-        arrays: dict[str, NDArray[Any]] = {
-            "indptr": self.train.indptr,
-            "items": self.train.items,
-            "by_time": self.train.items if self.train.by_time is None else self.train.by_time,
-            "n_items": np.array(self.train.n_items),
-            "users": self.validation.users,
-            "positives": self.validation.items,
-            "candidates": self.candidates,
-        }
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> TrialData:
-        """Maps the arrays into memory: processes share one copy."""
-        names = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
-        indptr, items, by_time, n_items, users, positives, candidates = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
-        )
-        train = History(indptr, items, int(n_items), by_time)
-        return cls(train, HeldOut(users, positives), candidates, folder)
+if TYPE_CHECKING:
+    from ncf.models.table import Setting
 
 
 @dataclass(frozen=True)
@@ -59,22 +23,22 @@ class Task:
 
     Attributes:
         number: What the events of it are marked with: a trial's number in its study.
-        hyperparameters: What to train.
+        setting: What to train, of whichever model.
         seed: Fixes all randomness of it.
         epochs: Most epochs to train.
         patience: Epochs without a better validation nDCG after which to stop.
-        k: Cut-off of the metrics.
-        device: Device of "adam".
+        objective: The validation metric by which epochs are compared.
+        device: Device of the models that PyTorch trains.
         stop_below: Entry e - 1 stops the trial after epoch e if its best nDCG so far is lower.
-        weights: File to write the best epoch's model to; None where nobody needs it.
+        weights: File to write the best epoch's weights to; None where nobody needs them.
     """
 
     number: int
-    hyperparameters: Setting
+    setting: Setting
     seed: np.random.SeedSequence
     epochs: int
     patience: int
-    k: int
+    objective: Objective
     device: str
     stop_below: tuple[float, ...]
     weights: Path | None
@@ -88,11 +52,11 @@ class Refit:
     """
 
     number: int
-    hyperparameters: Setting
+    setting: Setting
     seed: np.random.SeedSequence
     epochs: int
     device: str
-    weights: Path | None
+    weights: Path
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import append
 from ncf.serving.scorers import load_scorer
-from ncf.trials.messages import EpochReport, Outcome, Refit, Task, TrialData
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
@@ -31,13 +32,13 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         FloatingPointError: The loss is not finite: the trial diverged.
     """
     start = time.perf_counter()
-    n_epochs = epochs_of(task.hyperparameters, task.epochs)
+    n_epochs = epochs_of(task.setting, task.epochs)
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
     best_arrays: dict[str, NDArray[Any]] = {}
     for epoch in fit(
         data.train,
-        task.hyperparameters,
+        task.setting,
         epochs=task.epochs,
         seed=task.seed,
         device=task.device,
@@ -45,8 +46,8 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     ):
         _check_loss(epoch)
         ranks = sampled_ranks(epoch.scorer, data.validation.users, data.candidates)
-        metrics = summarize(ranks, task.k)
-        value = metrics[f"ndcg_{task.k}"]
+        metrics = summarize(ranks, task.objective.k)
+        value = task.objective.value(metrics)
         yield EpochReport(
             task.number,
             epoch.epoch,
@@ -64,7 +65,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         if is_done or pruned:
             break
     scorer = load_scorer(best_arrays)
-    metrics_full = summarize(full_ranks(scorer, data.validation, data.train), task.k)
+    metrics_full = summarize(full_ranks(scorer, data.validation, data.train), task.objective.k)
     _keep(best_arrays, task.weights)
     yield Outcome(
         task.number,
@@ -87,7 +88,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
     start = time.perf_counter()
     for epoch in fit(
         append(data.train, data.validation),
-        task.hyperparameters,
+        task.setting,
         epochs=task.epochs,
         seed=task.seed,
         device=task.device,

@@ -50,7 +50,7 @@ TRIALS = [trial(0, 0.3), trial(1, 0.4, seconds=30.0), trial(2, 0.1, seconds=5.0)
 
 
 def follow(n_trials: int = 11) -> None:
-    started = [TrialStarted(number, SETTING) for number in (2, 3)]
+    started = [TrialStarted(number, SETTING, 0.0) for number in (2, 3)]
     ended = [TrialEnded(one) for one in TRIALS[2:]]
     progress.follow([*started, *ended], TRIALS[:2], n_trials, epochs=9)
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncf.data import datasets, movielens
+from ncf.data import cache, datasets, movielens
+from ncf.data.cache import sha256_of
 from ncf.data.columns import Columns
 from ncf.data.datasets import load_interactions
-from ncf.data.interactions import sha256_of
+from ncf.data.files import data_home
 
-REAL_HOME = movielens.data_home()  # read before the tests move it
-ROWS = "7\t30\t4\t100\n3\t10\t2\t300\n7\t10\t5\t200\n"
+REAL_HOME = data_home()  # read before the tests move it
+ROWS = "7\t30\t4\t1000000100\n3\t10\t2\t1000000300\n7\t10\t5\t1000000200\n"
 U_ITEM = "10|Café (1999) |01-Jan-1999||\n30|Brazil (1985)|||\n99|Unseen|||\n"
 
 
@@ -25,7 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def always_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keeps small files prepared, too; returns the folder of the prepared data."""
-    monkeypatch.setattr(datasets, "_CACHED_FROM_BYTES", 0)
+    monkeypatch.setattr(cache, "_CACHED_FROM_BYTES", 0)
     return tmp_path / "cache" / "prepared"
 
 
@@ -135,7 +136,7 @@ def test_what_is_prepared_is_never_mixed_up(tmp_path: Path, always_prepared: Pat
         assert titles_of(str(bare)) is None
         assert load_interactions(str(named)).name == "v"
     assert len(list(always_prepared.iterdir())) == 4
-    one.write_text(ROWS + "3\t30\t5\t400\n")
+    one.write_text(ROWS + "3\t30\t5\t1000000400\n")
     assert load_interactions(str(one)).n_interactions == 4
     assert load_interactions(str(one), min_rating=4).n_interactions == 3
 

@@ -20,7 +20,7 @@ from ncf.protocol.splitting import History, Split, history_of
 from ncf.serving import scorers
 from ncf.serving.factors import Factors
 from ncf.serving.scorers import Popularity
-from ncf.trials.messages import TrialData
+from ncf.trials.data import TrialData
 
 no_warning = pytest.mark.filterwarnings("error")  # `implicit` warns of BLAS threads
 

@@ -32,7 +32,7 @@ from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.splitting import History, Split, history_of
 from ncf.serving.factors import Factors
 from ncf.serving.scorers import Popularity, Scorer
-from ncf.trials.messages import TrialData
+from ncf.trials.data import TrialData
 
 ADAM = Hyperparameters(  # everything that an expectation here rests on, whatever the defaults
     optimizer="adam",

@@ -1,6 +1,6 @@
 """A real `mlflow models serve`: it answers what it should and refuses everything else.
 
-`pytest --hypothesis-profile long tests/test_serving.py` sends thousands of requests.
+Slow: `pytest -m slow`; with `--hypothesis-profile long` it sends thousands of requests.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.tracking.logged_models import package
 from tests.conftest import PROJECT
 from tests.serving.test_recommender import ITEM_IDS, catalogue_of, model_of
+
+pytestmark = pytest.mark.slow
 
 
 def post(port: int, body: bytes, kind: str = "application/json") -> tuple[int, str]:
@@ -64,6 +66,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         assert server.poll() is None, "the server died"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def request(user_ids: list[Any], **params: Any) -> bytes:

@@ -23,10 +23,13 @@ from mlflow.entities import Run
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.search.experiment import DataFacts
+from ncf.search.results import Confirmed, Contestant
 from ncf.tracking import mirror, registry, store
-from ncf.tracking.logged_models import ModelFiles
-from ncf.tracking.mirror import Mirror, TrialRecord, write_trial
+from ncf.tracking.contest_runs import log_baseline, log_confirmation
+from ncf.tracking.logged_models import ModelFiles, log_model
+from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker
+from ncf.tracking.trial_runs import TrialRecord, logged_trials, write_trial
 from ncf.trials.messages import EpochReport, Failure, Outcome
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy
 
@@ -57,7 +60,8 @@ class PlantedModels:
         packaged = self.folder / f"model-{end.number}"
         packaged.mkdir(exist_ok=True)
         (packaged / "MLmodel").write_bytes(self.weights(end.number).read_bytes())
-        return tracker.log_model(run_id, "key", f"trial-{end.number}", packaged, {"a": 1}, 2)
+        name = f"trial-{end.number}"
+        return log_model(tracker, run_id, "key", name, packaged, {"a": 1}, 2)
 
 
 @pytest.fixture
@@ -124,9 +128,10 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
     (folder / "report.html").write_text("page")
 
     def register() -> None:
-        model_id = tracker.log_model(tracker.parent, "winner", "winner", folder / "winner", {}, 2)
+        packaged = folder / "winner"
+        model_id = log_model(tracker, tracker.parent, "winner", "winner", packaged, {}, 2)
         tracker.log_result({"test/ndcg_10": 0.75}, 1.8e9, model_id)
-        tags = {f"{registry.OBJECTIVE}10": "0.25"}
+        tags = {f"{registry.OBJECTIVE}ndcg_10": "0.25"}
         version = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
         registered["decision"] = registry.promote(tracker.client, version)
 
@@ -140,10 +145,12 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
     for each, end in zip(running, ends, strict=True):
         each.end = end
         queue.put(f"trial {each.number}", partial(write_trial, each, tracker, models))
-    outcomes = [replace(outcome(0), time=1.8e9 + seed) for seed in (0, 1)]
-    queue.put("confirmation", lambda: tracker.log_confirmation(0, SETTING, outcomes, 0.25, 0.1))
-    of_baseline = ("ials", SETTING, {"test/x": 0.5}, "one setting", 1.8e9)
-    queue.put("baseline", lambda: tracker.log_baseline(*of_baseline))
+    outcomes = tuple(replace(outcome(0), time=1.8e9 + seed) for seed in (0, 1))
+    confirmed = Confirmed(0, SETTING, outcomes, (0.25, 0.35))
+    queue.put("confirmation", lambda: log_confirmation(tracker, confirmed))
+    baseline = Contestant("ials", 0, SETTING, {}, 0, {}, "one setting")
+    metrics = {"test/x": 0.5}
+    queue.put("baseline", lambda: log_baseline(tracker, baseline, metrics, "a note", 1.8e9))
     queue.put("report", lambda: tracker.keep(folder / "report.html"))
     queue.put("registration", register)
     queue.put("end", lambda: tracker.end_study("finished"))
@@ -179,7 +186,7 @@ def test_lost_answers_errors_and_refusals_leave_everything_there_once(
     states = {"study": "FINISHED", "trial-0": "FINISHED", "trial-1": "KILLED", "trial-2": "FAILED"}
     states |= {"confirmation-0-0": "FINISHED", "confirmation-0-1": "FINISHED"}
     states |= {"baseline-ials": "FINISHED"}
-    assert {key: [run.info.status for run in of] for key, of in runs.items()} == {
+    assert {key: [run.info.status for run in found] for key, found in runs.items()} == {
         key: [state] for key, state in states.items()
     }
     for key in ("trial-0", "trial-1", "trial-2"):
@@ -222,9 +229,9 @@ def test_what_a_kill_left_running_is_closed_and_its_model_deleted(
     assert (run.info.status, run.data.tags["ncf.state"]) == ("FAILED", "interrupted")
     assert again.client.search_logged_models([again.experiment_id]) == []
     assert again.client.get_run(others.run_id).info.status == "RUNNING"
-    assert again.logged_trials() == set()
+    assert logged_trials(again) == set()
     write_trial(record(0, outcome(0)), again, models)
-    assert again.logged_trials() == {0}
+    assert logged_trials(again) == {0}
     assert len(again.client.search_logged_models([again.experiment_id])) == 1
 
 

@@ -19,13 +19,14 @@ from safetensors.numpy import load_file
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.model import Epoch
 from ncf.models.table import BASELINES, MODELS, fit
-from ncf.protocol.metrics import summarize
+from ncf.protocol.metrics import Objective, summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.protocol.splitting import HeldOut, History, Split
 from ncf.serving.scorers import Popularity, Scorer, load_scorer
 from ncf.trials import trial
-from ncf.trials.messages import EpochReport, Outcome, Refit, Task, TrialData
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
 N_USERS, N_ITEMS = 3, 21
 SGD = Hyperparameters(
@@ -36,11 +37,11 @@ SGD = Hyperparameters(
 def task_of(folder: Path, epochs: int = 10, **changes: Any) -> Task:
     task = Task(
         number=5,
-        hyperparameters=SGD,
+        setting=SGD,
         seed=spawn(3, Purpose.TRIAL, 5),
         epochs=epochs,
         patience=epochs,
-        k=10,
+        objective=Objective(),
         device="cpu",
         stop_below=(-math.inf,) * epochs,
         weights=folder / "trial.safetensors",
@@ -224,7 +225,7 @@ def test_the_saved_weights_have_the_reported_metrics(
     optimizer: Literal["adam", "sgd"], trial_data: TrialData, tmp_path: Path
 ) -> None:
     setting = replace(SGD, optimizer=optimizer, learning_rate=0.05 if optimizer == "sgd" else 0.1)
-    task = task_of(tmp_path, epochs=8, hyperparameters=setting)
+    task = task_of(tmp_path, epochs=8, setting=setting)
     reports, outcome = run(task, trial_data)
     values = [report.metrics["ndcg_10"] for report in reports]
     assert outcome.best_epoch == 1 + values.index(max(values))
@@ -245,7 +246,9 @@ def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> Non
 
     first = result()
     assert result() == first
-    assert result(k=5)[0] == first[0]  # what is measured does not change what is trained
+    assert (
+        result(objective=Objective(k=5))[0] == first[0]
+    )  # what is measured does not change what is trained
     assert result(number=6) == first
     seed = spawn(3, Purpose.TRIAL, 5)
     assert result(seed=seed) == first
@@ -305,7 +308,7 @@ def test_reports_tell_samples_and_time(trial_data: TrialData, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_is_a_trial_of_one_epoch(name: str, trial_data: TrialData) -> None:
-    task = replace(task_of(Path()), hyperparameters=MODELS[name].defaults, weights=None)
+    task = replace(task_of(Path()), setting=MODELS[name].defaults, weights=None)
     reports, outcome = run(replace(task, stop_below=(1.0,) * task.epochs), trial_data)
     assert (len(reports), outcome.epochs, outcome.best_epoch) == (1, 1, 1)
     assert not outcome.pruned  # it has nothing left to be spared
