@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ncf.models.model import require
@@ -117,23 +116,3 @@ def describe(hyperparameters: Hyperparameters) -> str:
         f"dim {h.embedding_dim} · lr {h.learning_rate:.2g} · neg {h.n_negatives}"
         f" · L2 {h.weight_decay:.1g}{recency}{recent}{adam}"
     )
-
-
-_LATER = ("n_recent", "recent_decay", "recent_dim")  # fields that runs of older code lack
-
-
-def hyperparameters_of(params: Mapping[str, str]) -> Hyperparameters:
-    """Returns the hyperparameters that the parameters of a trial's run spell.
-
-    Raises:
-        ValueError: A field is missing that was there from the start: the run is of no trial.
-    """
-    values: dict[str, object] = {}
-    for field in fields(Hyperparameters):
-        if field.name not in params and field.name in _LATER:
-            continue
-        if field.name not in params:
-            raise ValueError(f"the run has no parameter {field.name}: it is of another version")
-        text, default = params[field.name], getattr(Hyperparameters(), field.name)
-        values[field.name] = text == "True" if isinstance(default, bool) else type(default)(text)
-    return Hyperparameters(**values)  # type: ignore[arg-type]
