@@ -52,6 +52,10 @@ def read_ids(role: str, column: pa.Array, is_typed: bool) -> tuple[Part, NDArray
         return _narrow(pc.fill_null(column, 0).cast(pa.int64()).to_numpy()), missing
     if pa.types.is_floating(kind):
         return _of_floats(role, column), missing | np.isnan(_numpy(column))
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # as data bases write whole numbers
+        return read_ids(role, column.cast(pa.string()), is_typed=False)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return read_ids(role, _decoded(role, column), is_typed)
     if _is_text(kind):
         column = column.dictionary_encode()
     elif not pa.types.is_dictionary(kind):
@@ -124,6 +128,14 @@ def _of_floats(role: str, column: pa.Array) -> NDArray[np.int32] | NDArray[np.in
     return _narrow(values.astype(np.int64))
 
 
+def _decoded(role: str, column: pa.Array) -> pa.Array:
+    """Returns bytes as text, which some writers of parquet do not mark as such."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{role} ids are bytes that are not UTF-8; cast the column") from error
+
+
 def _without_blanks(column: pa.DictionaryArray) -> pa.DictionaryArray:
     texts = pc.utf8_trim(column.dictionary, characters=_BLANKS)
     if texts.equals(column.dictionary):
@@ -164,7 +176,7 @@ def _as_text(part: Part) -> pa.DictionaryArray:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return str(kind) in ("string", "large_string", "string_view")
 
 
 def _numpy(column: pa.Array) -> NDArray[Any]:
