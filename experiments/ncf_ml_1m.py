@@ -13,8 +13,7 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import Experiment
+from ncf import Experiment, Hyperparameters
 
 # From the winner of an earlier study of 40 trials, on validation (commit f5dd7a9).
 DEFAULTS = Hyperparameters(

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import optuna
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import Experiment
+from ncf import Experiment, Hyperparameters
 
 PAPER = Hyperparameters(
     optimizer="adam",

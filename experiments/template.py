@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import Experiment
+from ncf import Experiment, Hyperparameters
 
 # Trial 0 trains these, so that a search never ends below them. `Hyperparameters` documents each
 # field; what you leave out keeps its own default.

@@ -57,7 +57,7 @@ class Options:
         Raises:
             ValueError: A value breaks a rule; the message names the option and the rule.
         """
-        for name in ("trials", "jobs", "k", "timeout", "epochs"):
+        for name in ("trials", "jobs", "k", "timeout"):
             value = getattr(self, name)
             if value is not None and not value > 0:  # "not >" refuses not-a-number as well
                 raise ValueError(f"--{name} must be positive, but got {value}")

@@ -239,7 +239,7 @@ def test_a_locked_database_has_all_in_the_end(
     other.start()
     assert run(parse(options_of("locked", *TRIALS_ONLY))) == 0
     other.join()
-    assert "MLflow could not be told of" in capsys.readouterr().err
+    assert "MLflow did not take" in capsys.readouterr().err
     _, trials = runs_of(client, "locked")
     assert sorted(trials) == list(range(N_TRIALS))
 

@@ -169,9 +169,9 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     shown = capsys.readouterr().out
     results = output[output.index("Winner") : output.index("Registered")]
     assert results in shown
-    assert "MLflow has not been told all: results on test" in shown
+    assert "MLflow does not have everything yet: results on test" in shown
     assert ": it is down" in shown
-    assert "the same command writes it" in shown
+    assert "the same command writes what is missing" in shown
     assert run(options) == 0
     shown = capsys.readouterr().out
     assert results in shown

@@ -246,7 +246,9 @@ def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> Non
 
     first = result()
     assert result() == first
-    assert result(k=5)[0] == first[0]  # what is measured does not change what is trained
+    assert (
+        result(objective=Objective(k=5))[0] == first[0]
+    )  # what is measured does not change what is trained
     assert result(number=6) == first
     seed = spawn(3, Purpose.TRIAL, 5)
     assert result(seed=seed) == first
