@@ -68,7 +68,7 @@ def estimate(history: History, n_candidates: int, setting: Setting) -> Estimate:
     )
     # the recent block sums rows once for a positive and its negatives, and gives back their change
     gathered = 2 * n_interactions * setting.n_recent * recent_dim
-    seconds += gathered * _SECONDS_PER_SAMPLE_AND_DIM[setting.optimizer]
+    seconds += gathered * per_dim
     if setting.optimizer == "adam":
         per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
         seconds += n_samples / setting.batch_size * per_step
