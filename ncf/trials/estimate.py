@@ -62,10 +62,8 @@ def estimate(history: History, n_candidates: int, setting: Setting) -> Estimate:
     else:
         epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # with a gradient, two moments
         epoch += 8 * n_interactions * setting.n_recent
-    seconds = n_samples * (
-        _SECONDS_PER_SAMPLE[setting.optimizer]
-        + _SECONDS_PER_SAMPLE_AND_DIM[setting.optimizer] * dim
-    )
+    per_dim = _SECONDS_PER_SAMPLE_AND_DIM[setting.optimizer]
+    seconds = n_samples * (_SECONDS_PER_SAMPLE[setting.optimizer] + per_dim * dim)
     # the recent block sums rows once for a positive and its negatives, and gives back their change
     gathered = 2 * n_interactions * setting.n_recent * recent_dim
     seconds += gathered * per_dim
