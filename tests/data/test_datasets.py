@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def always_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keeps small files prepared, too; returns the folder of the prepared data."""
-    monkeypatch.setattr(cache, "_CACHED_FROM_BYTES", 0)
+    monkeypatch.setattr(cache, "CACHED_FROM_BYTES", 0)
     return tmp_path / "cache" / "prepared"
 
 
