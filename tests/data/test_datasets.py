@@ -203,5 +203,5 @@ def test_both_sources_of_ml_100k_are_the_same(
     header = INTER.partition("\n")[0].encode() + b"\n"
     inter = tmp_path / "ml-100k.inter"
     inter.write_bytes(header + (REAL_HOME / "ml-100k" / "u.data").read_bytes())
-    assert sha256_of(inter) == movielens._WHEEL_SHA256["ml-100k.inter"]
+    assert sha256_of(inter) == movielens.WHEEL_SHA256["ml-100k.inter"]
     assert load_interactions(str(inter)).fingerprint == load_interactions("ml-100k").fingerprint
