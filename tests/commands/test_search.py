@@ -19,6 +19,7 @@ from ncf.__main__ import main as ask
 from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import run
+from ncf.commands.study import End
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
 from ncf.tracking.tracker import Tracker, rounded
@@ -160,7 +161,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
 
     with monkeypatch.context() as broken:
         broken.setattr(Tracker, "log_result", fail)
-        broken.setattr("ncf.commands.study.PATIENCE", 2.0)
+        broken.setattr("ncf.commands.study.FINISHED", End("finished", patience=2.0))
         threads = {*threading.enumerate()}
         assert run(options) == 1
         for thread in {*threading.enumerate()} - threads:

@@ -95,7 +95,7 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
         tracker.log_result({"test/ndcg_10": 0.75}, 1.8e9, model_id)
         tags = {f"{registry.OBJECTIVE}ndcg_10": "0.25"}
         version = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
-        registered["decision"] = registry.promote(tracker.client, version)
+        registered["decision"] = registry.crown_if_better(tracker.client, version)
 
     (folder / "winner").mkdir()
     (folder / "winner" / "MLmodel").write_text("flavors: {}")
