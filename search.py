@@ -8,13 +8,13 @@ from ncf.commands import options
 
 
 def main() -> None:
-    """Runs the command; a person's mistake ends in one line and exit status 2."""
-    asked = options.parse()
+    """Runs the command; a user's mistake is reported in one line and exit status 2."""
+    parsed = options.parse()
     try:
-        from ncf.commands.search import run  # after the options are read, so that --help is quick
+        from ncf.commands.search import run  # only now, so that --help is quick
 
-        sys.exit(run(asked))
-    except KeyboardInterrupt:  # before there was anything to continue
+        sys.exit(run(parsed))
+    except KeyboardInterrupt:  # before the search has begun
         sys.exit(130)
 
 

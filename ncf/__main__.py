@@ -1,4 +1,4 @@
-"""What comes after a search, and before one: `python -m ncf COMMAND --help`."""
+"""Commands for before and after a search: `python -m ncf COMMAND --help`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; a person's mistake ends in one line and exit status 2."""
+    """Runs a command and returns its exit status; a user's mistake is one line and status 2."""
     options = vars(_parser().parse_args(arguments))
     run = options.pop("run")
     del options["command"]
     try:
         run(**options)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it, as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         from ncf.commands import terminal
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parents = [model, as_rows, store]
     recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
     whom = recommend.add_mutually_exclusive_group()
-    whom.add_argument("--user", action="append", metavar="ID", help="own user id; can be repeated")
+    whom.add_argument("--user", action="append", metavar="ID", help="a user id of the data")
     whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
     recommend.add_argument(
         "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     recommend.set_defaults(run=_recommend)
 
     similar = commands.add_parser("similar", help="the items most like an item", parents=parents)
-    similar.add_argument("--item", required=True, metavar="ID", help="own item id")
+    similar.add_argument("--item", required=True, metavar="ID", help="an item id of the data")
     similar.set_defaults(run=_similar)
 
     parents = [as_rows, store]
@@ -86,16 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare)
     promote = commands.add_parser("promote", help="make a version champion", parents=[store])
     promote.add_argument("version", metavar="VERSION", help="VERSION or NAME/VERSION")
-    promote.add_argument("--force", action="store_true", help="though it is not known to be better")
+    promote.add_argument(
+        "--force", action="store_true", help="even if it is not known to be better"
+    )
     promote.set_defaults(run=_promote)
     register = commands.add_parser("register", help="register any trial's model", parents=[store])
-    register.add_argument("run_id", metavar="RUN_ID", help="of the trial's run in MLflow")
+    register.add_argument("run_id", metavar="RUN_ID", help="id of the trial's run in MLflow")
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
     return parser
 
 
-# Each command takes its options by name, and imports what it needs, so that --help is quick.
+# Each command takes its options by name. It imports what it needs itself, so that --help is quick.
 
 
 def _data(data: str, columns: str | None, min_rating: float | None) -> None:
@@ -187,7 +189,7 @@ def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
 
 
 def _load(model: str | None, tracking_uri: str | None) -> Recommender:
-    """Loads a model and says on stderr which one it is."""
+    """Loads a model and prints to stderr which one it is."""
     from ncf.tracking import registry, store
 
     uri, recommender = registry.load(model, tracking_uri or store.default_uri())

@@ -1,1 +1,1 @@
-"""What a person types and reads: options, terminal, progress."""
+"""The commands: their options, what they print, and their progress."""

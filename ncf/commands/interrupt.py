@@ -1,4 +1,4 @@
-"""Ctrl-C: the first lets what runs end in order, the second stops at once."""
+"""Ctrl-C: the first lets the running trials end their epoch, the second stops at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def first_interrupt() -> Iterator[Callable[[], bool]]:
-    """Notes the first Ctrl-C for whoever asks; the second raises KeyboardInterrupt."""
+    """Yields a function that returns whether Ctrl-C has come; a second raises KeyboardInterrupt."""
     before = signal.getsignal(signal.SIGINT)
     n_interrupts = 0
 
@@ -20,7 +20,7 @@ def first_interrupt() -> Iterator[Callable[[], bool]]:
         if n_interrupts > 1:
             raise KeyboardInterrupt
 
-    if before is signal.default_int_handler:  # else Ctrl-C is not for this process
+    if before is signal.default_int_handler:  # or the process was started so as to ignore Ctrl-C
         signal.signal(signal.SIGINT, note)
     try:
         yield lambda: n_interrupts > 0

@@ -1,4 +1,4 @@
-"""The options of `search.py`: read from the command line once, and checked before anything else.
+"""The options of `search.py`, read from the command line and checked before anything else.
 
 Importing this loads nothing heavy, so that `--help` is quick.
 """
@@ -6,25 +6,24 @@ Importing this loads nothing heavy, so that `--help` is quick.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BASELINES = ("popularity", "itemknn", "ials")  # as `ncf.models.table` has them; a test says so
+BASELINES = ("popularity", "itemknn", "ials")  # as in `ncf.models.table`, which a test checks
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a person asked for; each field is the option of its name.
+    """The options of a search; each field is the option of its name, explained by `--help`.
 
     Attributes:
-        register: Name in the model registry; None means gmf-<data>, "" no registration.
-        baselines: Names of the baselines, in the order of the results.
-        jobs: Trials trained at once; None means one for each core.
-        repeat: Run id of a trial that is to be trained again, in place of a search.
+        jobs: The number of trials trained at once; None means one for each core.
+        baselines: The names of the baselines, in the order of the results.
+        register: The name in the model registry; None means gmf-<data>, "" no registration.
+        repeat: The run id of a trial that is to be trained again, in place of a search.
     """
 
     trials: int = 50
@@ -52,14 +51,16 @@ class Options:
     storage: str | None = None
 
     def check(self) -> None:
-        """Checks what can be known without the data.
+        """Checks the values as far as that is possible without the data.
 
         Raises:
             ValueError: A value breaks a rule; the message names the option and the rule.
         """
         for name in ("trials", "jobs", "k", "timeout"):
             value = getattr(self, name)
-            if value is not None and not value > 0:  # "not >" refuses not-a-number as well
+            if (
+                value is not None and not value > 0
+            ):  # "not >" rather than "<=", so that NaN is refused
                 raise ValueError(f"--{name} must be positive, but got {value}")
         if self.confirm < 0 or self.confirm_seeds < 1:
             raise ValueError(
@@ -78,16 +79,12 @@ class Options:
         if self.register:
             check_name("--register", self.register)
 
-    def n_workers(self) -> int:
-        """Returns how many trials are trained at once."""
-        return self.jobs or os.cpu_count() or 1
-
 
 def check_name(option: str, name: str) -> str:
-    """Returns a name that can name a folder and stand in MLflow's queries.
+    """Returns the name, if it can name a folder and stand in queries of MLflow.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: The name has other characters, or is too long; the message names the option.
     """
     if not re.fullmatch(r"[\w-][\w. -]{0,199}", name):
         raise ValueError(
@@ -98,7 +95,7 @@ def check_name(option: str, name: str) -> str:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Reads the command line; a mistake in its form ends the program with its usage."""
+    """Returns the options of a command line; argparse ends the program where it cannot be read."""
     parser = argparse.ArgumentParser(
         description="Searches the best recommender for a data set. Trials, metrics and models "
         "land in MLflow; the winner is registered. The same command continues a study.",
@@ -108,7 +105,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_contest(parser)
     _add_output(parser)
     values = vars(parser.parse_args(arguments))
-    baselines, no_register = values.pop("baselines"), values.pop("no_register")
+    baselines = values.pop("baselines")
+    no_register = values.pop("no_register")
     values["baselines"] = () if baselines == "none" else tuple(baselines.split(","))
     values["prune"] = not values.pop("no_prune")
     values["experiment"] = Path(values["experiment"])

@@ -1,4 +1,4 @@
-"""What is said while something runs: bars on a terminal, elsewhere a line now and then; the log."""
+"""Progress: bars on a terminal, elsewhere a line now and then; and the log."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from ncf.search.coordinator import Event, TrialEnded, TrialStarted
 from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)
-_SILENCE = 30.0  # seconds after which a line is due where there is no terminal
+SILENCE = 30.0  # seconds after which a line is due where there is no terminal
 _is_quiet = False  # set once: a process talks to one terminal
 
 
 class _BesideBars(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:  # what logging calls
+    """Writes above tqdm's bars; `logging_redirect_tqdm` would drop the handler's level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
 
 
 @dataclass
 class _Standing:
-    """Where a study is, counted trial by trial; the time left is learned from those so far."""
+    """The state of a study, counted trial by trial, from which the time left is estimated."""
 
     n_trials: int
     n_trained: int = 0
     seconds: float = 0.0
     states: Counter[TrialState] = field(default_factory=Counter)
-    best: list[FrozenTrial] = field(default_factory=list)  # one, once there is one
+    best: list[FrozenTrial] = field(default_factory=list)  # at most one trial
 
     def count(self, trial: FrozenTrial) -> None:
         self.states[trial.state] += 1
@@ -62,7 +64,7 @@ class _Standing:
 
 
 def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
-    """Decides what is said of the progress, and where.
+    """Sets what is shown of the progress, and up to which level messages are logged where.
 
     Raises:
         OSError: The log file cannot be written.
@@ -89,10 +91,10 @@ def follow(
     """Shows a search as it happens: bars on a terminal, elsewhere a line now and then.
 
     Args:
-        events: What the coordinator yields.
-        trials: What the study has already.
-        n_trials: Trained trials that it shall have.
-        epochs: Most epochs of a trial.
+        events: The events that the coordinator yields.
+        trials: The trials that the study has already.
+        n_trials: The number of trained trials that the study is to have.
+        epochs: The most epochs of a trial.
     """
     standing = _Standing(n_trials)
     for earlier in trials:
@@ -111,7 +113,7 @@ def follow(
                 running.add(event.number)
             elif isinstance(event, EpochReport):
                 if event.number != min(running):
-                    continue  # one bar, for the trial that runs the longest
+                    continue  # the bar is that of the trial that has been running the longest
                 trial.set_description(f"trial {event.number}", refresh=False)
                 trial.n = event.epoch
                 trial.refresh()
@@ -122,25 +124,27 @@ def follow(
                 running.discard(event.trial.number)
                 study.n = standing.n_trained
                 study.set_postfix_str(progress)
-                if study.disable and not _is_quiet and time.monotonic() - said_at > _SILENCE:
+                if study.disable and not _is_quiet and time.monotonic() - said_at > SILENCE:
                     said_at = time.monotonic()
                     print(progress, file=sys.stderr, flush=True)
 
 
-def follow_baseline(name: str, events: Iterable[tuple[int, Event]]) -> None:
+def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None:
     """Shows the tuning of a baseline: a bar on a terminal.
 
     Args:
         name: The baseline's name.
-        events: How many settings are tried in all, and what happens.
+        events: The events that the coordinator yields.
+        n_settings: The number of settings that are tried in all.
     """
     _logger.info("tuning %s", name)
     best = -math.inf
     form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} settings{postfix}"
-    bar = tqdm(total=1, desc=f"tuning {name}", bar_format=form, disable=_off(), leave=False)
+    bar = tqdm(
+        total=n_settings, desc=f"tuning {name}", bar_format=form, disable=_off(), leave=False
+    )
     with bar:
-        for n_settings, event in events:
-            bar.total = n_settings
+        for event in events:
             if isinstance(event, TrialEnded):
                 if event.trial.value is not None and event.trial.value > best:
                     best = event.trial.value
@@ -149,7 +153,7 @@ def follow_baseline(name: str, events: Iterable[tuple[int, Event]]) -> None:
 
 
 def count(blocks: Iterable[int], total: int, unit: str) -> int:
-    """Draws a bar over blocks of work; returns how much was done."""
+    """Draws a bar over the sizes of finished blocks of work; returns their sum."""
     done = 0
     with tqdm(total=total, unit=unit, unit_scale=True, disable=None) as bar:
         for n in blocks:
@@ -160,19 +164,19 @@ def count(blocks: Iterable[int], total: int, unit: str) -> int:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Shows on a terminal what is going on meanwhile."""
+    """Shows on a terminal what is being done, while the body runs."""
     _logger.info(what)
     with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=_off(), leave=False):
         yield
 
 
 def _off() -> bool | None:
-    """Returns whether bars are off; None turns them off where there is no terminal."""
+    """Returns tqdm's `disable`: True for no bars, None for bars on a terminal alone."""
     return True if _is_quiet else None
 
 
 def _ending(trial: FrozenTrial) -> str:
-    """Returns how a trial ended, as a line."""
+    """Returns a line that tells how a trial ended."""
     setting = describe(journal.setting_of(trial))
     if not journal.is_trained(trial):
         return f"trial {trial.number} failed: {journal.failure_of(trial).reason} ({setting})"

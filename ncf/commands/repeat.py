@@ -1,6 +1,7 @@
-"""`search.py --repeat RUN_ID`: trains one logged trial again, from its run alone, and compares.
+"""`search.py --repeat RUN_ID`: trains a logged trial again, from its run alone, and compares.
 
-It trains in a worker, as the trial was trained: with other numbers of threads the last bits differ.
+It trains in a worker, as the trial was trained, since with another number of threads the last bits
+could differ.
 """
 
 from __future__ import annotations
@@ -13,33 +14,32 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ncf.commands import terminal
-from ncf.models import table
 from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, Source, assemble
+from ncf.search.plan import Plan, Settings, Source, assemble, n_negatives_of
 from ncf.tracking.store import default_uri, open_client
-from ncf.tracking.tracker import MODEL_TAG, TRIAL_TAG, rounded
-from ncf.tracking.trial_runs import best_metrics
+from ncf.tracking.tracker import PARENT_TAG, TRIAL_TAG, rounded
+from ncf.tracking.trial_runs import best_metrics, setting_of_run
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import EpochReport, Failure, Outcome
 from ncf.trials.workers import run_tasks
 
 
 def repeat(run_id: str, tracking_uri: str | None) -> int:
-    """Repeats a trial and prints whether every metric came out equal.
+    """Repeats a trial and prints whether every metric is equal.
 
     Returns:
-        0 if so, 1 if not.
+        The exit status: 0 if all are equal, otherwise 1.
 
     Raises:
-        ValueError: The run is not a trial's that was trained, or the data are other data.
-        RuntimeError: The trial fails now.
+        ValueError: The run is not that of a trained trial, or the data have changed.
+        RuntimeError: The trial fails this time.
     """
     client = open_client(tracking_uri or default_uri())
     try:
         run = client.get_run(run_id)
-        parent = client.get_run(run.data.tags.get("mlflow.parentRunId", ""))
+        parent = client.get_run(run.data.tags.get(PARENT_TAG, ""))
     except MlflowException as error:
         raise ValueError(f"--repeat {run_id}: no run of a trial: {error.message}") from error
     if TRIAL_TAG not in run.data.tags or "trial/epochs" not in run.data.metrics:
@@ -60,10 +60,10 @@ def repeat(run_id: str, tracking_uri: str | None) -> int:
 
 
 def _plan(run: Run, parent: Run) -> Plan:
+    """Returns the plan of a study of this trial alone, from its run and its study's."""
     params = parent.data.params
-    setting = table.setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params)
+    setting = setting_of_run(run)
     epochs = int(run.data.metrics["trial/epochs"])
-    negatives = params.get("n_sampled_negatives") or params["n_candidates"]  # as it was called
     experiment = Experiment(
         name=params["data"],
         data=params["data_source"],
@@ -71,7 +71,7 @@ def _plan(run: Run, parent: Run) -> Plan:
         search_space=lambda _: setting,
         epochs=epochs,
         patience=epochs,
-        n_sampled_negatives=int(negatives),
+        n_sampled_negatives=n_negatives_of(params),
     )
     objective = Objective(k=int(params["k"]))
     settings = Settings(n_trials=1, seed=int(params["seed"]), objective=objective)
@@ -85,7 +85,7 @@ def _plan(run: Run, parent: Run) -> Plan:
 
 
 def _logged(client: MlflowClient, run: Run) -> dict[str, float]:
-    """Returns each metric of each epoch, and of the best, by a key of its own."""
+    """Returns the logged metrics of each epoch and of the best one, by name and epoch."""
     values = {}
     for name, value in run.data.metrics.items():
         if name == "train/loss" or name.startswith("validation/"):
@@ -97,7 +97,7 @@ def _logged(client: MlflowClient, run: Run) -> dict[str, float]:
 
 
 def _train(number: int, plan: Plan) -> dict[str, float]:
-    """Returns what the trial comes to now, by the keys of `_logged`."""
+    """Trains the trial and returns its metrics by the names that `_logged` gives them."""
     seed = spawn(plan.settings.seed, Purpose.TRIAL, number)
     values: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +111,7 @@ def _train(number: int, plan: Plan) -> dict[str, float]:
                         values[f"validation/{name}, epoch {event.epoch}"] = value
                 elif isinstance(event, Outcome):
                     values["trial/best_epoch"] = event.best_epoch
-                    values |= rounded(best_metrics(event))  # as logged; the epochs' are exact
+                    values |= rounded(best_metrics(event))  # logged rounded, unlike those of epochs
                 elif isinstance(event, Failure):
                     raise RuntimeError(f"trial {number} fails now: {event.reason}")
     return values

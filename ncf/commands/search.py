@@ -1,8 +1,9 @@
-"""The search command: options to a plan, the study's record and lock, the workers."""
+"""The search command: makes the plan, opens the study's record and lock, starts the workers."""
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import warnings
 from dataclasses import replace
@@ -43,7 +44,9 @@ def run(options: Options) -> int:
         terminal.show_error(error)
         return 2
     except Exception:
-        _logger.exception("a defect of this program:")  # the traceback, without passwords
+        _logger.exception(
+            "a defect of this program:"
+        )  # logged with its traceback, from which passwords are removed
         return 1
 
 
@@ -58,7 +61,7 @@ def plan_of(options: Options) -> Plan:
     if options.device not in ("auto", "cpu"):
         from ncf.models.training import choose_device  # here: it needs torch
 
-        choose_device(options.device)  # raises now, and not in every trial
+        choose_device(options.device)  # to raise an error now, and not in every trial
     experiment = _experiment(options)
     if options.k > experiment.n_sampled_negatives:
         raise ValueError(
@@ -94,6 +97,7 @@ def _experiment(options: Options) -> Experiment:
 
 
 def _search(options: Options) -> int:
+    """Searches under the study's lock; returns the exit status."""
     plan = plan_of(options)
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
@@ -122,7 +126,7 @@ def _search(options: Options) -> int:
 
 
 def _remove_scratch(folder: Path) -> None:
-    """Removes what a kill may leave; weights and results stay until MLflow has them."""
+    """Removes what a killed process may have left, but not weights and results for MLflow."""
     shared = ("candidates.npz", "catalogue.npz")
     for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
@@ -133,6 +137,7 @@ def _remove_scratch(folder: Path) -> None:
 
 
 def _n_to_train(study: optuna.Study, plan: Plan) -> int:
+    """Returns how many trials are left to train; prints it if there is none."""
     trials = study.get_trials(deepcopy=False)
     n_open = sum(trial.state == TrialState.RUNNING for trial in trials)
     n_missing = plan.settings.n_trials - sum(map(journal.is_trained, trials))
@@ -142,12 +147,13 @@ def _n_to_train(study: optuna.Study, plan: Plan) -> int:
 
 
 def _n_workers(options: Options) -> int:
+    """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
     if options.jobs is not None and options.jobs > LAG:
         _logger.warning(
-            "--jobs %d: no more than %d trials can be trained at once, since a trial is decided "
-            "from those %d before it",
+            "--jobs %d: at most %d trials can be trained at once, since a trial is decided from "
+            "the outcomes of those up to %d before it",
             options.jobs,
             LAG,
             LAG,
         )
-    return min(options.n_workers(), LAG)
+    return min(options.jobs or os.cpu_count() or 1, LAG)

@@ -1,7 +1,7 @@
-"""A study carried to its end: trials, confirmation, baselines, test, all of it in MLflow.
+"""One study from its missing trials to a registered winner, all of it mirrored in MLflow.
 
-What is computed is in the record before MLflow is told of it, and nothing but the last lines waits
-for MLflow. So the same command, given again, writes what MLflow lacks.
+Every result is recorded before it is written to MLflow, and the search waits for MLflow only at
+its very end. So the same command, given again, writes what MLflow lacks.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +24,12 @@ from ncf.commands.options import Options
 from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 from ncf.report import words
-from ncf.report.page import build_report
+from ncf.report.page import report_study
 from ncf.search import baselines
 from ncf.search.confirmation import choose, confirm
 from ncf.search.coordinator import Coordinator, Space
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion
+from ncf.search.results import Conclusion, Confirmed, Contestant
 from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import publication, trial_runs
@@ -40,58 +41,80 @@ from ncf.tracking.store import default_uri, ui_command
 from ncf.tracking.tracker import Tracker
 from ncf.trials.workers import Stopped, Workers
 
-_PATIENCE = 60.0  # seconds for MLflow to come back, in the end
-_SHORT_PATIENCE = 5.0  # where the end was not planned
-_AT_ONCE = 2.0  # seconds that a person waits who wants it to stop
+
+@dataclass(frozen=True)
+class End:
+    """How a command ends, and how long it then waits for MLflow.
+
+    Attributes:
+        state: The state of the study's run in MLflow.
+        patience: Seconds without a successful write after which MLflow is given up.
+        at_most: Seconds to wait in all.
+    """
+
+    state: str
+    patience: float
+    at_most: float = math.inf
+
+
+FINISHED = End("finished", patience=60.0)
+FAILED = End("failed", patience=5.0)
+STOPPED = End("interrupted", patience=5.0)  # by the first Ctrl-C, in order
+BROKEN_OFF = End("interrupted", patience=5.0, at_most=2.0)  # by the second
 
 
 def carry_out(
     study: optuna.Study, plan: Plan, workers: Workers, folder: Path, options: Options
 ) -> int:
-    """Trains what the study lacks, finds the winner, tests it and prints all of it.
+    """Trains the missing trials, finds the winner, tests and registers it, and prints all of it.
+
+    Args:
+        study: The study's record.
+        plan: The plan of the study.
+        workers: The workers that train.
+        folder: The study's folder.
+        options: The options of the command.
 
     Returns:
         The exit status of the command.
     """
-    name = f"gmf-{plan.facts.name}" if options.register is None else options.register
-    uri = options.tracking_uri or default_uri()
-    tracker = _open(uri, study, plan)
+    tracker = _open(options.tracking_uri or default_uri(), study, plan)
     mirror = Mirror()
     catalogue = Catalogue.of(plan.interactions, plan.split.whole)
-    state, patience, at_most = "failed", _SHORT_PATIENCE, math.inf
+    models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")
+    end = FAILED
     conclusion: Conclusion | None = None
     written: Future[Published] = Future()
     try:
-        _train(study, plan, workers, folder, tracker, mirror, catalogue)
-        conclusion = _contest(study, plan, workers, folder, options, tracker, mirror)
-        before = _published(study, tracker, conclusion.digest, name)
-        if before is not None:
-            written.set_result(before)
-        else:
-            publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name)
-            written = mirror.put("results on test", publish)
-        _report(study, plan, folder, conclusion, tracker, mirror)
-        state, patience = "finished", _PATIENCE
+        _train(study, plan, workers, models, tracker, mirror)
+        confirmed = _confirm(study, plan, workers, options)
+        for one in confirmed:
+            write = partial(log_confirmation, tracker, one)
+            mirror.put(f"confirmation of trial {one.number}", write)
+        winner = choose(study, confirmed)
+        contestants = [winner, *_tune_baselines(study, plan, workers, options.baselines)]
+        with progress.working("fitting the winner and the baselines, and reading test"):
+            published = _published_digest(study, tracker)
+            conclusion = conclude(study, plan, workers, folder, contestants, confirmed, published)
+        objective = plan.settings.objective
+        terminal.show_results(conclusion.results, winner.number, winner.epochs, objective)
+        name = f"gmf-{plan.facts.name}" if options.register is None else options.register
+        written = _publish(study, plan, conclusion, catalogue, name, tracker, mirror)
+        description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
+        mirror.put("description", lambda: tracker.describe_study(description))
+        report = _write_report(study, plan, conclusion, folder)
+        mirror.put("report", lambda: tracker.keep(report))
+        end = FINISHED
     except KeyboardInterrupt as interrupt:
-        state = "interrupted"
-        at_most = math.inf if isinstance(interrupt, Stopped) else _AT_ONCE
+        end = STOPPED if isinstance(interrupt, Stopped) else BROKEN_OFF
         terminal.show_interruption(study.study_name)
     finally:
-        mirror.put("the study's end", lambda: tracker.end_study(state))
-        with progress.working("waiting for MLflow"):
-            missing = mirror.finish(patience, at_most)
-        if missing:
-            terminal.show_missing(missing)
-    if state == "interrupted":
+        missing = _wait_for_mlflow(end, tracker, mirror)
+    if end.state == "interrupted":
         return 130
     if conclusion is not None and written.done():
-        published = written.result()
-        key = [tracker.parent, conclusion.digest, published.name]
-        study.set_user_attr("published", {"key": key, "published": asdict(published)})
+        _close(study, tracker, conclusion, written.result())
         publication.remove_files(folder)
-        terminal.show_model(published.name, published.version, published.decision)
-        link = tracker.ui_link()
-        terminal.show_next_steps(ui_command(uri), link, published.model_uri, published.name)
     return 1 if missing else 0
 
 
@@ -114,115 +137,113 @@ def _train(
     study: optuna.Study,
     plan: Plan,
     workers: Workers,
-    folder: Path,
+    models: ModelFiles,
     tracker: Tracker,
     mirror: Mirror,
-    catalogue: Catalogue,
 ) -> None:
-    """Runs the trials that the study lacks."""
-    e, settings = plan.experiment, plan.settings
+    """Runs the trials that the study lacks, and prints the best of all."""
+    experiment = plan.experiment
+    settings = plan.settings
     searched = [*plan.identity["space"]]
     mirror.put("the study's view", lambda: tracker.save_view(searched, settings.objective))
-    share = partial(publication.share, plan, catalogue, folder, tracker)
-    mirror.put("candidates and catalogue", share)
-    models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")
+    mirror.put("candidates and catalogue", partial(publication.share, plan, models, tracker))
     space = Space(
         "trial",
-        e.defaults,
-        e.search_space,
+        experiment.defaults,
+        experiment.search_space,
         settings.seed,
         settings.n_trials,
         settings.prune,
         settings.timeout,
         models.weights,
     )
-    earlier = study.get_trials(deepcopy=False)
-    ended = [trial for trial in earlier if trial.state.is_finished()]
+    trials = study.get_trials(deepcopy=False)
+    ended = [trial for trial in trials if trial.state.is_finished()]
     try:
-        with first_interrupt() as has_come:
-            events = Coordinator(study, space, plan).run(workers, has_come)
+        with first_interrupt() as is_stopped:
+            events = Coordinator(study, space, plan).run(workers, is_stopped)
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
-                progress.follow(followed, ended, settings.n_trials, e.epochs)
+                progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective.k)
 
 
-def _contest(
-    study: optuna.Study,
-    plan: Plan,
-    workers: Workers,
-    folder: Path,
-    options: Options,
-    tracker: Tracker,
-    mirror: Mirror,
-) -> Conclusion:
-    """Confirms the best trials, tunes the baselines, and reads test."""
-    objective = plan.settings.objective
+def _confirm(
+    study: optuna.Study, plan: Plan, workers: Workers, options: Options
+) -> list[Confirmed]:
     with progress.working("training the best trials again"):
         confirmed = confirm(study, plan, workers, options.confirm, options.confirm_seeds)
-    for one in confirmed:
-        write = partial(log_confirmation, tracker, one)
-        mirror.put(f"confirmation of trial {one.number}", write)
-    winner = choose(study, confirmed)
-    terminal.show_confirmation(confirmed, objective)
-    contestants = [winner]
-    for name in options.baselines:
+    terminal.show_confirmation(confirmed, plan.settings.objective)
+    return confirmed
+
+
+def _tune_baselines(
+    study: optuna.Study, plan: Plan, workers: Workers, names: Sequence[str]
+) -> list[Contestant]:
+    """Tunes the baselines and returns those that could be fitted."""
+    found = []
+    for name in names:
         with closing(baselines.tune(name, study, plan, workers)) as events:
-            progress.follow_baseline(name, events)
-        if (found := baselines.contestant(name, study)) is not None:
-            contestants.append(found)
-    run_id = tracker.parent
-
-    def is_published(digest: str) -> bool:
-        recorded = study.user_attrs.get("published", {})
-        return bool(recorded.get("key", [])[:2] == [run_id, digest])
-
-    with progress.working("fitting the winner and the baselines, and reading test"):
-        conclusion = conclude(study, plan, workers, folder, contestants, confirmed, is_published)
-    terminal.show_results(conclusion.results, winner.number, winner.epochs, objective)
-    return conclusion
+            progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))
+        if (contestant := baselines.contestant(name, study)) is not None:
+            found.append(contestant)
+    return found
 
 
-def _published(study: optuna.Study, tracker: Tracker, digest: str, name: str) -> Published | None:
-    """Returns what publishing this conclusion came to before, if it was published."""
-    recorded = study.user_attrs.get("published", {})
-    if recorded.get("key") != [tracker.parent, digest, name]:
-        return None
-    return Published(**recorded["published"])
+# What was published, and where, is recorded as {"key": [run, digest, name], "published": {...}}.
 
 
-def _report(
+def _published_digest(study: optuna.Study, tracker: Tracker) -> str:
+    """Returns the digest of the conclusion that the study's run holds; empty for none."""
+    run_id, digest, _ = study.user_attrs.get("published", {}).get("key", ("", "", ""))
+    return str(digest) if run_id == tracker.parent else ""
+
+
+def _publish(
     study: optuna.Study,
     plan: Plan,
-    folder: Path,
     conclusion: Conclusion,
+    catalogue: Catalogue,
+    name: str,
     tracker: Tracker,
     mirror: Mirror,
-) -> None:
-    """Keeps the study's report, one HTML file that needs no network, with its run."""
-    counts = plan.facts.counts
-    description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
-    mirror.put("description", lambda: tracker.describe_study(description))
+) -> Future[Published]:
+    """Has the mirror log and register the winner, if that was not done before under this name."""
+    recorded = study.user_attrs.get("published", {})
+    if recorded.get("key") == [tracker.parent, conclusion.digest, name]:
+        before: Future[Published] = Future()
+        before.set_result(Published(**recorded["published"]))
+        return before
+    publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name)
+    return mirror.put("results on test", publish)
+
+
+def _write_report(study: optuna.Study, plan: Plan, conclusion: Conclusion, folder: Path) -> Path:
+    """Writes the study's report, one HTML file that needs no network; returns the file."""
+    command = shlex.join(["python", *map(redacted, sys.argv)])
+    file = folder / "report.html"
     with progress.working("writing the report"):
-        cells = counts["users"] * counts["items"]
-        facts = {
-            "data set": plan.facts.name,
-            **{name: f"{count:,}" for name, count in counts.items()},
-            "sparsity": f"{1 - counts['interactions'] / cells:.2%}",
-            "fingerprint": plan.facts.fingerprint,
-        }
-        k = plan.settings.objective.k
-        page = build_report(
-            study,
-            f"Study {plan.study_name}",
-            words.verdict(conclusion, k),
-            [words.table_row(result, k) for result in conclusion.results],
-            facts,
-            words.describe_protocol(plan),
-            shlex.join(["python", *map(redacted, sys.argv)]),
-            f"validation {plan.settings.objective.label}",
-            conclusion.winner.number,
-        )
-        file = folder / "report.html"
-        file.write_text(page, encoding="utf-8")
-    mirror.put("report", lambda: tracker.keep(file))
+        file.write_text(report_study(study, plan, conclusion, command), encoding="utf-8")
+    return file
+
+
+def _wait_for_mlflow(end: End, tracker: Tracker, mirror: Mirror) -> str:
+    """Closes the study's run; returns what MLflow could not be given, and prints it."""
+    mirror.put("the study's end", lambda: tracker.end_study(end.state))
+    with progress.working("waiting for MLflow"):
+        missing = mirror.finish(end.patience, end.at_most)
+    if missing:
+        terminal.show_missing(missing)
+    return missing
+
+
+def _close(
+    study: optuna.Study, tracker: Tracker, conclusion: Conclusion, published: Published
+) -> None:
+    """Records that the winner is published, and prints where it is and what can be done next."""
+    key = [tracker.parent, conclusion.digest, published.name]
+    study.set_user_attr("published", {"key": key, "published": asdict(published)})
+    terminal.show_model(published.name, published.version, published.decision)
+    link = tracker.ui_link()
+    command = ui_command(tracker.uri)
+    terminal.show_next_steps(command, link, published.model_uri, published.name)

@@ -1,4 +1,4 @@
-"""Rows for a person or a program: a table on a terminal, CSV elsewhere, JSON where asked for."""
+"""The printing of rows: a table on a terminal, CSV elsewhere, JSON where it is asked for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]:
-    """Returns rows of cells as lines with the columns under one another.
+    """Returns a line for each row of cells, with the columns aligned.
 
     Args:
         rows: The rows, all with the same number of cells.
-        is_text: Whether a column is text, which begins at the left; numbers end at the right.
+        is_text: For each column, whether it is text and aligned to the left; numbers are aligned
+            to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -31,7 +32,7 @@ def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Prints rows that have the same columns; without rows, nothing but JSON's empty list."""
+    """Prints rows that have the same columns; for no rows, nothing or the empty list of JSON."""
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
     elif not rows:
@@ -46,7 +47,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 
 def show_recommendations(answers: Sequence[Recommendations], as_json: bool) -> None:
-    """Prints a list for each user."""
+    """Prints the recommendations of each user."""
     if as_json:
         show_rows([asdict(answer) for answer in answers], as_json)
     elif sys.stdout.isatty():

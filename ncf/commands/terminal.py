@@ -1,4 +1,4 @@
-"""What a search prints: the data, the tables of trials and results, what to do next."""
+"""The output of a search: the data, the tables of trials and results, the next steps."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ncf.search.experiment import DataFacts
 from ncf.search.results import Confirmed, Result
 from ncf.trials.estimate import Estimate
 
-_N_SHOWN = 10
+_N_SHOWN = 10  # trials, or differing values, that are printed at most
 
 
 def show_error(error: Exception) -> None:
-    """Prints a person's mistake in one line."""
+    """Prints an error in one line, to stderr."""
     print(f"error: {one_line(error)}", file=sys.stderr)
 
 
 def show_data(data: DataFacts) -> None:
-    """Prints what is searched on."""
+    """Prints the size of the data set."""
     counts = data.counts
     print(
         f"{data.name}: {counts['users']:,} users, {counts['items']:,} items, "
@@ -41,7 +41,7 @@ def show_columns(lines: Sequence[str]) -> None:
 
 
 def show_estimate(largest: Estimate, n_workers: int) -> None:
-    """Prints what the largest trial of the search space takes."""
+    """Prints the memory and the time of the largest trial of the search space."""
     print(
         f"{n_workers} trials at once, each of up to about {largest.n_bytes / 2**30:.1f} GiB and "
         f"{largest.seconds_per_epoch:.2g} s per epoch"
@@ -49,19 +49,19 @@ def show_estimate(largest: Estimate, n_workers: int) -> None:
 
 
 def show_nothing_to_do(study: str, n_trials: int) -> None:
-    """Prints that the study has its trials."""
+    """Prints that the study has all its trials."""
     print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
 
 
 def show_interruption(study: str) -> None:
-    """Prints how to continue."""
+    """Prints that the search was interrupted and how to continue it."""
     print(
         f"\nInterrupted. What study {study!r} has finished is kept; the same command continues it."
     )
 
 
 def show_missing(missing: str) -> None:
-    """Prints what MLflow has not got, and how it will."""
+    """Prints what MLflow lacks, and how to write it later."""
     print(
         f"\nMLflow does not have everything yet: {missing}\nNothing is lost: the same command "
         "writes what is missing from the study's record and trains nothing again. It can write to "
@@ -70,7 +70,7 @@ def show_missing(missing: str) -> None:
 
 
 def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
-    """Prints the best trials, and how the others ended."""
+    """Prints a table of the best trials, and how many trials finished, were pruned or failed."""
     metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}")
     rows = [["rank", "trial", *metrics, "epochs", "best at", "seconds", "setting"]]
     for rank, trial in enumerate(journal.best_first(trials)[:_N_SHOWN], start=1):
@@ -98,7 +98,7 @@ def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
 
 
 def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> None:
-    """Prints the best trials after more seeds."""
+    """Prints the objective of the confirmed trials for each fresh seed."""
     if not confirmed:
         return
     n_seeds = max(len(one.values) for one in confirmed)
@@ -109,7 +109,7 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
 
 
 def show_results(results: Sequence[Result], number: int, epochs: int, objective: Objective) -> None:
-    """Prints what the winner and the baselines came to on test."""
+    """Prints the metrics of the winner and the baselines on test."""
     k = objective.k
     print(
         f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
@@ -137,13 +137,13 @@ def show_results(results: Sequence[Result], number: int, epochs: int, objective:
 
 
 def show_model(name: str, version: str, decision: str) -> None:
-    """Prints what was registered."""
+    """Prints which version was registered, if any, and whether it became champion."""
     if name:
         print(f"\nRegistered: {name} version {version}; {decision}")
 
 
 def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) -> None:
-    """Prints how to go on."""
+    """Prints the commands that open the UI and ask the model."""
     print("\nCompare the trials in the MLflow UI:")
     print(f"  {ui_command}")
     print(f"  {ui_link}")
@@ -158,7 +158,7 @@ def show_repetition(
     repeated: Mapping[str, float],
     differing: Sequence[str],
 ) -> None:
-    """Prints whether a trial came out as it was logged."""
+    """Prints whether the repeated trial's metrics equal the logged ones."""
     if not differing:
         print(f"{name}: all {len(logged)} logged values came out equal, bit for bit")
         return

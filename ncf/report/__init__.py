@@ -1,1 +1,1 @@
-"""The study as one HTML page, in words and figures."""
+"""The report of a study: one HTML page of words and figures."""

@@ -1,4 +1,4 @@
-"""The figures of a report: Optuna's own, in one set of colours, with pruned trials and the winner.
+"""The figures of a report: Optuna's own, with pruned trials and the winner in their own colours.
 
 Each figure is a piece of HTML that expects plotly.js in the page around it. A pruned trial stands
 at the best value that it reached before it was stopped. Importing this file loads plotly.
@@ -19,9 +19,9 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import FrozenTrial, TrialState
 
 INK = "#1f2933"
-COLORS = {"winner": "#c2255c", "finished": "#2f6fab", "pruned": "#e0952f"}  # the first lie on top
+COLORS = {"winner": "#c2255c", "finished": "#2f6fab", "pruned": "#e0952f"}  # the first is on top
 _MIN_FOR_IMPORTANCE = 10
-_MAX_FOR_FANOVA = 200  # it takes 3 s for 300; PED-ANOVA is as steady from here on
+_MAX_FOR_FANOVA = 200  # fANOVA takes 3 s for 300 trials; from here on PED-ANOVA is as stable
 _N_COLUMNS = 4
 _MARGIN = {"l": 64, "r": 24, "t": 16, "b": 48}
 _CONFIG = {
@@ -30,7 +30,7 @@ _CONFIG = {
     "responsive": True,
     "showSendToCloud": False,  # a button that would upload the figure
 }
-# Every "<" of the JSON but that of the tag by which plotly hides the box beside a hover text.
+# Every "<" of the JSON but that of <extra>, the tag by which plotly hides the box of a hover text.
 _TAG = re.compile(r"\\u003c(?!(?:\\u002f)?extra\\u003e)")
 
 
@@ -52,12 +52,12 @@ class Figure:
 def draw_figures(
     trials: Sequence[FrozenTrial], objective: str, winner: int | None
 ) -> Iterator[Figure]:
-    """Yields each figure that there is something to draw for.
+    """Yields the figures, less those for which there are no trials to draw.
 
     Args:
         trials: All trials of a study, with the metric after each epoch as intermediate values.
-        objective: Name of the metric.
-        winner: Number of the trial to stand out.
+        objective: The name of the metric.
+        winner: The number of the trial to highlight.
     """
     study = _study_of(trials)
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -93,7 +93,7 @@ def draw_figures(
 
 
 def _curve(trial: FrozenTrial) -> list[float]:
-    """Returns the finite values among those after each epoch."""
+    """Returns the values after each epoch, less those that are not finite."""
     return [value for value in trial.intermediate_values.values() if math.isfinite(value)]
 
 
@@ -102,7 +102,7 @@ def _draw(figure: go.Figure, name: str, **layout: object) -> str:
         template="plotly_white", title=None, font_color=INK, showlegend=False, **layout
     )
     html: str = figure.to_html(_CONFIG, include_plotlyjs=False, full_html=False, div_id=name)
-    return _TAG.sub(r"\\u0026lt;", html)  # plotly.js would make tags of them
+    return _TAG.sub(r"\\u0026lt;", html)  # or plotly.js would render tags
 
 
 def _history(
@@ -178,15 +178,15 @@ def _parallel(
     study: optuna.Study, finished: list[FrozenTrial], objective: str, kinds: dict[int, str]
 ) -> str:
     figure = visualization.plot_parallel_coordinate(study, target_name=objective)
-    # A line begins at the trial's value, between 0 for the worst and 1 for the best. Nothing else
-    # tells whose it is: Optuna sorts the lines. The last trace is the scale of their colours.
+    # A line begins at its trial's value, between 0 for the worst and 1 for the best. Since Optuna
+    # sorts the lines, only this tells which trial it is. The last trace is the scale of colours.
     lines = sorted(figure.data[:-1], key=lambda line: line.y[0])
     values = {trial.number: _reached(trial) for trial in finished}
     low, high = min(values.values()), max(values.values())
     winners = [value for number, value in values.items() if kinds[number] == "winner"]
     heights = [(value - low) / (high - low) if high > low else 0.5 for value in winners]
     found = [line for line in lines for height in heights if math.isclose(line.y[0], height)]
-    if len(found) == 1:  # else others are as good, and any of the lines could be the winner's
+    if len(found) == 1:  # or another trial is as good, and either line could be the winner's
         found[0].update(line={"color": COLORS["winner"], "width": 3}, opacity=1)
     figure.data = [*(line for line in lines if line not in found), *found]
     figure.update_xaxes(side="top")
@@ -194,7 +194,7 @@ def _parallel(
 
 
 def _slices(trials: Sequence[FrozenTrial], objective: str, kinds: dict[int, str]) -> str:
-    # Optuna draws finished trials only.
+    # Optuna draws finished trials only, so pruned ones are passed to it as finished.
     study = _study_of(_as_finished(t) if kinds.get(t.number) == "pruned" else t for t in trials)
     names = sorted({name for n in kinds for name in trials[n].params})
     rows = [names[start : start + _N_COLUMNS] for start in range(0, len(names), _N_COLUMNS)]
@@ -223,7 +223,7 @@ def _slices(trials: Sequence[FrozenTrial], objective: str, kinds: dict[int, str]
 
 
 def _study_of(trials: Iterable[FrozenTrial]) -> optuna.Study:
-    """Returns a study in memory: Optuna's figures copy all attributes of all trials many times."""
+    """Returns a study in memory without attributes, which Optuna's figures copy many times."""
     study = optuna.create_study(direction="maximize")
     for trial in trials:
         bare = copy.copy(trial)

@@ -1,7 +1,7 @@
 """The report of a study: one HTML page that needs nothing else, neither the net nor a server.
 
-It holds plotly.js itself (5 MB) and forbids the browser to load anything (its content security
-policy), so that it reads the same from a file, from MLflow's sandboxed frame and in ten years.
+It holds plotly.js itself (5 MB), and its content security policy forbids the browser to load
+anything else. So it looks the same from a file, in MLflow's sandboxed frame and in ten years.
 """
 
 from __future__ import annotations
@@ -14,7 +14,42 @@ from jinja2 import StrictUndefined, Template
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from ncf.report import words
+from ncf.search.plan import Plan
+from ncf.search.results import Conclusion
+
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+
+
+def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, command: str) -> str:
+    """Returns the page of a concluded study as HTML.
+
+    Args:
+        study: The study's record.
+        plan: The plan of the study.
+        conclusion: What the study ended with.
+        command: The command that repeats the study.
+    """
+    objective = plan.settings.objective
+    counts = plan.facts.counts
+    n_cells = counts["users"] * counts["items"]
+    facts = {
+        "data set": plan.facts.name,
+        **{name: f"{count:,}" for name, count in counts.items()},
+        "sparsity": f"{1 - counts['interactions'] / n_cells:.2%}",
+        "fingerprint": plan.facts.fingerprint,
+    }
+    return build_report(
+        study,
+        f"Study {plan.study_name}",
+        words.verdict(conclusion, objective.k),
+        [words.table_row(result, objective.k) for result in conclusion.results],
+        facts,
+        words.describe_protocol(plan),
+        command,
+        f"validation {objective.label}",
+        conclusion.winner.number,
+    )
 
 
 def build_report(
@@ -31,24 +66,22 @@ def build_report(
     """Returns the page as HTML.
 
     Args:
-        study: What is reported: its trials hold the objective after each epoch as intermediate
-            values and the best epoch's as their value.
-        title: Heading of the page.
-        verdict: What came of the study, in a sentence or two.
-        results: Rows of the results table, of the winner and of what it is compared with.
-        facts: Rows of the table on the data.
-        protocol: How was split, sampled and chosen; blank lines part its paragraphs.
-        command: What repeats the study.
-        objective: Name of the metric that the trials were chosen by, "validation nDCG@10".
-        winner: Number of the trial that won.
+        study: The study. The trials hold the objective after each epoch as intermediate values,
+            and that of their best epoch as their value.
+        title: The heading of the page.
+        verdict: The result of the study in a sentence or two.
+        results: The rows of the results table, for the winner and the baselines.
+        facts: The rows of the table on the data.
+        protocol: How the data were split and sampled and the winner chosen; blank lines separate
+            its paragraphs.
+        command: The command that repeats the study.
+        objective: The name of the metric that the trials were chosen by: "validation nDCG@10".
+        winner: The number of the trial that won.
     """
+    # Only here, since plotly and scikit-learn take a second to load.
     from plotly.offline import get_plotlyjs
 
-    from ncf.report.figures import (
-        COLORS,
-        INK,
-        draw_figures,
-    )  # plotly and scikit-learn take a second to load
+    from ncf.report.figures import COLORS, INK, draw_figures
 
     trials = study.get_trials(deepcopy=False)
     source = Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8")
@@ -75,7 +108,7 @@ def build_report(
 
 
 def _table_of(results: Sequence[Mapping[str, str]]) -> list[list[str]]:
-    """Returns a header of all columns, and the rows."""
+    """Returns a header of all columns, and a row of cells for each result."""
     if not results:
         return []
     header = list(dict.fromkeys(name for row in results for name in row))
@@ -83,7 +116,7 @@ def _table_of(results: Sequence[Mapping[str, str]]) -> list[list[str]]:
 
 
 def _narrow(cell: str) -> str:
-    """Returns the cell with what follows its value, an interval, in one piece below it."""
+    """Returns the cell with its interval, if any, on a line of its own below the value."""
     value, bracket, interval = cell.partition(" [")
     return f"{value}\n[{interval.replace(' ', _NO_BREAK_SPACE)}" if bracket else cell
 

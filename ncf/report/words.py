@@ -1,4 +1,4 @@
-"""A study in words: what was searched, how, what came of it; for the UI's page and the report."""
+"""A study in words, for its page in the MLflow UI and for the report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ncf.search.results import Conclusion, Result
 
 
 def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
-    """Returns what was searched, how, and what came of it, as Markdown.
+    """Returns a study's results, data, protocol and search space as Markdown.
 
     Args:
-        plan: The search.
-        n_trials: How many trials it took.
-        conclusion: What it ended with.
+        plan: The plan of the study.
+        n_trials: The number of its trials.
+        conclusion: What the study ended with.
     """
     data = plan.facts
     counts = data.counts
@@ -43,7 +43,7 @@ The report with figures is `report.html`, below Artifacts. Search space:
 
 
 def describe_protocol(plan: Plan) -> str:
-    """Returns how trials and results came about, in a few sentences."""
+    """Returns how trials are trained and how results are measured, in a few sentences."""
     experiment, objective = plan.experiment, plan.settings.objective
     return (
         f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
@@ -58,7 +58,7 @@ def describe_protocol(plan: Plan) -> str:
 
 
 def table_row(result: Result, k: int) -> dict[str, str]:
-    """Returns a result's cells by column."""
+    """Returns the cells of a result's row by column."""
 
     def with_interval(name: str, value: float) -> str:
         low, high = result.intervals[name]
@@ -80,7 +80,7 @@ def table_row(result: Result, k: int) -> dict[str, str]:
 
 
 def verdict(conclusion: Conclusion, k: int) -> str:
-    """Returns who won and by how much over each baseline, as a sentence."""
+    """Returns which trial won, and by how much over each baseline, as a sentence."""
     winner, *baselines = conclusion.results
     words = (
         f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. On test, read once: "
@@ -95,7 +95,7 @@ def verdict(conclusion: Conclusion, k: int) -> str:
 
 
 def _range(distribution: str) -> str:
-    """Returns what Optuna's JSON of a distribution allows."""
+    """Returns the values that a distribution allows, given as Optuna's JSON."""
     allowed = json.loads(distribution)["attributes"]
     if "choices" in allowed:
         return ", ".join(map(str, allowed["choices"]))

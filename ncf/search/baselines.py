@@ -1,8 +1,9 @@
-"""What the winner is held against: simple models, tuned by the same coordinator.
+"""The baselines that the winner is held against: simple models, tuned by the same coordinator.
 
 A baseline is a model of one epoch. It is searched over its own space, in a record of its own
-beside the study's, on the same split and candidates, with as many settings as the study has trials
-(and at least 20): the same budget for all, and the same result on a machine that does other work.
+beside the study's, on the same split and candidates. It is tried with as many settings as the study
+has trials, and at least 20. A budget of settings, unlike one of seconds, gives the same result on a
+machine that is busy with other work.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import optuna
 
 from ncf.models import table
-from ncf.models.table import MODELS
+from ncf.models.table import BASELINES, MODELS
 from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.search import journal
 from ncf.search.coordinator import Coordinator, Event, Space
@@ -24,43 +25,41 @@ from ncf.search.proposals import describe_space
 from ncf.search.results import Contestant
 from ncf.trials.workers import Workers
 
-FEWEST = 20  # settings of a baseline that has any hyperparameters
+FEWEST = 20  # settings that are tried of a baseline with hyperparameters
 _logger = logging.getLogger(__name__)
 
 
 def tune(
     name: str, study: optuna.Study, plan: Plan, workers: Workers
-) -> Generator[tuple[int, Event], None, None]:
-    """Tunes a baseline, as far as its record lacks it.
+) -> Generator[Event, None, None]:
+    """Tries the settings of a baseline that its record lacks, and yields what happens.
 
     Args:
         name: The baseline's name in the table of models.
         study: The study that it is held against.
-        plan: Makes the tasks, and knows how many trials the study has.
-        workers: Who trains.
-
-    Yields:
-        How many settings are tried in all, and what happens.
+        plan: The plan of the study, which makes the tasks.
+        workers: The workers that train.
     """
     if name in study.user_attrs.get("baselines", {}):
-        return  # tuned by a version that kept it with the study
-    record = record_of(name, study)
+        return  # it was tuned by an older version, which kept it with the study
     model = MODELS[name]
-    index = [one for one in MODELS if one != "gmf"].index(name)
-    seed = spawn_int(plan.settings.seed, Purpose.BASELINE, index)
-    n_settings = max(FEWEST, plan.settings.n_trials) if describe_space(model.space) else 1
-    space = Space(name, model.defaults, model.space, seed, n_settings)
+    seed = spawn_int(plan.settings.seed, Purpose.BASELINE, BASELINES.index(name))
+    space = Space(name, model.defaults, model.space, seed, n_settings_of(name, plan))
     try:
-        for event in Coordinator(record, space, plan).run(workers):
-            yield n_settings, event
-    except RuntimeError as error:  # the search is worth its results without it
+        yield from Coordinator(record_of(name, study), space, plan).run(workers)
+    except RuntimeError as error:  # the results of the search are of use without this baseline
         _logger.warning("%s: %s", name, error)
 
 
+def n_settings_of(name: str, plan: Plan) -> int:
+    """Returns how many settings of a baseline are tried in all."""
+    return max(FEWEST, plan.settings.n_trials) if describe_space(MODELS[name].space) else 1
+
+
 def contestant(name: str, study: optuna.Study) -> Contestant | None:
-    """Returns the best setting of a tuned baseline; None where none could be fitted."""
+    """Returns the best setting of a tuned baseline; None where no setting could be fitted."""
     if (before := study.user_attrs.get("baselines", {}).get(name)) is not None:
-        return _as_recorded_before(name, before)
+        return _of_old_record(name, before)
     trials = record_of(name, study).get_trials(deepcopy=False)
     ranking = journal.best_first(trials)
     if not ranking:
@@ -81,8 +80,9 @@ def record_of(name: str, study: optuna.Study) -> optuna.Study:
     )
 
 
-def _as_recorded_before(name: str, before: Mapping[str, Any]) -> Contestant:
-    """Returns a baseline of a study that was tuned when baselines had no record of their own."""
-    setting, metrics = before["setting"], before["outcome"]["metrics"]
+def _of_old_record(name: str, before: Mapping[str, Any]) -> Contestant:
+    """Returns a baseline that was tuned when baselines had no record of their own."""
+    setting = before["setting"]
+    metrics = before["outcome"]["metrics"]
     note = f"{before['n_trials']} settings in {before['seconds']:.0f} s of worker time"
     return Contestant(name, 0, table.setting_of(name, setting), setting, 0, metrics, note)

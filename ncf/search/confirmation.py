@@ -1,7 +1,7 @@
-"""Is the best trial the best? The best few are trained again with fresh seeds.
+"""Confirmation: the best trials are trained again with fresh seeds, and the best mean wins.
 
-A search crowns lucky trials: the maximum of many noisy values is too high. So the best few are
-trained on train again, judged on validation, and the best mean wins.
+The maximum of many noisy values is too high, so the best trial of a search may only have been
+lucky. A fresh seed changes the training; the split and the candidates stay the same.
 """
 
 from __future__ import annotations
@@ -25,19 +25,26 @@ _logger = logging.getLogger(__name__)
 def confirm(
     study: optuna.Study, plan: Plan, workers: Workers, n_trials: int, n_seeds: int
 ) -> list[Confirmed]:
-    """Trains the best trials again; what was confirmed before is taken from the study.
+    """Trains the best trials again, as far as the study has not recorded it yet.
+
+    Args:
+        study: The study, where each outcome is recorded.
+        plan: The plan of the study, which makes the tasks.
+        workers: The workers that train.
+        n_trials: The number of best trials to confirm.
+        n_seeds: The number of fresh seeds for each of them.
 
     Returns:
-        The confirmed trials, the best mean first; the earlier of equals first.
+        The confirmed trials, the best mean first, and of equal means the earlier trial first.
     """
     ranking = journal.best_first(study.get_trials(deepcopy=False))[:n_trials]
     done: dict[str, dict[str, Any]] = dict(study.user_attrs.get("confirmation", {}))
-    seeds_of = {trial.number: done.setdefault(str(trial.number), {}) for trial in ranking}
+    outcomes_of = {trial.number: done.setdefault(str(trial.number), {}) for trial in ranking}
     missing = [
         (trial, index)
         for trial in ranking
         for index in range(n_seeds)
-        if str(index) not in seeds_of[trial.number]
+        if str(index) not in outcomes_of[trial.number]
     ]
 
     def task_of(position: int) -> Task:
@@ -52,12 +59,12 @@ def confirm(
             _logger.warning("trial %d, seed %d: %s", trial.number, index, event.reason)
         elif isinstance(event, Outcome):
             trial, index = missing[event.number]
-            seeds_of[trial.number][str(index)] = asdict(event)
+            outcomes_of[trial.number][str(index)] = asdict(event)
             study.set_user_attr("confirmation", done)
     confirmed = []
     for trial in ranking:
-        of_seeds = seeds_of[trial.number]
-        outcomes = tuple(Outcome(**of_seeds[index]) for index in sorted(of_seeds, key=int))
+        recorded = outcomes_of[trial.number]
+        outcomes = tuple(Outcome(**recorded[index]) for index in sorted(recorded, key=int))
         if outcomes:
             values = tuple(plan.settings.objective.value(one.metrics) for one in outcomes)
             setting = journal.setting_of(trial)
@@ -66,7 +73,7 @@ def confirm(
 
 
 def choose(study: optuna.Study, confirmed: list[Confirmed]) -> Contestant:
-    """Returns the winner: the best confirmed trial, or without any the best trial.
+    """Returns the winner: the best confirmed trial, or the best trial where none is confirmed.
 
     Raises:
         RuntimeError: No trial has finished.
@@ -79,7 +86,8 @@ def choose(study: optuna.Study, confirmed: list[Confirmed]) -> Contestant:
         )
     best = trials[confirmed[0].number] if confirmed else ranking[0]
     outcome = journal.outcome_of(best)
-    note, epochs = f"trial {best.number}", outcome.best_epoch
+    note = f"trial {best.number}"
+    epochs = outcome.best_epoch
     if confirmed:
         note += f", confirmed by {len(confirmed[0].values)} seeds"
         epochs = confirmed[0].best_epoch

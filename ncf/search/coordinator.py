@@ -1,8 +1,8 @@
-"""The search: one coordinator decides what is trained and records what came of it; workers train.
+"""The search: one coordinator decides what is trained and records the outcomes; workers train.
 
-It yields what happens, and whoever wants to know of it, as MLflow's runs and the progress bar,
-follows that stream. The winner's model and each baseline are searched by the same coordinator,
-each over a space and in a record of its own.
+The coordinator yields events. MLflow's runs and the progress bar follow that stream, and the
+coordinator knows nothing of either. The winner's model and each baseline are searched by the same
+code, each over its own space and in its own record.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from ncf.trials.workers import Workers, run_tasks
 
 @dataclass(frozen=True)
 class Space:
-    """What one coordinator searches.
+    """The search space of one coordinator, and its budget.
 
     Attributes:
-        name: What is searched, as messages call it: "trial", or the name of a baseline.
+        name: The word for what is trained in messages: "trial", or the name of a baseline.
         defaults: The setting that is trained first.
-        suggest: Given an Optuna trial, makes one setting.
-        seed: Seed of the proposals and of the trainings.
-        n_trials: Trained trials that the record is to have in the end.
+        suggest: Makes one setting of an Optuna trial.
+        seed: The seed of the proposals and of the training.
+        n_trials: The number of trained trials that the record is to have in the end.
         prune: Whether trials stop early where the others' learning curves were better.
         timeout: Seconds after which no new trial starts.
-        weights: Returns the file for the weights of a trial; None where nobody needs them.
+        weights: Returns the file for the weights of a trial; None where they are not needed.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Space:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial was handed to a worker, `at` seconds since 1970."""
+    """A trial was given to a worker, `at` seconds since 1970."""
 
     number: int
     setting: Setting
@@ -62,7 +62,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial has ended, and is recorded."""
+    """A trial has ended and is in the record."""
 
     trial: FrozenTrial
 
@@ -71,15 +71,15 @@ Event = TrialStarted | EpochReport | TrialEnded
 
 
 class Coordinator:
-    """Runs the trials of one record; the only one that writes to it."""
+    """Runs the trials of one record, to which nothing else writes."""
 
     def __init__(self, study: optuna.Study, space: Space, plan: Plan) -> None:
-        """Takes over a record; trials that a kill left running come first.
+        """Takes over a record; trials that a killed process left running will come first.
 
         Args:
             study: The record.
-            space: What is searched.
-            plan: Makes the tasks.
+            space: The search space and the budget.
+            plan: The plan of the study, which makes the tasks.
         """
         trials = study.get_trials(deepcopy=False)
         self._study = study
@@ -88,24 +88,24 @@ class Coordinator:
         self._proposals = Proposals(space.name, space.defaults, space.suggest, space.seed)
         self._again = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._running: dict[int, optuna.Trial] = {}
-        self._reports: dict[int, list[EpochReport]] = {}  # of the running trials
+        self._reports: dict[int, list[EpochReport]] = {}  # of each running trial
         self._decided: tuple[Setting, FrozenTrial] | None = None
         self._deadline = math.inf
-        # Kept up to date, since to read a thousand trials again takes longer than to decide.
+        # Kept up to date, since reading a thousand trials again takes longer than one decision.
         self._n_trained = sum(map(journal.is_trained, trials))
         self._curves: list[list[float]] = []
 
     def run(
         self, workers: Workers, is_stopped: Callable[[], bool] = lambda: False
     ) -> Generator[Event, None, None]:
-        """Yields what happens until the record has its trials, or the time is over.
+        """Yields events until the record has its trials, or the time is over.
 
         Args:
-            workers: Who trains.
-            is_stopped: Whether to stop as soon as each running trial has ended its epoch.
+            workers: The workers that train.
+            is_stopped: Returns whether to stop as soon as each running trial has ended its epoch.
 
         Raises:
-            Stopped: It was stopped.
+            Stopped: `is_stopped` returned true.
             RuntimeError: Too many trials failed in a row.
         """
         if self._space.timeout is not None:
@@ -121,9 +121,10 @@ class Coordinator:
                 yield event
             else:
                 yield TrialStarted(event.number, event.setting, time.time())
-            self._decide()  # while the workers are busy: it takes longer with more trials
+            self._decide()  # now, while the workers are busy; TPE is slower with more trials
 
     def _decide(self) -> None:
+        """Decides the next trial, if one is wanted and the outcomes that it needs are known."""
         trials = self._trials()
         n_open = len(self._running) + self._n_trained
         is_late = time.monotonic() > self._deadline

@@ -1,4 +1,4 @@
-"""What an experiment file defines: the data, the defaults, the search space, a trial's budget."""
+"""`Experiment`, which an experiment file defines, and the facts about a data set."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Experiment:
     Attributes:
         name: Name of the MLflow experiment, and of the study unless `--study` gives one.
         data: Name or path of the data set.
-        defaults: Trial 0, so that a search never ends below its defaults.
-        search_space: Given an Optuna trial, suggests the trial's setting.
-        epochs: Most epochs that a trial may train.
-        patience: Epochs without a better validation nDCG after which a trial stops.
-        n_sampled_negatives: Items that a user never touched, among which the held-out one is
-            ranked in the sampled evaluation.
-        n_candidates: The name of `n_sampled_negatives` in experiment files written before; a
-            value given under this name is taken as that.
+        defaults: The setting of trial 0, so that a search never ends below its defaults.
+        search_space: Suggests a trial's setting, given its Optuna trial.
+        epochs: The most epochs that a trial may train.
+        patience: The number of epochs without a better objective after which a trial stops.
+        n_sampled_negatives: The number of items that a user never touched, among which the held-out
+            item is ranked in the sampled evaluation.
+        n_candidates: The name of `n_sampled_negatives` in older experiment files; a value given
+            under this name is taken as that.
     """
 
     name: str
@@ -52,7 +52,13 @@ class Experiment:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The data set of a search, in a few words and numbers."""
+    """The data set of a search in a few words and numbers.
+
+    Attributes:
+        name: Its name.
+        fingerprint: The SHA-256 of its interactions.
+        counts: The numbers of users, items, interactions and evaluated users.
+    """
 
     name: str
     fingerprint: str

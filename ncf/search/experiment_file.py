@@ -1,4 +1,4 @@
-"""Experiment files: a person's own Python, whose mistakes are told by file and line."""
+"""Loading of experiment files, whose mistakes are reported with the file and the line."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def load_experiment(path: Path) -> Experiment:
     if spec is None or spec.loader is None:
         raise ValueError(f"{path}: an experiment is a Python file, NAME.py")
     module = importlib.util.module_from_spec(spec)
-    with _told_by_line(path):
+    with _errors_with_line(path):
         spec.loader.exec_module(module)
     experiment = getattr(module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{path}: must define `experiment = Experiment(...)`, see template.py")
-    with _told_by_line(path):
-        e = experiment
-        Proposals(e.name, e.defaults, e.search_space, seed=0).next([])
+    with _errors_with_line(path):
+        name, defaults = experiment.name, experiment.defaults
+        Proposals(name, defaults, experiment.search_space, seed=0).next([])
         examples(experiment.search_space)
     return experiment
 
 
 @contextmanager
-def _told_by_line(path: Path) -> Iterator[None]:
-    """Turns whatever a person's own code raises into a ValueError with the line in their file."""
+def _errors_with_line(path: Path) -> Iterator[None]:
+    """Turns any error of the experiment file into a ValueError that names the line in it."""
     try:
         yield
     except (Exception, SystemExit) as error:

@@ -1,8 +1,9 @@
-"""The study's durable record: an Optuna journal file, the source of truth that MLflow mirrors.
+"""A study's durable record: an Optuna study, the source of truth that MLflow mirrors.
 
-Everything that a finished trial came to is in its Optuna trial: parameters, the validation nDCG of
-each epoch as intermediate values, and as user attributes its epoch reports and outcome. What a
-kill leaves running is trained again in place, under the same number and so with the same seed.
+An Optuna trial holds all that is known of a finished trial: its parameters, the objective after
+each epoch as intermediate values, and its epoch reports and outcome as user attributes. A trial
+that a killed process left running is trained again under the same number, and so with the same
+seed.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _IDENTITY = "identity"
 
 
 def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> optuna.Study:
-    """Creates the study, or continues the one of this name.
+    """Creates the study, or opens the one of this name.
 
     Args:
-        storage: Where it is recorded.
+        storage: Where studies are recorded.
         name: The study's name.
         identity: All that must be equal for trials to be comparable: data, protocol, space, seed.
 
@@ -44,7 +45,7 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
     if recorded is None:
         study.set_user_attr("id", uuid.uuid4().hex)  # names alone are not unique across stores
         study.set_user_attr(_IDENTITY, dict(identity))
-    elif differences := _differences(_as_now(recorded), identity):
+    elif differences := _differences(_in_new_names(recorded), identity):
         raise ValueError(
             f"study {name!r} was begun with other settings: {'; '.join(differences)}. Use those "
             "again, or begin another study with --study NAME"
@@ -59,7 +60,7 @@ def record_outcome(
     reports: Sequence[EpochReport],
     value: float,
 ) -> None:
-    """Ends a trial that was trained; its value is the best epoch's."""
+    """Ends a trial that was trained; its value is the objective of its best epoch."""
     trial.set_user_attr("epochs", [asdict(report) for report in reports])
     trial.set_user_attr("outcome", asdict(outcome))
     if outcome.pruned:
@@ -94,16 +95,16 @@ def failure_of(trial: FrozenTrial) -> Failure:
 
 def setting_of(trial: FrozenTrial) -> Setting:
     """Returns the setting of a recorded trial."""
-    name = trial.user_attrs.get("model", "gmf")  # of records written before there was another
+    name = trial.user_attrs.get("model", "gmf")  # older records name none: there was no other model
     return table.setting_of(name, trial.user_attrs["hyperparameters"])
 
 
 def contestant_of(trial: FrozenTrial, epochs: int, note: str) -> Contestant:
-    """Returns a finished trial as one that goes to test.
+    """Returns the contestant that is made of a finished trial.
 
     Args:
         trial: The trial.
-        epochs: Epochs to train it for.
+        epochs: The number of epochs to train it for.
         note: How it was found.
     """
     setting = setting_of(trial)
@@ -114,23 +115,23 @@ def contestant_of(trial: FrozenTrial, epochs: int, note: str) -> Contestant:
 
 
 def seconds_of(trials: Sequence[FrozenTrial]) -> float:
-    """Returns the worker time that the trained ones of the trials took."""
+    """Returns the seconds of worker time that the trials took, less those of failed ones."""
     return sum(outcome_of(trial).seconds for trial in trials if is_trained(trial))
 
 
 def is_trained(trial: FrozenTrial) -> bool:
-    """Returns whether the trial counts: it finished or was pruned."""
+    """Returns whether the trial finished or was pruned, so that it counts as one of the study's."""
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def best_first(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Returns the complete trials, best value first, the earlier of equals first."""
+    """Returns the finished trials, the best value first, and of equal values the earlier first."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
 
 
-def _as_now(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an identity as it would be recorded today, whichever version recorded it."""
+def _in_new_names(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an identity, perhaps of an older version, as it would be recorded today."""
     now = dict(identity)
     if "n_candidates" in now:
         now["n_sampled_negatives"] = now.pop("n_candidates")

@@ -1,11 +1,12 @@
-"""A search that can begin: experiment, data, split and candidates, and the tasks made of them.
+"""The plan of a study: its experiment, data, split and candidates, and the tasks made of them.
 
-What the data can have wrong is found here, before anything costly.
+Mistakes in the data are found here, before anything costly begins.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ class Settings:
     """What a search needs beside its experiment.
 
     Attributes:
-        n_trials: Trained trials that the study is to have in the end.
-        seed: Seed of the study.
+        n_trials: The number of trained trials that the study is to have in the end.
+        seed: The seed of the study.
         objective: The validation metric that is maximised.
-        device: Device of the models that PyTorch trains.
+        device: The device of the models that PyTorch trains.
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
     """
@@ -57,7 +58,7 @@ class Source:
 
     Attributes:
         data: Name or path of the data set.
-        columns: The option `--columns`, as it was written.
+        columns: The value of the option `--columns`, as it was written.
         min_rating: The lowest rating that counts as an interaction.
     """
 
@@ -68,18 +69,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """A search that can begin.
+    """All that a search needs before it begins.
 
     Attributes:
         study_name: Name of the study.
-        experiment: What is searched, with the command's options applied.
-        settings: How it is searched.
-        source: Where the data come from.
-        interactions: The data.
-        split: The data, split.
+        experiment: The experiment, with the options of the command applied.
+        settings: The settings of the search.
+        source: Where the interactions come from.
+        interactions: The interactions.
+        split: Their split into train, validation and test.
         protocol: How they were split, in a few words.
-        validation_candidates: Candidates of the validation items, (V, C).
-        test_candidates: Candidates of the test items, (V, C).
+        validation_candidates: The candidates of the validation items, (V, C) for V users.
+        test_candidates: The candidates of the test items, (V, C).
     """
 
     study_name: str
@@ -94,7 +95,7 @@ class Plan:
 
     @property
     def facts(self) -> DataFacts:
-        """The data set in a few numbers."""
+        """The data set in a few words and numbers."""
         counts = {
             "users": self.interactions.n_users,
             "items": self.interactions.n_items,
@@ -105,19 +106,19 @@ class Plan:
 
     @property
     def trial_data(self) -> TrialData:
-        """What trials are handed: no test item is in it."""
+        """The data that trials see, without any test item."""
         return TrialData(self.split.train, self.split.validation, self.validation_candidates)
 
     @property
     def estimates(self) -> list[Estimate]:
-        """What trials all over the search space would take."""
+        """Estimates of trials from all over the search space."""
         settings = [self.experiment.defaults, *examples(self.experiment.search_space)]
         size = self.validation_candidates.size
         return [estimate(self.split.train, size, setting) for setting in settings]
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that makes the trials of a study comparable."""
+        """All that must be equal for trials to be comparable, as the study records it."""
         return {
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
@@ -144,11 +145,11 @@ class Plan:
         """Returns the task of one setting: train on train, judge on validation.
 
         Args:
-            number: What its events are marked with.
+            number: The number that its reports and its outcome carry.
             setting: The setting.
-            seed: Fixes all randomness of it.
-            weights: File for the weights of the best epoch; None where nobody needs them.
-            stop_below: See `Task`; None never stops it.
+            seed: The seed of all its randomness.
+            weights: The file for the weights of the best epoch; None where they are not needed.
+            stop_below: As in `Task`; None means that nothing stops it early.
         """
         epochs = self.experiment.epochs
         return Task(
@@ -171,8 +172,14 @@ class Plan:
         epochs: int,
         weights: Path,
     ) -> Refit:
-        """Returns the task of a setting that is trained on train and validation, in the end."""
+        """Returns the task of a contestant: train on train and validation, for all epochs."""
         return Refit(number, setting, seed, epochs, self.settings.device, weights)
+
+
+def n_negatives_of(identity: Mapping[str, Any]) -> int:
+    """Returns the recorded number of sampled negatives, which older records call `n_candidates`."""
+    name = "n_sampled_negatives"
+    return int(identity[name if name in identity else "n_candidates"])
 
 
 def assemble(
@@ -185,9 +192,9 @@ def assemble(
 
     Args:
         study_name: Name of the study.
-        experiment: What is searched.
-        settings: How it is searched.
-        source: Where the data come from.
+        experiment: The experiment, with the options of the command applied.
+        settings: The settings of the search.
+        source: Where the interactions come from.
 
     Raises:
         ValueError: The data break a rule.
@@ -198,7 +205,8 @@ def assemble(
         interactions = load_interactions(
             source.data, parse_columns(source.columns), source.min_rating
         )
-        split, given = leave_one_out(interactions), None
+        split = leave_one_out(interactions)
+        given = None
     elif source.columns or source.min_rating is not None:
         raise ValueError(
             f"{train_file}: a ready-made split is taken as it is; leave out --columns and "

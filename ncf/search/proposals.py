@@ -1,12 +1,12 @@
-"""Which hyperparameters trial t trains: the same for any number of jobs.
+"""Decides which setting each trial trains; the same for any number of jobs.
 
 Trial t is decided from the seed, the outcomes of the trials up to t - LAG and the parameters of
 the trials after those, which Optuna's TPE then treats as still running, whether or not they have
 ended by now. The decision is thus a function of the study's record alone: `--jobs 1` and `--jobs 4`
 visit the same trials, and so does a search that was killed and continued.
 
-TPE's time grows with the trials that it sees. So at every BLOCK trials it forgets those of the
-blocks before the last one, but for the best.
+TPE takes longer the more trials it sees. So at the beginning of every block of BLOCK trials it
+forgets all trials but those of the block before and the best of the others.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ncf.models.table import Setting
 from ncf.protocol.seeds import Purpose, spawn_int
 
-LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
-BLOCK = 100  # trials; so TPE sees at most 250, and each of the first 200 sees all before it
-N_REMEMBERED = 50  # the best of all; TPE calls 25 of the trials good
-_N_PROBES = 64
+LAG = 8  # also the most trials that can run at once; experiments/benchmarks has the evidence
+BLOCK = 100  # trials; TPE sees at most 250, and each of the first 200 is decided from all
+N_REMEMBERED = 50  # best trials that are never forgotten; TPE models 25 as the good ones
+_N_PROBES = 64  # random settings by which a search space is explored
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,21 +38,21 @@ SearchSpace = Callable[[optuna.Trial], Setting]
 
 def is_decidable(trials: Sequence[FrozenTrial], number: int) -> bool:
     """Returns whether every trial that trial `number` is decided from has ended."""
-    return all(trial.state.is_finished() for trial in trials[: max(0, number - LAG + 1)])
+    return all(trial.state.is_finished() for trial in known_outcomes(trials, number))
 
 
 def known_outcomes(trials: Sequence[FrozenTrial], number: int) -> Sequence[FrozenTrial]:
-    """Returns the trials whose outcomes trial `number` may be decided from."""
+    """Returns the trials from whose outcomes trial `number` is decided."""
     return trials[: max(0, number - LAG + 1)]
 
 
 def tpe(seed: int) -> BaseSampler:
-    """Returns the default sampler; evidence in experiments/benchmarks/choose_pruner.py."""
+    """Returns Optuna's TPE sampler; experiments/benchmarks/choose_pruner.py compares it."""
     return optuna.samplers.TPESampler(seed=seed)
 
 
 class Proposals(Generic[T]):
-    """Decides the trials of one study, each when its turn comes."""
+    """Decides the trials of one record, each when its turn comes."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class Proposals(Generic[T]):
         seed: int,
         make_sampler: Callable[[int], BaseSampler] = tpe,
     ) -> None:
-        """Decides nothing yet.
+        """Prepares the decisions; `next` makes them.
 
         Args:
-            name: Of what is searched, for messages.
-            defaults: Trial 0, a dataclass.
-            search_space: Given an Optuna trial, makes one setting of it.
-            seed: Of the study.
+            name: The experiment's name in messages.
+            defaults: The setting of trial 0, a dataclass.
+            search_space: Makes one setting of an Optuna trial.
+            seed: The seed of all decisions.
             make_sampler: Makes a sampler of a seed.
         """
         self._name = name
@@ -81,19 +81,20 @@ class Proposals(Generic[T]):
         self._empty_view()
 
     def _empty_view(self) -> None:
-        # In memory, with the trials that are not forgotten; it is told their outcomes LAG later.
+        """Makes the study in memory that TPE sees, where a trial ends only LAG trials later."""
         self._view = optuna.create_study(direction="maximize")
-        self._places: dict[int, int] = {}  # the trials' numbers in the view
-        self._n_seen = self._n_told = 0
+        self._places: dict[int, int] = {}  # from a trial's number to its number in the view
+        self._n_seen = 0  # trials of the record that have been added to the view, or forgotten
+        self._n_told = 0  # trials of the record that have ended in the view, or are forgotten
 
     def next(self, trials: Sequence[FrozenTrial]) -> tuple[T, FrozenTrial]:
         """Decides the next trial, number `len(trials)`.
 
         Args:
-            trials: All trials so far, by number; those of the last call, and what came after.
+            trials: All trials so far by number: those of the last call, and the ones since.
 
         Returns:
-            The setting, and the running Optuna trial to record.
+            The setting, and the Optuna trial to add to the record, in the state of running.
 
         Raises:
             ValueError: The search space cannot make the defaults (trial 0).
@@ -119,7 +120,7 @@ class Proposals(Generic[T]):
             setting = self._search_space(trial)
             running = _as_running(trial)
             if number == 0 and setting != self._defaults:
-                raise ValueError(f"it made {setting} of {self._defaults}")
+                raise ValueError(f"it made {setting} of the defaults {self._defaults}")
         except ValueError as error:
             if number > 0:
                 raise
@@ -131,7 +132,7 @@ class Proposals(Generic[T]):
         return setting, running
 
     def _forget(self, trials: Sequence[FrozenTrial], block: int) -> None:
-        # A function of the block, whichever of its trials is the first that is decided here.
+        """Begins a block of trials: what is forgotten depends on the number of the block alone."""
         known = known_outcomes(trials, block * BLOCK)
         values = {n: t.value or 0.0 for n, t in enumerate(known) if t.state == TrialState.COMPLETE}
         best = sorted(values, key=lambda n: -values[n])[:N_REMEMBERED]
@@ -143,7 +144,7 @@ class Proposals(Generic[T]):
         if ended.state == TrialState.COMPLETE:
             self._view.tell(number, ended.values)
             return
-        if ended.intermediate_values:  # by the last of which TPE ranks a pruned trial
+        if ended.intermediate_values:  # TPE ranks a pruned trial by the last one
             trial_id = self._view.get_trials(deepcopy=False)[number]._trial_id
             step, value = max(ended.intermediate_values.items())
             optuna.Trial(self._view, trial_id).report(value, step)
@@ -151,7 +152,7 @@ class Proposals(Generic[T]):
 
 
 def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:
-    """Returns every distribution that the space suggests by name, as JSON, found by probing it."""
+    """Returns by parameter the distributions, as JSON, that random settings of the space show."""
     found: dict[str, set[str]] = {}
     for trial, _ in _probe(search_space):
         for name, distribution in trial.distributions.items():
@@ -160,7 +161,7 @@ def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:
 
 
 def examples(search_space: SearchSpace) -> list[Setting]:
-    """Returns some settings of the space, from all over it."""
+    """Returns random settings from all over the space."""
     return [setting for _, setting in _probe(search_space)]
 
 

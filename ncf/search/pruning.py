@@ -1,9 +1,9 @@
 """When to stop a trial early: the median stopping rule (Golovin et al., "Google Vizier", KDD 2017).
 
-A trial stops after epoch e if its best validation nDCG so far is below the given percentile of
-what the finished trials had reached by epoch e. The rule of trial t reads the trials up to t - LAG
-only (see `proposals.py`), all of which have ended when t starts. So it is a row of thresholds
-known at the start: the worker applies it by itself, at no cost and the same in any order of events.
+A trial stops after epoch e if its best objective so far is below the given percentile of the best
+that earlier trials had reached by epoch e. For trial t, these are the trials up to t - LAG (see
+`proposals.py`), all of which have ended when t starts. So the rule is a row of thresholds that is
+known at the start. The worker applies it by itself, and it is the same in any order of events.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def stopping_thresholds(
     warmup_epochs: int = WARMUP_EPOCHS,
     percentile: float = PERCENTILE,
 ) -> tuple[float, ...]:
-    """Returns the nDCG below which to stop after each epoch, (epochs,); -inf where not to.
+    """Returns the objective below which to stop after each epoch, (epochs,); -inf means never.
 
     Args:
-        curves: The validation nDCG of each epoch of each finished trial; a curve that ended early
-            stays at its best.
-        epochs: Most epochs of a trial.
-        n_startup_trials: Finished trials without which none is stopped.
-        warmup_epochs: Epochs after which none is stopped.
-        percentile: Of the finished trials' best values by the same epoch.
+        curves: The objective after each epoch of each trained trial; a curve that ended early
+            counts as staying at its best.
+        epochs: The most epochs of a trial.
+        n_startup_trials: The number of trained trials below which no trial is stopped.
+        warmup_epochs: The number of first epochs after which no trial is stopped.
+        percentile: The percentile of the trials' best values by the same epoch.
     """
     if len(curves) < n_startup_trials:
         return (-math.inf,) * epochs

@@ -1,4 +1,4 @@
-"""What a search comes to: confirmed trials, contestants, their results on test, the conclusion."""
+"""The results of a search: confirmed trials, contestants, their metrics on test, the conclusion."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ncf.trials.messages import Outcome
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A trial's setting, trained again with other seeds.
+    """A trial's setting, trained again with fresh seeds.
 
     Attributes:
         number: The trial's number.
         setting: Its setting.
-        outcomes: What came of each seed.
+        outcomes: The outcome of each seed.
         values: The objective of each seed.
     """
 
@@ -45,14 +45,14 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One setting that goes to test.
+    """A setting that is fitted on train and validation and read on test.
 
     Attributes:
-        name: The title of its model: "GMF", or the baseline's name.
-        number: The trial that found it, in its own record.
+        name: The title of its model, "GMF", or the name of the baseline.
+        number: The number in its record of the trial that found it.
         setting: Its setting.
         recorded: The setting as the record spells it.
-        epochs: Epochs to train it for on train and validation.
+        epochs: The number of epochs to train it for on train and validation; 0 for a baseline.
         validation: Its validation metrics on the sampled candidates.
         note: How it was found.
     """
@@ -68,7 +68,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Result:
-    """What a contestant came to on test.
+    """A contestant's metrics on test.
 
     Attributes:
         name: The contestant's name.
@@ -77,9 +77,9 @@ class Result:
         validation: Metrics on the sampled validation candidates.
         test: Metrics on the sampled test candidates.
         test_full: Metrics over the full catalogue.
-        intervals: 95% intervals over users of the test metrics, by metric: low and high.
-        difference: The winner's test objective less this one's: mean, low, high, p-value; None for
-            the winner itself.
+        intervals: Low and high end of the 95% interval over users, by test metric.
+        difference: The winner's test objective less this one's, as mean, low, high and p-value;
+            None for the winner itself.
     """
 
     name: str
@@ -94,16 +94,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a study ended with.
+    """The winner, the baselines, and their results on test.
 
     Attributes:
-        digest: Tells this set of contestants from others.
+        digest: The digest that tells this set of contestants from others.
         contestants: The winner, then the baselines.
         results: Their results on test, in the same order.
         at: When test was read, in seconds since 1970.
-        value: The objective by which the winner was chosen.
-        is_confirmed: Whether that is a mean over fresh seeds.
-        folder: Holds the winner's weights and the ranks until MLflow has them.
+        value: The validation objective by which the winner was chosen.
+        is_confirmed: Whether `value` is a mean over fresh seeds.
+        folder: The folder of the winner's weights and the ranks, until MLflow has them.
     """
 
     digest: str

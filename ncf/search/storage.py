@@ -1,4 +1,4 @@
-"""Where studies are recorded: Optuna's journal file, made safe against kills and full disks."""
+"""The storage of studies: Optuna's journal file, made safe against kills and full disks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def open_storage(location: str) -> BaseStorage:
     path = Path(location).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _Lock(path)
-    with get_lock_file(lock):  # else the line that another study is just writing would look torn
+    with get_lock_file(lock):  # or a line that another process is just writing would look torn
         _drop_torn_line(path)
     try:
         return JournalStorage(_File(path))
@@ -48,7 +48,7 @@ def open_storage(location: str) -> BaseStorage:
 
 
 class _Lock(BaseJournalFileLock):
-    """A lock that the system releases with its process; Optuna's own outlive a kill by 30 s."""
+    """A lock that the system releases when its process ends; Optuna's own outlives it by 30 s."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(f"{path}.filelock", poll_interval=0.005)
@@ -62,10 +62,11 @@ class _Lock(BaseJournalFileLock):
 
 
 class _File(JournalFileBackend):
-    """Optuna's journal file; where the disk is full, the writer waits until there is room.
+    """Optuna's journal file, whose writer waits until there is room where the disk is full.
 
-    Intermediate values wait for the next record, that of the trial's end at the latest: a trial
-    that has not ended is trained again, and each write waits for the disk.
+    Intermediate values are written together with the next other entry, at the latest when the trial
+    ends. Nothing is lost by that, since a trial that has not ended is trained again, and it spares
+    a wait for the disk in every epoch.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,10 +95,10 @@ class _File(JournalFileBackend):
 
 
 def lock_study(folder: Path) -> FileLock:
-    """Makes this process the only coordinator of the study whose folder it is, until it ends.
+    """Makes this process the only coordinator of the study that has the folder, until it ends.
 
     Raises:
-        RuntimeError: Another process has the study.
+        RuntimeError: Another process is searching the study.
     """
     lock = FileLock(folder / "lock")  # the system releases it, however the process ends
     try:
@@ -111,11 +112,13 @@ def lock_study(folder: Path) -> FileLock:
 
 
 def _drop_torn_line(path: Path) -> None:
-    # A power cut or a full disk can leave half a line, on which the next write would die.
+    """Removes half a last line, which a power cut can leave and the next reader would fail on."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:
-        if not b'{"op_code"'.startswith(file.read(10)):  # else it is torn in its first line
+        if not b'{"op_code"'.startswith(
+            file.read(10)
+        ):  # or the start of it, where the first line is torn
             raise ValueError(f"--storage {path}: not an Optuna journal; give another file")
         file.seek(-1, os.SEEK_END)
         if file.read(1) == b"\n":

@@ -1,7 +1,7 @@
-"""The winner and the baselines: fitted on train and validation, read on test once, compared.
+"""The verdict: the winner and the baselines are fitted on train and validation, and read on test.
 
-All of them are judged on the same users and candidates. Each user's rank is kept, so that every
-figure that is shown can be made again from the study's `test_ranks.npz`.
+All of them are judged on the same users and candidates, once. Each user's rank is kept, so that
+every number that is shown can be computed again from the study's `test_ranks.npz`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from ncf.serving.scorers import load_scorer
 from ncf.trials.messages import Failure
 from ncf.trials.workers import Workers, run_tasks
 
-RANKS, WEIGHTS = "test_ranks.npz", "winner.safetensors"
+# Files in the folder of a conclusion.
+RANKS = "test_ranks.npz"
+WEIGHTS = "winner.safetensors"
 
 
 def conclude(
@@ -40,28 +42,28 @@ def conclude(
     folder: Path,
     contestants: Sequence[Contestant],
     confirmed: Sequence[Confirmed],
-    is_published: Callable[[str], bool],
+    published: str,
 ) -> Conclusion:
-    """Fits the contestants and reads test; where that was done before, returns what it gave.
+    """Fits the contestants and reads test, or returns the recorded results where that is done.
 
     Args:
         study: The study, where the results are recorded.
-        plan: Makes the tasks.
-        workers: Who trains.
+        plan: The plan of the study, which makes the tasks.
+        workers: The workers that train.
         folder: The study's folder.
         contestants: The winner, then the baselines.
         confirmed: The confirmed trials, best first.
-        is_published: Whether MLflow has the conclusion of a digest, so that its files are not
-            needed here.
+        published: The digest of the conclusion that MLflow has, whose files are not needed here
+            any longer; empty where it has none.
     """
     key = [[c.name, c.number, c.recorded, c.epochs] for c in contestants]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
     files = folder / f"conclusion-{digest}"
     recorded: dict[str, Any] = study.user_attrs.get("conclusion", {})
     is_known = recorded.get("digest") == digest
-    if not (is_known and (files.exists() or is_published(digest))):
+    if not (is_known and (files.exists() or digest == published)):
         results = _read_test(contestants, plan, workers, files)
-        at = recorded["at"] if is_known else time.time()  # what is logged again is the same then
+        at = recorded["at"] if is_known else time.time()  # so that what is logged again is the same
         recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
         study.set_user_attr("conclusion", recorded)
     value = plan.settings.objective.value(contestants[0].validation)
@@ -79,13 +81,13 @@ def conclude(
 def fit(
     contestants: Sequence[Contestant], plan: Plan, workers: Workers, folder: Path
 ) -> list[Path]:
-    """Has the workers train each contestant on train and validation.
+    """Trains each contestant on train and validation.
 
     Returns:
-        The file of each one's weights, below `folder`.
+        The file of each contestant's weights, in `folder`.
 
     Raises:
-        RuntimeError: One could not be trained.
+        RuntimeError: A contestant could not be trained.
     """
     files = [folder / f"refit-{index}.safetensors" for index in range(len(contestants))]
     tasks = iter(
@@ -113,11 +115,11 @@ def fit(
 def _read_test(
     contestants: Sequence[Contestant], plan: Plan, workers: Workers, files: Path
 ) -> list[Result]:
-    """Fits the contestants, reads test, and leaves the winner's weights and the ranks."""
+    """Fits the contestants and reads test; the winner's weights and the ranks go to `files`."""
     weights = fit(contestants, plan, workers, files.parent)
     ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
     for contestant, file in zip(contestants, weights, strict=True):
-        scorer = load_scorer(load_file(file))  # as it will answer
+        scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
         sampled, full = _ranks(scorer, plan)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
     with whole(files) as draft:
@@ -132,42 +134,51 @@ def _read_test(
 def compare(
     contestants: Sequence[Contestant], ranks: Mapping[str, NDArray[np.int32]], plan: Plan
 ) -> list[Result]:
-    """Returns the results of ranks, with intervals and each one's difference to the first.
+    """Returns the results of ranks, with intervals and the winner's difference to each.
 
     Args:
         contestants: The winner, then the baselines.
         ranks: The rank of each user's test item, (V,), by NAME_sampled and NAME_full.
-        plan: Has the objective and the study's seed.
+        plan: The plan of the study, which has the objective and the seed.
     """
-    objective, seed = plan.settings.objective, spawn(plan.settings.seed, Purpose.BOOTSTRAP)
-    k, results, of_winner = objective.k, [], None
+    objective = plan.settings.objective
+    seed = spawn(plan.settings.seed, Purpose.BOOTSTRAP)
+    results: list[Result] = []
+    winner_values: NDArray[np.float64] | None = None
     for contestant in contestants:
-        sampled, full = ranks[f"{contestant.name}_sampled"], ranks[f"{contestant.name}_full"]
-        values = per_user(sampled, k) | {
-            f"full_{name}": each for name, each in per_user(full, k).items()
-        }
-        intervals = {
-            name: bootstrap_interval(each, seed)
-            for name, each in values.items()
-            if not name.endswith(f"mrr_{k}")
-        }
+        sampled = per_user(ranks[f"{contestant.name}_sampled"], objective.k)
+        full = per_user(ranks[f"{contestant.name}_full"], objective.k)
+        values = sampled[objective.name]
+        difference = None
+        if winner_values is None:
+            winner_values = values
+        else:
+            d = paired_difference(winner_values, values, seed)
+            difference = [d.mean, d.low, d.high, d.p_value]
         result = Result(
             contestant.name,
             contestant.recorded,
             contestant.note,
             contestant.validation,
-            summarize(sampled, k),
-            summarize(full, k),
-            {name: [interval.low, interval.high] for name, interval in intervals.items()},
-            difference=None,
+            summarize(ranks[f"{contestant.name}_sampled"], objective.k),
+            summarize(ranks[f"{contestant.name}_full"], objective.k),
+            _intervals(sampled, seed) | _intervals(full, seed, "full_"),
+            difference,
         )
-        if of_winner is None:
-            of_winner = values[objective.name]
-        else:
-            d = paired_difference(of_winner, values[objective.name], seed)
-            result = replace(result, difference=[d.mean, d.low, d.high, d.p_value])
         results.append(result)
     return results
+
+
+def _intervals(
+    values: Mapping[str, NDArray[np.float64]], seed: np.random.SeedSequence, prefix: str = ""
+) -> dict[str, list[float]]:
+    """Returns the 95% interval over users of each metric but MRR, by its prefixed name."""
+    found = {}
+    for name, of_users in values.items():
+        if not name.startswith("mrr_"):
+            interval = bootstrap_interval(of_users, seed)
+            found[f"{prefix}{name}"] = [interval.low, interval.high]
+    return found
 
 
 def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

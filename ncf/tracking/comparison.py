@@ -1,8 +1,8 @@
-"""Two versions of models on the same users and candidates, with paired intervals.
+"""The comparison of two versions on the same users and candidates, with paired intervals.
 
-A study's winner is fitted on train and validation, so only test tells two winners apart: the test
-items and candidates of the first version's study, from its artifacts. To choose by them again and
-again makes them a second validation set, so this is a last look, not a search.
+A study's winner is fitted on train and validation, so that only test can tell two winners apart.
+The test items and candidates are those of the first version's study, from its artifacts. Whoever
+chooses by them again and again makes them a second validation set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ncf.protocol.splitting import HeldOut, history_of
 from ncf.serving.recommender import Recommender
 from ncf.tracking import registry, versions
 
-_SEED = 0  # of the bootstrap
+_SEED = 0  # the seed of the bootstrap
 
 
 def compare(
@@ -32,7 +32,7 @@ def compare(
     """Returns a row for each metric: both means, their difference, its 95% interval and p-value.
 
     Raises:
-        ValueError: The versions are of other data, or what is needed of the study is not there.
+        ValueError: The versions are of different data, or the study lacks the candidates.
     """
     names = [f"{version.name}/{version.version}" for version in (first, second)]
     prints = [version.tags.get("fingerprint", "") for version in (first, second)]
@@ -77,12 +77,13 @@ def compare(
 def _metrics(
     model: Recommender, users: NDArray[np.int32], candidates: NDArray[np.int32], k: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns each metric of each user, (V,)."""
-    catalogue, positives = model.catalogue, candidates[:, 0]
+    """Returns by metric the values of the users, (V,), given their candidates, (V, C)."""
+    catalogue = model.catalogue
+    positives = candidates[:, 0]
     n_users, n_items = len(catalogue.user_ids), len(catalogue.item_ids)
     lengths = np.diff(catalogue.seen_indptr)
     user_of = np.repeat(np.arange(n_users, dtype=np.int32), lengths)
-    is_history = np.ones(len(user_of), bool)  # less the test items
+    is_history = np.ones(len(user_of), bool)  # all that a user has seen, less the test item
     keys = user_of.astype(np.int64) * n_items + catalogue.seen_items  # ascending
     is_history[np.searchsorted(keys, users.astype(np.int64) * n_items + positives)] = False
     items = catalogue.seen_items[is_history]

@@ -1,4 +1,4 @@
-"""The runs in MLflow beside the trials': of fresh seeds and of baselines, each written once."""
+"""The runs of fresh seeds and of baselines, each written once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from ncf.tracking.trial_runs import best_metrics
 
 
 def log_confirmation(tracker: Tracker, confirmed: Confirmed) -> None:
-    """Logs a child run for each fresh seed of a trial's setting, and what they come to."""
-    number, setting = confirmed.number, confirmed.setting
+    """Logs a child run for each fresh seed of a trial, and their mean to the study's run."""
+    number = confirmed.number
+    setting = confirmed.setting
     for index, outcome in enumerate(confirmed.outcomes):
         metrics = {
             **best_metrics(outcome),
@@ -46,8 +47,17 @@ def log_confirmation(tracker: Tracker, confirmed: Confirmed) -> None:
 def log_baseline(
     tracker: Tracker, baseline: Contestant, metrics: Mapping[str, float], note: str, at: float
 ) -> None:
-    """Logs a child run for a tuned baseline; `note` is the Markdown that describes it."""
-    key, name = f"baseline-{baseline.name}", f"baseline {baseline.name}"
+    """Logs a child run for a tuned baseline.
+
+    Args:
+        tracker: Writes to MLflow.
+        baseline: The baseline.
+        metrics: Its metrics.
+        note: The Markdown that describes it.
+        at: When test was read, in seconds since 1970.
+    """
+    key = f"baseline-{baseline.name}"
+    name = f"baseline {baseline.name}"
     _log_child(tracker, key, name, asdict(baseline.setting), metrics, note, at, at)
 
 
@@ -61,10 +71,11 @@ def _log_child(
     start: float,
     end: float,
 ) -> None:
+    """Makes a run of the study and closes it, unless an equal one is there."""
     metrics = rounded(metrics)
     condition = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'FINISHED'"
     if any(run.data.metrics == metrics for run in tracker.runs(condition)):
-        return  # the same command again
+        return  # an earlier call, or an earlier run of the command, has written it
     tags = {PARENT_TAG: tracker.parent, NOTE_TAG: note, **tracker.source_tags}
     run_id = tracker.create_run(key, name, tags, start)
     tracker.client.log_batch(

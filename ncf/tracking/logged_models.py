@@ -1,7 +1,7 @@
-"""Models as MLflow keeps them: packaged as a folder, logged with a run.
+"""Models as MLflow keeps them: packaged as a folder, and logged with a run.
 
 A trial's model is as complete as the winner's, so that any of them can be registered in the UI,
-loaded and served. It holds data only; the code that answers is the package `ncf.serving`.
+loaded and served. A packaged model holds data only; `ncf.serving` is the code that answers.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender`
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where trials leave their weights until MLflow has them.
+    """The files that trials leave their weights in, until MLflow has them.
 
     Attributes:
-        folder: A folder of this study.
-        catalogue: The catalogue of all the trials' models.
-        catalogue_uri: The artifact that holds it, which they share.
+        folder: The study's folder.
+        catalogue: The catalogue of all trials' models.
+        catalogue_uri: The artifact that holds the catalogue, which the models share.
     """
 
     folder: Path
@@ -51,8 +51,9 @@ class ModelFiles:
         return self.folder / f"trial-{number:04d}.safetensors"
 
     def log(self, tracker: Tracker, run_id: str, outcome: Outcome, setting: Setting) -> str:
-        """Logs the model that a trial left; returns its id."""
-        weights, packaged = self.weights(outcome.number), self.folder / "trial-model"
+        """Logs the model of a trial's weights; returns its id."""
+        weights = self.weights(outcome.number)
+        packaged = self.folder / "trial-model"
         if packaged.exists():  # only the data differ from one trial to the next
             data = packaged / DATA_FOLDER
             write_model(data, load_file(weights), asdict(setting), self.catalogue_uri)
@@ -72,16 +73,16 @@ def log_model(
     params: Mapping[str, Any],
     step: int,
 ) -> str:
-    """Keeps a packaged model as a logged model of a run.
+    """Makes a packaged model a logged model of a run, once.
 
     Args:
         tracker: Writes to MLflow.
         run_id: The run.
-        key: Tells the model from others of the run.
-        name: Name of the model.
+        key: Identifies the model among those of the run.
+        name: The name of the model.
         folder: The packaged model.
-        params: What is noted with it.
-        step: The epoch that it is of.
+        params: The parameters that are noted with it.
+        step: The epoch after which the model was taken.
 
     Returns:
         The model's id; its URI is `models:/<id>`.
@@ -95,7 +96,7 @@ def log_model(
         model = client.create_logged_model(
             tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
         )
-    if model.status != LoggedModelStatus.READY:  # whole or absent
+    if model.status != LoggedModelStatus.READY:  # an earlier call may have uploaded a part
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     outputs = client.get_run(run_id).outputs if found else None
@@ -111,17 +112,17 @@ def package(
     catalogue: Catalogue,
     catalogue_uri: str | None = None,
 ) -> None:
-    """Makes `folder` an MLflow model of the weights; what was there is replaced.
+    """Makes `folder` an MLflow model of the weights, in place of what was there.
 
     Args:
         folder: The folder.
         weights: The safetensors file of a fitted model's arrays.
-        setting: What it was trained with, kept beside the weights.
+        setting: The setting that it was trained with, which is kept beside the weights.
         catalogue: The catalogue of the model.
-        catalogue_uri: The artifact that holds the catalogue already; None packs it in.
+        catalogue_uri: The artifact that holds the catalogue; None means to pack it with the model.
     """
     staging = folder.with_suffix(".data")
-    shutil.rmtree(staging, ignore_errors=True)  # a kill may have left it
+    shutil.rmtree(staging, ignore_errors=True)  # a killed process may have left it
     data = staging / DATA_FOLDER.name
     data.mkdir(parents=True)
     write_model(data, load_file(weights), asdict(setting), catalogue_uri or catalogue)
@@ -131,13 +132,14 @@ def package(
             loader_module="ncf.serving.packaged",
             data_path=str(data),
             signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
-            # Given, since to infer the requirements takes seconds.
+            # Given, since MLflow takes seconds to infer them.
             pip_requirements=[f"ncf-search=={version('ncf-search')}"],
         )
     shutil.rmtree(staging)
 
 
 def _signature(has_integer_ids: bool) -> ModelSignature:
+    """Returns the inputs, outputs and parameters of a served model."""
     item_id = DataType.long if has_integer_ids else DataType.string
     return ModelSignature(
         inputs=Schema(

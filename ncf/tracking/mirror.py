@@ -1,7 +1,8 @@
-"""The queue of what MLflow lacks, written by a thread of its own: a search never waits for MLflow.
+"""A queue of what MLflow lacks, and the thread that writes it, so that a search need not wait.
 
 An entry is a function that writes what MLflow lacks of one thing, and may be called any number of
-times. One that fails goes to the end of the queue, after a pause that doubles with each failure.
+times. An entry that fails goes to the end of the queue, after a pause that doubles with each
+failure.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from ncf.redaction import one_line
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds
-_SLOWNESS = 10  # a long upload is given this many times the patience that failures are given
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+SLOWNESS = 10  # a long upload is given this many times the patience that failures are given
 
 
 class Mirror:
-    """A queue of entries by name, and the thread that writes them."""
+    """A queue of named entries, and the thread that writes them."""
 
     def __init__(self) -> None:
-        """Starts the thread; it ends with the process, whatever it is doing."""
+        """Starts the thread, which ends with the process, whatever it is doing then."""
         self._entries: dict[str, Callable[[], object]] = {}
         self._writing = ""  # the entry that is being written
-        self._failing: dict[str, str] = {}  # entries whose last attempt failed, and why
+        self._failing: dict[str, str] = {}  # the entries whose last attempt failed, with the reason
         self._is_urgent = False
         self._has_given_up = False
         self._changed = threading.Condition()
         self._wrote_at = 0.0
-        # MLflow computes for tens of milliseconds, and the search's thread would wait for 5 of them
-        # whenever it has something to do.
+        # Python lets a thread compute for 5 ms before another has its turn. MLflow computes tens of
+        # milliseconds at a time, and would make the search wait 5 ms for each of its own steps.
         sys.setswitchinterval(0.0005)
         threading.Thread(target=self._work, daemon=True, name="mlflow").start()
 
@@ -44,7 +45,7 @@ class Mirror:
         """Adds an entry, in place of an unwritten one of the same name.
 
         Returns:
-            What `write` will have returned once it has succeeded.
+            The future result of `write`, done as soon as a call of it has succeeded.
         """
         written: Future[T] = Future()
         with self._changed:
@@ -53,14 +54,14 @@ class Mirror:
         return written
 
     def finish(self, patience: float, at_most: float = math.inf) -> str:
-        """Waits until all is written, or gives up where nothing could be for `patience` seconds.
+        """Waits until all is written; gives up after `patience` seconds without a successful write.
 
         Args:
-            patience: Seconds; more, where a write takes long and none has failed.
-            at_most: Seconds to wait, whatever is written meanwhile.
+            patience: Seconds; ten times as many while no write has failed.
+            at_most: Seconds to wait in all.
 
         Returns:
-            What is not written and why; empty where all is.
+            The names of what is not written, with a reason; empty where all is written.
         """
         with self._changed:
             self._wrote_at = time.monotonic()
@@ -68,7 +69,7 @@ class Mirror:
             self._is_urgent = True
             self._changed.notify_all()
             while missing := [*filter(None, dict.fromkeys([self._writing, *self._entries]))]:
-                most = patience if self._failing else _SLOWNESS * patience
+                most = patience if self._failing else SLOWNESS * patience
                 left = min(self._wrote_at + most, end) - time.monotonic()
                 if left <= 0:
                     self._has_given_up = True
@@ -89,10 +90,10 @@ class Mirror:
                 write = self._entries.pop(name)
             try:
                 write()
-            except Exception as error:  # of whatever kind: the search goes on
+            except Exception as error:  # of any kind: MLflow must not end the search
                 self._note_failure(name, write, one_line(error)[:300])
-                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-                time.sleep(_FIRST_PAUSE)
+                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                time.sleep(FIRST_PAUSE)
             else:
                 self._note_success(name)
                 pause = 0.0
@@ -105,7 +106,7 @@ class Mirror:
                     name,
                     reason,
                 )
-            self._entries.setdefault(name, write)  # unless there is a newer one
+            self._entries.setdefault(name, write)  # unless a newer one has come meanwhile
             self._failing[name] = reason
             self._writing = ""
             self._changed.notify_all()

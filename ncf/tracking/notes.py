@@ -1,6 +1,6 @@
 """The Markdown that the MLflow UI shows on pages of experiments, trials, models and versions.
 
-The UI breaks a line where the Markdown does, and shows the first lines only until it is asked.
+The UI keeps the line breaks of the Markdown, and shows only the first lines of a longer text.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ EXPERIMENT = (
     "trials of a study, best first, with charts."
 )
 REGISTERED_MODEL = (
-    "Answers own user ids with the top k own item ids. The alias `champion` is the version in use: "
-    "`python -m ncf models` lists the versions, `compare` and `promote` choose among them."
+    "Answers user ids of the data with the ids of the k best items. The alias `champion` is the "
+    "version in use. `python -m ncf models` lists the versions; `compare` and `promote` choose "
+    "among them."
 )
 
 
 def describe_trial(outcome: Outcome, run_id: str) -> str:
-    """Returns how a trial went and what can be done with it."""
+    """Returns a trial's results, and the commands that repeat and register it."""
     sampled, full = _in_words(outcome.metrics), _in_words(outcome.metrics_full)
     pruned = ", and pruned: other trials were better by then" if outcome.pruned else ""
     return (
@@ -32,7 +33,7 @@ def describe_trial(outcome: Outcome, run_id: str) -> str:
 
 
 def describe_confirmation(number: int) -> str:
-    """Returns what a run of a fresh seed is."""
+    """Returns an explanation of a run of a fresh seed."""
     return (
         f"Trial {number} trained again with a fresh seed: of the best trials, the one with the "
         "best mean over fresh seeds wins, not the luckiest."
@@ -40,7 +41,7 @@ def describe_confirmation(number: int) -> str:
 
 
 def describe_version(setting: Setting, fitted_on: str, validation: str, test: str = "") -> str:
-    """Returns what a version of the registered model is."""
+    """Returns the setting and the results of a version of the registered model."""
     test = f" Test, read once: {test}." if test else " Test was not read."
     return f"{describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
 

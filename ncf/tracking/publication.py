@@ -1,4 +1,7 @@
-"""What a study came to, as MLflow keeps it: entries of the mirror, which may run more than once."""
+"""The publication of a study's results in MLflow.
+
+These functions are entries of the mirror, and may be called more than once.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,19 @@ from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import registry, versions
 from ncf.tracking.contest_runs import log_baseline
-from ncf.tracking.logged_models import log_model, package
+from ncf.tracking.logged_models import ModelFiles, log_model, package
 from ncf.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where MLflow has the winner.
+    """Where the winner is in MLflow.
 
     Attributes:
-        model_uri: Its model.
+        model_uri: The URI of its model.
         name: The model's name in the registry; empty where it was not to be registered.
-        version: Its version there.
-        decision: What became of the alias `champion`.
+        version: Its version in the registry.
+        decision: Whether the version became champion and why, as a sentence.
     """
 
     model_uri: str
@@ -36,11 +39,12 @@ class Published:
     decision: str = ""
 
 
-def share(plan: Plan, catalogue: Catalogue, folder: Path, tracker: Tracker) -> None:
-    """Keeps the candidates and the catalogue of all the trials' models with the study's run."""
+def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
+    """Keeps the candidates, and the catalogue of all trials' models, with the study's run."""
     if tracker.keeps("catalogue.npz"):
         return
-    candidates_file, catalogue_file = folder / "candidates.npz", folder / "catalogue.npz"
+    candidates_file = models.folder / "candidates.npz"
+    catalogue_file = models.folder / "catalogue.npz"
     np.savez_compressed(
         candidates_file,
         validation=plan.validation_candidates,
@@ -48,7 +52,7 @@ def share(plan: Plan, catalogue: Catalogue, folder: Path, tracker: Tracker) -> N
         test=plan.test_candidates,
         test_users=plan.split.test.users,
     )
-    catalogue.save(catalogue_file)
+    models.catalogue.save(catalogue_file)
     for path in (candidates_file, catalogue_file):
         tracker.keep(path)
         path.unlink()
@@ -61,36 +65,36 @@ def publish(
 
     Args:
         conclusion: What the study ended with.
-        plan: The search.
+        plan: The plan of the study.
         catalogue: The catalogue of the winner's model.
         tracker: Writes to MLflow.
         name: The name to register the winner under; empty where it is not to be registered.
     """
     baselines = conclusion.contestants[1:]
     model_id = _log_winner(conclusion, tracker, catalogue)
-    if conclusion.folder.exists():  # else MLflow has it from an earlier call
+    if conclusion.folder.exists():  # or MLflow has the ranks from an earlier call
         tracker.keep(conclusion.folder / RANKS)
-    of_winner, *of_baselines = map(metrics_of, conclusion.results)
-    tracker.log_result(of_winner, conclusion.at, model_id)
-    for contestant, metrics in zip(baselines, of_baselines, strict=True):
+    winner_metrics, *baseline_metrics = map(metrics_of, conclusion.results)
+    tracker.log_result(winner_metrics, conclusion.at, model_id)
+    for contestant, metrics in zip(baselines, baseline_metrics, strict=True):
         note = f"{contestant.note}: tuned by the same study code."
         log_baseline(tracker, contestant, metrics, note, conclusion.at)
     published = Published(f"models:/{model_id}")
     if name:
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
-        decision = registry.promote(tracker.client, version)
+        decision = registry.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     return published
 
 
 def remove_files(folder: Path) -> None:
-    """Removes the files of conclusions from a study's folder: MLflow has them."""
+    """Removes the files of conclusions, which MLflow has by now, from a study's folder."""
     for files in folder.glob("conclusion-*"):
         shutil.rmtree(files)
 
 
 def metrics_of(result: Result) -> dict[str, float]:
-    """Returns a result's metrics as they are logged."""
+    """Returns a result's metrics and intervals under the names that MLflow shows."""
     groups: dict[str, Mapping[str, float]] = {
         "validation_best": result.validation,
         "test": result.test,
@@ -108,9 +112,10 @@ def metrics_of(result: Result) -> dict[str, float]:
 
 
 def _log_winner(conclusion: Conclusion, tracker: Tracker, catalogue: Catalogue) -> str:
-    """Keeps the winner's model with the study's run; returns the model's id."""
-    winner, packaged = conclusion.winner, conclusion.folder / "winner"
-    if conclusion.folder.exists():  # else MLflow has it
+    """Logs the winner's model with the study's run; returns the model's id."""
+    winner = conclusion.winner
+    packaged = conclusion.folder / "winner"
+    if conclusion.folder.exists():  # or MLflow has the model from an earlier call
         package(packaged, conclusion.folder / WEIGHTS, winner.setting, catalogue)
     key = f"winner-{winner.number}-{winner.epochs}"
     params = asdict(winner.setting)

@@ -1,8 +1,8 @@
 """MLflow's registry: versions of a model, and the alias `champion` for the one in use.
 
-A version's tags say what it is and what it came to. The study's objective on validation decides
-which of two versions is better, and only where `fingerprint` and `protocol` are equal; test never
-does.
+The tags of a version hold its setting and its results. Of two versions the one with the better
+validation objective is better, if their tags `fingerprint` and `protocol` are equal; otherwise they
+cannot be compared. Test never decides.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from ncf.search.plan import n_negatives_of
 from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
 from ncf.tracking import notes
@@ -25,8 +26,8 @@ from ncf.tracking.logged_models import DATA_FOLDER
 from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
-OBJECTIVE = "validation_"  # begins the tag that decides; the name of the objective follows
-_COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for it to decide
+OBJECTIVE = "validation_"  # the tag that decides is this and the name of the objective
+_COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
 
 
 def register(
@@ -35,17 +36,17 @@ def register(
     model_id: str,
     run_id: str,
     tags: Mapping[str, str],
-    what: str,
+    description: str,
 ) -> ModelVersion:
-    """Makes the model a version of `name`, once: a second call finds the first's version.
+    """Makes a logged model a version of `name`; a second call returns the version of the first.
 
     Args:
-        client: The registry.
-        name: Of the registered model, made where it is missing.
-        model_id: The logged model.
-        run_id: Its run.
-        tags: Of the version.
-        what: The version in words.
+        client: A client of the store.
+        name: The name of the registered model, which is created where it is missing.
+        model_id: The id of the logged model.
+        run_id: The id of its run.
+        tags: The tags of the version.
+        description: The description of the version.
     """
     try:
         client.create_registered_model(name, description=notes.REGISTERED_MODEL)
@@ -55,47 +56,45 @@ def register(
     source = f"models:/{model_id}"
     versions = client.search_model_versions(f"name='{name}' and source_path='{source}'")
     version = next(iter(versions), None) or client.create_model_version(
-        # a server wants the model's id beside the source, which says the same
+        # A server needs the model's id beside the source, though the source holds it.
         name,
         source,
         run_id=run_id,
         tags=dict(tags),
-        description=what,
+        description=description,
         model_id=model_id,
     )
-    # where the UI looks for the versions of a logged model
+    # The UI reads the versions of a logged model from this tag.
     known = json.dumps([{"name": name, "version": str(version.version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": known})
     return version
 
 
 def protocol(identity: Mapping[str, Any], is_confirmed: bool) -> str:
-    """Returns how the validation metric of a study's version came about.
+    """Returns in a few words how the validation objective of a version was measured.
 
     Args:
-        identity: The study's, or its run's parameters.
-        is_confirmed: Whether it is a mean over confirming seeds.
+        identity: The study's identity, or the parameters of its run.
+        is_confirmed: Whether the objective is a mean over confirming seeds.
     """
-    name = "n_sampled_negatives"
-    n_negatives = identity[name if name in identity else "n_candidates"]  # as it was called before
     seeds = "mean of confirming seeds" if is_confirmed else "one seed"
     return (
-        f"{identity['split']}, {n_negatives} negatives, k {identity['k']}, "
+        f"{identity['split']}, {n_negatives_of(identity)} negatives, k {identity['k']}, "
         f"seed {identity['seed']}, {seeds}"
     )
 
 
 def champion(client: MlflowClient, name: str) -> ModelVersion | None:
-    """Returns the version that the alias `champion` names now, if any."""
+    """Returns the version that has the alias `champion`, if any."""
     version = client.get_registered_model(name).aliases.get(CHAMPION)
     return None if version is None else client.get_model_version(name, version)
 
 
-def promote(client: MlflowClient, new: ModelVersion) -> str:
-    """Moves `champion` to the new version if it is better on the same data and protocol.
+def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
+    """Makes the new version champion if there is none, or if it is better than the champion.
 
     Returns:
-        What was decided, as a sentence.
+        The decision and the reason, as a sentence.
     """
     old = champion(client, new.name)
     if old is not None and old.version == new.version:
@@ -106,7 +105,7 @@ def promote(client: MlflowClient, new: ModelVersion) -> str:
 
 
 def objection(old: ModelVersion, new: ModelVersion) -> str:
-    """Returns why the new version cannot be said to be better than the old one, '' if it is."""
+    """Returns why the new version is not known to be better than the old; empty if it is."""
     differing = [tag for tag in _COMPARABLE if old.tags.get(tag) != new.tags.get(tag)]
     if differing:
         return " and ".join(
@@ -125,10 +124,10 @@ def objection(old: ModelVersion, new: ModelVersion) -> str:
 
 
 def crown(client: MlflowClient, new: ModelVersion, old: ModelVersion | None) -> str:
-    """Makes the version the champion, and notes on it whom it replaced and when.
+    """Makes a version the champion; a tag of it notes when, and which version it replaced.
 
     Returns:
-        That, as a sentence.
+        What was done, as a sentence.
     """
     replaced = "" if old is None else f", in place of version {old.version}"
     note = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()) + replaced
@@ -141,7 +140,7 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     """Loads a model, by default the champion that was registered last.
 
     Returns:
-        The URI that was loaded, and the model.
+        The URI of the model, and the model.
 
     Raises:
         ValueError: There is no such model.
@@ -172,7 +171,7 @@ def _latest_champion(client: MlflowClient) -> str:
 
 
 def objective_tag(version: ModelVersion) -> str | None:
-    """Returns the name of the tag that holds a version's objective; None for another project's."""
+    """Returns the tag that holds a version's objective; None where another project made it."""
     return next((tag for tag in version.tags if tag.startswith(OBJECTIVE)), None)
 
 

@@ -1,4 +1,4 @@
-"""MLflow's store: where it is, how it is opened, and what its runs say of where they come from."""
+"""MLflow's store: where it is, how it is opened, and the tags that say where a run comes from."""
 
 from __future__ import annotations
 
@@ -23,48 +23,49 @@ from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
 from ncf.tracking import notes
 
-for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised as well
+for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
-_PATIENCE, _PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
+PATIENCE = 15.0  # seconds that a store may take to answer at first
+PAUSE = 1.0  # seconds between attempts
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
 def default_uri(root: Path = RESULTS) -> str:
-    """Returns the store to use where no option names one: the environment's, else SQLite."""
+    """Returns the store where no option names one: $MLFLOW_TRACKING_URI, or a SQLite file."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
 
 
 def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
-    """Returns a client of the store, which becomes the one that MLflow finds models in.
+    """Returns a client of the store, in which MLflow will then look for models.
 
     Args:
         tracking_uri: Where the store is.
-        create: Whether a database file that is missing is made.
+        create: Whether to create a database file that is missing.
 
     Raises:
         ValueError: There is no store that can be opened.
-        sqlite3.OperationalError: The database file is locked, or cannot be made.
+        sqlite3.OperationalError: The database file is locked, or cannot be created.
     """
     database = tracking_uri.removeprefix("sqlite:///")
     if not create and database != tracking_uri and not Path(database).exists():
         raise ValueError(
             f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
         )
-    mlflow.set_tracking_uri(tracking_uri)  # the registry resolves models by this global
+    mlflow.set_tracking_uri(tracking_uri)  # the registry looks for models in this global
     try:
         if create and database != tracking_uri:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
-            # A write-ahead log is a property of the file, kept by it; set before MLflow makes the
-            # tables, since it spares most of the waiting for the disk.
+            # A write-ahead log spares most of the waiting for the disk. It is a lasting property of
+            # the file, and is set before MLflow makes the tables.
             with closing(sqlite3.connect(database)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
         client = MlflowClient()
         client.search_experiments(max_results=1)
     except sqlite3.OperationalError:  # locked, or no place for a file
         raise
-    except Exception as error:  # MLflow's, SQLAlchemy's, a missing driver's
+    except Exception as error:  # of MLflow, of SQLAlchemy, or of a missing driver
         raise ValueError(
             f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
             "sqlite:////folder/mlflow.db or http://host:5000"
@@ -73,18 +74,18 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
 
 
 def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> str:
-    """Returns the id of the experiment, made where it is missing.
+    """Returns the id of an experiment, which is created where it is missing.
 
     Args:
-        client: Of the store.
+        client: A client of the store.
         uri: Where the store is.
-        root: Folder for the artifacts of a local one.
-        name: Of the experiment.
+        root: The folder for the artifacts of a local store.
+        name: The name of the experiment.
 
     Raises:
-        ValueError: It is there, but deleted.
+        ValueError: The experiment has been deleted.
     """
-    location = None  # the server's own
+    location = None  # a server has its own
     if uri.startswith("sqlite:///"):
         location = (root.resolve() / "artifacts").as_uri()
     found = client.get_experiment_by_name(name)
@@ -95,7 +96,7 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
         }
         try:
             return str(client.create_experiment(name, location, tags))
-        except MlflowException:  # another study made it this moment, else it is tried again
+        except MlflowException:  # another study may have created it just now
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -108,26 +109,26 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
 
 
 def patiently(uri: str, action: Callable[[], T]) -> T:
-    """Returns what `action` does, which a search cannot begin without; a server may be starting.
+    """Returns what `action` returns, waiting for a server that is perhaps just starting.
 
     Raises:
         ConnectionError: The store does not answer.
     """
     is_server = urlsplit(uri).scheme in ("http", "https")
-    deadline = time.monotonic() + (_PATIENCE if is_server else 0.0)
+    deadline = time.monotonic() + (PATIENCE if is_server else 0.0)
     while True:
         try:
             return action()
         except (ValueError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:
             if isinstance(error, ValueError) and not (is_server and error.__cause__):
-                raise  # a mistake, which does not pass
+                raise  # a mistake of the person, which waiting does not mend
             if time.monotonic() > deadline:
                 reason = one_line(error)[:400]
                 raise ConnectionError(
                     f"MLflow at {redacted(uri)} cannot be used ({reason}): start it, or "
                     "name another store with --tracking-uri; what the study has is kept"
                 ) from error
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def ui_command(uri: str) -> str:
@@ -141,12 +142,12 @@ def ui_command(uri: str) -> str:
 
 
 def version_tags() -> dict[str, str]:
-    """Returns the versions of what a result may depend on."""
+    """Returns the versions of the packages that a result may depend on."""
     return {f"version.{package}": version(package) for package in _PACKAGES}
 
 
 def source_tags() -> dict[str, str]:
-    """Returns who runs what, of which commit, as MLflow names it."""
+    """Returns the user, the program and the commit as the tags that MLflow knows."""
     from mlflow.tracking.context import registry
 
     tags: dict[str, str] = registry.resolve_tags()

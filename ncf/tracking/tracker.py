@@ -1,11 +1,11 @@
-"""A study's run in MLflow, and how any run of the study is written.
+"""A study's run in MLflow, and the operations on any run of the study.
 
-A thin layer over `MlflowClient` with explicit run ids. A study is a parent run, and a trial is a
-child run (`child_runs.py`). Metrics are written in batches, so that a trial costs some tens of
-milliseconds.
+This is a thin layer over `MlflowClient` with explicit run ids. A study is a parent run, and its
+trials are child runs (`trial_runs.py`). Metrics are written in batches, so that a trial costs some
+tens of milliseconds.
 
-Every method may be called again after one that failed, even if the store did all of it and only
-the answer was lost: nothing is there twice.
+A method that failed may be called again, even if the store has done all of it and only the answer
+was lost: nothing is written twice.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Tracker:
     """Writes one study to MLflow."""
 
     def __init__(self, tracking_uri: str, root: Path, experiment: str, data: DataFacts) -> None:
-        """Opens the store and the experiment, making either where it is missing.
+        """Opens the store and the experiment, and creates either where it is missing.
 
         Args:
             tracking_uri: Where MLflow keeps its records.
-            root: Folder for the artifacts of a local store.
-            experiment: Name of the MLflow experiment.
+            root: The folder for the artifacts of a local store.
+            experiment: The name of the MLflow experiment.
             data: The data set of the study.
 
         Raises:
@@ -54,8 +54,10 @@ class Tracker:
         self._study = ""
         self._study_id = ""
         self.source_tags = source_tags()
-        self._attempted: set[str] = set()  # what may be there though its answer was lost
-        self._made: set[str] = set()  # runs of this process, which have only what it wrote
+        self._attempted: set[str] = (
+            set()
+        )  # actions that may have succeeded though they seemed to fail
+        self._made: set[str] = set()  # runs that this process made, which hold nothing else
         self.client = patiently(tracking_uri, lambda: open_client(tracking_uri, create=True))
         self.experiment_id = patiently(
             tracking_uri, lambda: open_experiment(self.client, tracking_uri, root, experiment)
@@ -64,12 +66,12 @@ class Tracker:
     # The study's run
 
     def start_study(self, study: str, study_id: str, params: Mapping[str, Any]) -> str:
-        """Opens the study's run again, or makes it; closes what a kill left running.
+        """Opens the study's run or creates it, and closes runs that a killed process left running.
 
         Args:
             study: The study's name.
-            study_id: Its id in Optuna's record, which no other study has.
-            params: What a new run notes as its parameters.
+            study_id: The study's id in its record, which no other study has.
+            params: The parameters of the run; those that it has already are kept.
 
         Returns:
             The run's id.
@@ -86,12 +88,14 @@ class Tracker:
     def _open_parent(self, params: Mapping[str, Any]) -> str:
         for run in self.runs():
             if PARENT_TAG not in run.data.tags:
-                run_id, noted = str(run.info.run_id), run.data.params
+                run_id = str(run.info.run_id)
+                noted = run.data.params
                 self.client.update_run(run_id, status="RUNNING")
                 break
         else:
             tags = {**self.source_tags, **version_tags()}
-            run_id, noted = self.create_run("study", f"study {self._study}", tags), {}
+            run_id = self.create_run("study", f"study {self._study}", tags)
+            noted = {}
         missing = {key: value for key, value in params.items() if key not in noted}
         self.client.log_batch(run_id, params=params_of(missing))
         return run_id
@@ -100,16 +104,16 @@ class Tracker:
         for run in self.runs("attributes.status = 'RUNNING'"):
             if PARENT_TAG in run.data.tags:
                 run_id = run.info.run_id
-                for model in self.models(run_id):  # it is made again with the trial's next run
+                for model in self.models(run_id):  # the next run of the trial makes it again
                     self.client.delete_logged_model(model.model_id)
                 self.set_tags(run_id, {STATE_TAG: "interrupted"})
                 self.client.set_terminated(run_id, STATUS["interrupted"])
 
     def save_view(self, searched: Sequence[str], objective: Objective) -> None:
-        """Has the UI list a view of this study's trials, best first.
+        """Saves a view of this study's trials, best first, which the UI then lists.
 
         Args:
-            searched: Names of the parameters that differ between trials.
+            searched: The names of the parameters that differ between trials.
             objective: The metric by which they are ordered.
         """
         trials = f"tags.`{STUDY_TAG}` = '{self._study}' and tags.`{TRIAL_TAG}` != ''"
@@ -132,11 +136,11 @@ class Tracker:
         self.client.log_batch(self.parent, metrics=metrics_of_both)
 
     def keeps(self, name: str) -> bool:
-        """Returns whether the parent run has a file of this name, whole."""
+        """Returns whether the parent run has the whole of the file of this name."""
         return f"{_KEPT_TAG}.{name}" in self.client.get_run(self.parent).data.tags
 
     def keep(self, path: Path) -> None:
-        """Copies a file to the parent run."""
+        """Copies a file to the artifacts of the parent run."""
         self.client.log_artifact(self.parent, str(path))
         self.set_tags(self.parent, {f"{_KEPT_TAG}.{path.name}": "whole"})
 
@@ -146,7 +150,7 @@ class Tracker:
         is_server = parts.scheme in ("http", "https")
         server = redacted(self.uri) if is_server else "http://127.0.0.1:5000"
         view = f"viewStateShareKey={views.key_of(self._study_id)}&compareRunsMode=CHART"
-        mode = "workflowType=machine_learning"  # the UI's other half is for language models
+        mode = "workflowType=machine_learning"  # the other mode of the UI is for language models
         return f"{server}/#/experiments/{self.experiment_id}/runs?{view}&{mode}"
 
     # Any run of the study
@@ -168,12 +172,12 @@ class Tracker:
     def create_run(
         self, key: str, name: str, tags: Mapping[str, str], at: float | None = None
     ) -> str:
-        """Makes a run, once: where an earlier call's answer was lost, it finds that one's run.
+        """Creates a run, or finds the one of an earlier call whose answer was lost.
 
         Args:
-            key: Tells the run from the study's others.
-            name: Name of the run.
-            tags: Tags of the run beside those of the study.
+            key: Identifies the run among those of the study.
+            name: The name of the run.
+            tags: The tags of the run beside those of the study.
             at: When it began, in seconds since 1970; None means now.
 
         Returns:
@@ -183,8 +187,8 @@ class Tracker:
         run = next(iter(self.runs(condition) if self.is_repeated(key) else ()), None)
         if run is None:
             start = int((at or time.time()) * 1000)
-            of_study = {STUDY_TAG: self._study, STUDY_ID_TAG: self._study_id, KEY_TAG: key}
-            run = self.client.create_run(self.experiment_id, start, {**of_study, **tags}, name)
+            own = {STUDY_TAG: self._study, STUDY_ID_TAG: self._study_id, KEY_TAG: key}
+            run = self.client.create_run(self.experiment_id, start, {**own, **tags}, name)
             self._made.add(str(run.info.run_id))
         run_id = str(run.info.run_id)
         dataset = Dataset(
@@ -203,19 +207,19 @@ class Tracker:
         return self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
 
     def is_repeated(self, action: str) -> bool:
-        """Returns whether this has been begun before, so that some of it may be there."""
+        """Notes that an action begins; returns whether it was begun before and may be done."""
         is_repeated = action in self._attempted
         self._attempted.add(action)
         return is_repeated
 
     def has_made(self, run_id: str) -> bool:
-        """Returns whether this process made the run, so that it holds nothing of another's."""
+        """Returns whether this process created the run, so that it holds nothing of another's."""
         return run_id in self._made
 
     def metrics(
         self, values: Mapping[str, float], step: int, at: float, model_id: str | None = None
     ) -> list[Metric]:
-        """Returns values as MLflow takes them; a point that is written again is the same point."""
+        """Returns values as MLflow's metrics; MLflow keeps one of several that are equal."""
         milliseconds = int(at * 1000)
         dataset = (self._data.name, self._data.digest) if model_id else (None, None)
         return [
@@ -227,17 +231,17 @@ class Tracker:
         ]  # fmt: skip
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Sets tags of a run, all at once."""
+        """Sets tags of a run in one request."""
         self.client.log_batch(run_id, tags=tags_of(tags))
 
 
 def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the metrics with six digits after the point, as they are logged and tagged."""
+    """Returns the metrics with six digits after the point, as most of them are logged."""
     return {name: round(value, 6) for name, value in metrics.items()}
 
 
 def params_of(values: Mapping[str, Any]) -> list[Param]:
-    """Returns values as MLflow's parameters, which are text."""
+    """Returns values as MLflow's parameters, whose values are text."""
     return [Param(key, str(value)) for key, value in values.items()]
 
 

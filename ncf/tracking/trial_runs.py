@@ -1,10 +1,10 @@
-"""A trial's run in MLflow, written while the trial goes on.
+"""The runs of trials in MLflow, written while the trials go on.
 
-`follow` stands in the stream of a search's events and writes each trial as it goes. All writing is
-done by the mirror's thread, so that the search never waits for MLflow.
+`follow` stands in the stream of a search's events and has each trial's run written. The mirror's
+thread does the writing, so that the search does not wait for MLflow.
 
-Metrics of an epoch have its number as step, and are exact. What a run has one value of is rounded,
-since the UI rounds nothing, and has step 0, so that the UI draws a bar and no line of one point.
+The metrics of an epoch are exact, and their step is the epoch. A metric that a run has one value of
+is rounded, since the UI rounds nothing, and its step is 0, for which the UI draws a bar.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 
-from ncf.models.table import Setting, describe, model_of
+from ncf.models.table import Setting, describe, model_of, setting_of
 from ncf.search import journal
 from ncf.search.coordinator import Event, TrialStarted
 from ncf.tracking import notes
@@ -40,22 +40,22 @@ from ncf.trials.messages import EpochReport, Failure, Outcome
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-_FLUSH_SECONDS = 10.0  # a running trial is written this often, and a shorter one once
-_BATCH = 900  # metrics that fit into one request, with parameters and tags
+_FLUSH_SECONDS = 10.0  # how often a running trial is written; a shorter one is written once
+_BATCH = 900  # metrics that fit into one request together with parameters and tags
 
 
 @dataclass
 class TrialRecord:
-    """A trial as far as it is known, and how much of it MLflow has.
+    """What is known of a trial so far, and how much of it MLflow has.
 
     Attributes:
         number: The trial's number.
-        setting: What it trains.
+        setting: The trial's setting.
         started_at: When it began, in seconds since 1970.
         reports: The reports of its epochs so far.
-        end: How it ended, set when all its reports are there.
-        is_interrupted: Whether it ended for reasons that are not its own.
-        run_id: Its run, once there is one.
+        end: How it ended, set once all its reports are there; None while it runs.
+        is_interrupted: Whether it ended because the search was interrupted.
+        run_id: The id of its run; empty while there is none.
         n_written: How many of its reports the run has.
         put_at: When it was last handed to the mirror, on the monotonic clock.
     """
@@ -78,27 +78,26 @@ def follow(
     mirror: Mirror,
     models: ModelFiles,
 ) -> Generator[Event, None, None]:
-    """Passes the events of a search on, and has the mirror write each trial's run.
+    """Yields the events of a search again, and has the mirror write each trial's run.
 
     Args:
-        events: What the coordinator yields.
-        earlier: The trials that had ended before; those that the store lacks are written too.
+        events: The events that the coordinator yields.
+        earlier: The trials that had ended before; those that MLflow lacks are written too.
         tracker: Writes to MLflow.
-        mirror: The queue of what is to be written.
-        models: Where the trials leave their weights.
+        mirror: The queue that the writing is put in.
+        models: The files that the trials leave their weights in.
     """
 
     def put(record: TrialRecord) -> None:
         record.put_at = time.monotonic()
-        write = partial(write_trial, record, tracker, models)
-        mirror.put(f"trial {record.number}", write)
+        mirror.put(f"trial {record.number}", partial(write_trial, record, tracker, models))
 
     def put_missing() -> None:
         logged = logged_trials(tracker)
         for trial in earlier:
             if trial.number not in logged:
                 put(_record_of(trial))
-            else:  # a kill may have left them
+            else:  # a killed process may have left the weights
                 models.weights(trial.number).unlink(missing_ok=True)
 
     mirror.put("earlier trials", put_missing)
@@ -125,26 +124,27 @@ def follow(
 
 
 def write_trial(record: TrialRecord, tracker: Tracker, models: ModelFiles) -> None:
-    """Writes what MLflow lacks of a trial: an entry of the mirror."""
-    end = record.end  # read before the reports, which go on while this writes
+    """Writes what MLflow lacks of a trial. This is an entry of the mirror."""
+    end = record.end  # read before the reports, since more of them may come meanwhile
     if not record.run_id:
-        record.run_id = start_trial(tracker, record)
+        record.run_id = _start_trial(tracker, record)
     params = {} if record.n_written else asdict(record.setting)
     reports = record.reports[record.n_written :]
     outcome = end if isinstance(end, Outcome) else None
-    weights, model_id = models.weights(record.number), None
+    weights = models.weights(record.number)
+    model_id = None
     if outcome and weights.exists():
         model_id = models.log(tracker, record.run_id, outcome, record.setting)
-    log_trial(tracker, record.run_id, params, reports, outcome, model_id)
+    _log_trial(tracker, record.run_id, params, reports, outcome, model_id)
     record.n_written += len(reports)
     if isinstance(end, Failure):
-        fail_trial(tracker, record.run_id, end, record.is_interrupted)
+        _fail_trial(tracker, record.run_id, end, record.is_interrupted)
     elif outcome:
-        weights.unlink(missing_ok=True)  # at last: until then it can be logged again
+        weights.unlink(missing_ok=True)  # only now, so that a call that failed can be repeated
 
 
 def logged_trials(tracker: Tracker) -> set[int]:
-    """Returns the numbers of the trials whose runs are whole."""
+    """Returns the numbers of the trials whose runs are complete in MLflow."""
     return {
         int(run.data.tags[TRIAL_TAG])
         for run in tracker.runs()
@@ -153,8 +153,8 @@ def logged_trials(tracker: Tracker) -> set[int]:
     }
 
 
-def start_trial(tracker: Tracker, record: TrialRecord) -> str:
-    """Makes the run of a trial; returns its id."""
+def _start_trial(tracker: Tracker, record: TrialRecord) -> str:
+    """Creates the run of a trial; returns its id."""
     tags = {
         TRIAL_TAG: str(record.number),
         MODEL_TAG: model_of(record.setting).name,
@@ -166,7 +166,7 @@ def start_trial(tracker: Tracker, record: TrialRecord) -> str:
     return tracker.create_run(f"trial-{record.number}", name, tags, record.started_at)
 
 
-def log_trial(
+def _log_trial(
     tracker: Tracker,
     run_id: str,
     params: Mapping[str, Any],
@@ -174,19 +174,13 @@ def log_trial(
     outcome: Outcome | None,
     model_id: str | None,
 ) -> None:
-    """Writes what is new of a trial, all at once, and closes its run where it has ended.
+    """Writes what is new of a trial in one request, and closes its run where it has ended.
 
-    Args:
-        tracker: Writes to MLflow.
-        run_id: The trial's run.
-        params: Its setting, or nothing where the run has it.
-        reports: The reports of the epochs that the run lacks.
-        outcome: What it came to; None while it trains.
-        model_id: Its model, if any, which gets the outcome's metrics too.
+    `params` is empty and `reports` holds new ones alone, as far as the run has the others. The
+    model, if any, gets the metrics of the outcome too.
     """
     metrics = [metric for report in reports for metric in _epoch(tracker, report)]
-    tags = {}
-    state = "finished"
+    tags: dict[str, str] = {}
     if outcome is not None:
         state = "pruned" if outcome.pruned else "finished"
         tags = {STATE_TAG: state, NOTE_TAG: notes.describe_trial(outcome, run_id)}
@@ -197,15 +191,15 @@ def log_trial(
         }
         metrics += tracker.metrics(rounded(best_metrics(outcome)), 0, outcome.time, model_id)
         metrics += tracker.metrics(rounded(counts), 0, outcome.time)
-    # MLflow cuts what is too long into requests, and the last one is to bring the state.
+    # Too many metrics for one request go ahead, so that the last request brings the state.
     if len(metrics) > _BATCH:
         tracker.client.log_batch(run_id, metrics=metrics[:-_BATCH])
     tracker.client.log_batch(run_id, metrics[-_BATCH:], params_of(params), tags_of(tags))
     if outcome is not None:
-        tracker.client.set_terminated(run_id, STATUS[state], int(outcome.time * 1000))
+        tracker.client.set_terminated(run_id, STATUS[tags[STATE_TAG]], int(outcome.time * 1000))
 
 
-def fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted: bool) -> None:
+def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted: bool) -> None:
     """Closes the run of a trial that failed or was interrupted, with the reason."""
     state = "interrupted" if is_interrupted else "failed"
     note = f"**{state.capitalize()}:** {failure.reason}"
@@ -217,14 +211,21 @@ def fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted: 
 
 
 def best_metrics(outcome: Outcome) -> dict[str, float]:
-    """Returns the metrics of a trial's best epoch as they are logged."""
+    """Returns the metrics of a trial's best epoch under the names that MLflow shows."""
     return {
         **_prefixed("validation_best", outcome.metrics),
         **_prefixed("validation_full", outcome.metrics_full),
     }
 
 
+def setting_of_run(run: Run) -> Setting:
+    """Returns the setting of a trial, as its run has it."""
+    name = run.data.tags.get(MODEL_TAG, "gmf")  # older runs name none: there was no other model
+    return setting_of(name, run.data.params)
+
+
 def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:
+    """Returns an epoch's metrics under the names that MLflow shows."""
     values = {
         "train/loss": report.loss,
         "train/seconds": round(report.seconds, 4),
@@ -235,7 +236,7 @@ def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:
 
 
 def _record_of(trial: FrozenTrial) -> TrialRecord:
-    """Returns all that MLflow is to have of a trial that ended before."""
+    """Returns the record of a trial that ended before."""
     start = time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()
     reports = journal.reports_of(trial)
     return TrialRecord(trial.number, journal.setting_of(trial), start, reports, _end_of(trial))

@@ -1,4 +1,4 @@
-"""Versions of the registered model: made of a study's winner or of any trial, listed, promoted."""
+"""Versions of the registered model: made of a winner or of any trial, found, listed, promoted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, describe, setting_of
+from ncf.models.table import Setting, describe
 from ncf.protocol.metrics import Objective, label
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
 from ncf.tracking import notes, registry
-from ncf.tracking.tracker import MODEL_TAG, STUDY_TAG, TRIAL_TAG, Tracker
+from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
+from ncf.tracking.trial_runs import setting_of_run
 
 
 def register_winner(
@@ -27,22 +28,24 @@ def register_winner(
 
     Args:
         tracker: Writes to MLflow.
-        name: Name of the registered model.
-        model_id: The winner's model.
-        plan: The search.
-        conclusion: What it ended with.
+        name: The name of the registered model.
+        model_id: The id of the winner's logged model.
+        plan: The plan of the study.
+        conclusion: What the study ended with.
     """
-    winner, result = conclusion.winner, conclusion.results[0]
+    winner = conclusion.winner
+    result = conclusion.results[0]
     values = result.test | {f"full_{metric}": value for metric, value in result.test_full.items()}
     tested = {
         f"test_{metric}": f"{values[metric]:.4f} [{low:.4f}, {high:.4f}]"
         for metric, (low, high) in result.intervals.items()
         if not metric.startswith("full_hit_ratio")
     }
-    objective, fitted_on = plan.settings.objective, "train + validation"
+    objective = plan.settings.objective
+    fitted_on = "train + validation"
     is_confirmed = conclusion.is_confirmed
     tags = {
-        f"validation_{objective.name}": f"{conclusion.value:.6f}",
+        registry.OBJECTIVE + objective.name: f"{conclusion.value:.6f}",
         **tested,
         **_tags(
             winner.setting, fitted_on, winner.number, plan.study_name, plan.identity, is_confirmed
@@ -50,16 +53,16 @@ def register_winner(
     }
     test = ", ".join(f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     validation = f"{objective.label} {conclusion.value:.4f}"
-    what = notes.describe_version(winner.setting, fitted_on, validation, test)
+    description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client
-    return registry.register(client, name, model_id, tracker.parent, tags, what)
+    return registry.register(client, name, model_id, tracker.parent, tags, description)
 
 
 def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVersion:
     """Registers the model of a trial's run, by default with the other versions of its data.
 
     Raises:
-        ValueError: It is no trial's run, or the trial kept no model.
+        ValueError: It is not the run of a trial, or has no model.
     """
     try:
         run = client.get_run(run_id)
@@ -73,26 +76,26 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
             "that finished or was pruned, as its page in the MLflow UI shows it"
         )
     identity = study_run(client, run).data.params
-    setting, objective = (
-        setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params),
-        Objective(k=int(identity["k"])),
-    )
-    value, fitted_on = run.data.metrics[f"validation_best/{objective.name}"], "train"
-    number, study = int(run.data.tags[TRIAL_TAG]), run.data.tags[STUDY_TAG]
+    setting = setting_of_run(run)
+    objective = Objective(k=int(identity["k"]))
+    value = run.data.metrics[f"validation_best/{objective.name}"]
+    fitted_on = "train"
+    number = int(run.data.tags[TRIAL_TAG])
+    study = run.data.tags[STUDY_TAG]
     tags = {
-        f"validation_{objective.name}": f"{value:.6f}",
+        registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **_tags(setting, fitted_on, number, study, identity, is_confirmed=False),
     }
-    what = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
+    description = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
     name = name or f"gmf-{identity['data']}"
-    return registry.register(client, name, ready[0].model_id, run_id, tags, what)
+    return registry.register(client, name, ready[0].model_id, run_id, tags, description)
 
 
 def find(client: MlflowClient, text: str) -> ModelVersion:
-    """Returns the version that a person means: `3`, `NAME/3` or `NAME@champion`.
+    """Returns the version that a text names: `3`, `NAME/3` or `NAME@champion`.
 
     Raises:
-        ValueError: There is no such version, or `3` may be of several models.
+        ValueError: There is no such version, or several models could have the version `3`.
     """
     name, separator, version = text.removeprefix("models:/").rpartition("@" if "@" in text else "/")
     if not separator:
@@ -111,8 +114,8 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
 
 
 def study_run(client: MlflowClient, run: Run) -> Run:
-    """Returns the run of the study that a run is of."""
-    return client.get_run(run.data.tags.get("mlflow.parentRunId", run.info.run_id))
+    """Returns the study's run, given it or any other run of the study."""
+    return client.get_run(run.data.tags.get(PARENT_TAG, run.info.run_id))
 
 
 def listed(client: MlflowClient) -> list[dict[str, str]]:
@@ -121,8 +124,9 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
     for version in client.search_model_versions(order_by=["creation_timestamp DESC"]):
         metric = registry.objective_tag(version)
         if metric is None:
-            continue  # another project's
-        tags, objective = version.tags, metric.removeprefix(registry.OBJECTIVE)
+            continue  # another project has made it
+        tags = version.tags
+        objective = metric.removeprefix(registry.OBJECTIVE)
         made = time.gmtime(version.creation_timestamp / 1000)
         rows.append(
             {
@@ -141,18 +145,18 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
 
 
 def promote(client: MlflowClient, text: str, force: bool) -> str:
-    """Makes a version the champion of its model, if it can be said to be better.
+    """Makes a version the champion of its model, if it is known to be better than the champion.
 
     Args:
-        client: The registry.
-        text: The version, as for `find`.
-        force: Do it anyway, as to go back to an older version.
+        client: A client of the store.
+        text: The version, as `find` takes it.
+        force: Whether to promote a version that is not known to be better, such as an older one.
 
     Returns:
         What was done, as a sentence.
 
     Raises:
-        ValueError: There is no such version, it does not load, or the champion is not worse.
+        ValueError: There is no such version, it does not load, or it is not known to be better.
     """
     new = find(client, text)
     old = registry.champion(client, new.name)

@@ -1,8 +1,8 @@
-"""What the MLflow UI shows of a study at first: its trials, best first, with the charts that tell.
+"""The saved view of a study in the MLflow UI: its trials, best first, with useful charts.
 
 The UI keeps a saved view as a tag of the experiment and lists it under "Views" (MLflow 3.17 and
-later; `viewStateShareKey=KEY` in an address opens it). Without one, its table has no column of a
-metric or a parameter, and its first charts are of single points.
+later); `viewStateShareKey=KEY` in an address opens it. Without a view, the UI shows no columns of
+metrics and parameters, and its first charts are of single points.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ncf.protocol.metrics import Objective
 
-TAG = "mlflow.sharedViewState."  # followed by the view's key
+TAG = "mlflow.sharedViewState."  # the view's key follows
 
 _HYPERPARAMETERS, _CURVES = "ncf-hyperparameters", "ncf-curves"  # sections of charts
 
@@ -29,11 +29,11 @@ def trials_view(
     """Returns the value of the tag.
 
     Args:
-        study: Name of the study, which names the view.
-        filter_string: What finds its trials.
-        searched: Names of the parameters that differ between trials.
-        objective: The metric by which they are ordered.
-        at: When it was made, in seconds since 1970.
+        study: The name of the study.
+        filter_string: The query that finds its trials.
+        searched: The names of the parameters that differ between trials.
+        objective: The metric by which the trials are ordered.
+        at: When the view was made, in seconds since 1970.
     """
     best, k = f"validation_best/{objective.name}", objective.k
     others = (f"validation_best/ndcg_{k}", f"validation_best/hit_ratio_{k}")

@@ -29,8 +29,8 @@ class Task:
         patience: The number of epochs without a better objective after which it stops.
         objective: The validation metric by which epochs are compared.
         device: The device of the models that PyTorch trains.
-        stop_below: The objective below which the trial stops after each epoch, (epochs,).
-        weights: The file to write the best epoch's weights to; None where they are not needed.
+            stop_below: Entry e - 1 is the best objective so far below which it stops after epoch e.
+            weights: The file to write the best epoch's weights to; None where they are not needed.
     """
 
     number: int

@@ -74,9 +74,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short pauses, and the environment as it was."""
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(mirror, "_LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr(store, "_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(store, "PAUSE", 0.01)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = mlflow.get_tracking_uri()
     yield
@@ -95,7 +95,7 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
         tracker.log_result({"test/ndcg_10": 0.75}, 1.8e9, model_id)
         tags = {f"{registry.OBJECTIVE}ndcg_10": "0.25"}
         version = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
-        registered["decision"] = registry.promote(tracker.client, version)
+        registered["decision"] = registry.crown_if_better(tracker.client, version)
 
     (folder / "winner").mkdir()
     (folder / "winner" / "MLmodel").write_text("flavors: {}")
@@ -216,7 +216,7 @@ def test_two_studies_may_make_the_experiment_at_once(
 def test_a_store_that_does_not_answer_is_one_line_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_PATIENCE", 0.0)
+    monkeypatch.setattr(store, "PATIENCE", 0.0)
     with pytest.raises(ConnectionError, match="--tracking-uri") as raised:
         Tracker("http://me:secret@127.0.0.1:9", tmp_path, "toy", FACTS)
     assert "secret" not in str(raised.value)

@@ -78,5 +78,11 @@ def test_models_and_versions_say_what_they_are(show: Show) -> None:
     assert "trial-0012" in models
     assert "winner" in models
     registered = show("registered")
-    for part in ("Answers own user ids", "champion", "validation_ndcg_10", "fitted_on", "shop"):
+    for part in (
+        "Answers user ids of the data",
+        "champion",
+        "validation_ndcg_10",
+        "fitted_on",
+        "shop",
+    ):
         assert part in registered
