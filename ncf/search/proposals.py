@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ncf.models.table import Setting
+from ncf.models.table import Setting, model_of
 from ncf.protocol.seeds import Purpose, spawn_int
 
 LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
@@ -28,10 +28,7 @@ BLOCK = 100  # trials; so TPE sees at most 250, and each of the first 200 sees a
 N_REMEMBERED = 50  # the best of all; TPE calls 25 of the trials good
 _N_PROBES = 64
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-T = TypeVar("T", bound="DataclassInstance")
+T = TypeVar("T", bound=Setting)
 
 SearchSpace = Callable[[optuna.Trial], Setting]
 
@@ -111,7 +108,9 @@ class Proposals(Generic[T]):
             self._n_told = untold + 1
         self._view.sampler = self._make_sampler(spawn_int(self._seed, Purpose.SAMPLER, number))
         if number == 0:
-            self._view.enqueue_trial(asdict(self._defaults))
+            # a space of several models suggests which under the name "model"
+            model = {"model": model_of(self._defaults).name}
+            self._view.enqueue_trial(model | asdict(self._defaults))
         trial = self._view.ask()
         self._places[number] = len(self._places)
         self._n_seen = number + 1

@@ -38,11 +38,11 @@ class MLPHyperparameters:
     n_layers: int = 3
     initialization: Initialization = "spectral"
     init_rms: float = 0.3
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     learning_rate_decay: float = 0.9
     weight_decay: float = 1e-6
     n_negatives: int = 8
-    batch_size: int = 4096
+    batch_size: int = 8192
     popular_negatives: float = 0.0
     recency: float = 0.0
 
@@ -67,11 +67,11 @@ class NeuMFHyperparameters:
     pretraining_epochs: int = 0
     initialization: Initialization = "spectral"
     init_rms: float = 0.3
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     learning_rate_decay: float = 0.9
     weight_decay: float = 1e-6
     n_negatives: int = 8
-    batch_size: int = 4096
+    batch_size: int = 8192
     popular_negatives: float = 0.0
     recency: float = 0.0
 
@@ -95,7 +95,7 @@ def mlp_space(trial: optuna.Trial) -> MLPHyperparameters:
         learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.7, 1.0),
         weight_decay=trial.suggest_float("weight_decay", 1e-7, 1e-4, log=True),
         n_negatives=trial.suggest_int("n_negatives", 3, 16),
-        batch_size=trial.suggest_categorical("batch_size", [2048, 4096, 8192]),
+        batch_size=trial.suggest_categorical("batch_size", [2048, 4096, 8192, 16384]),
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
         recency=trial.suggest_float("recency", 0.0, 2.0),
     )
@@ -105,7 +105,7 @@ def neumf_space(trial: optuna.Trial) -> NeuMFHyperparameters:
     """Suggests one setting of NeuMF."""
     mlp = mlp_space(trial)
     return NeuMFHyperparameters(
-        embedding_dim=trial.suggest_categorical("embedding_dim", [16, 32, 64]),
+        embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
         pretraining_epochs=trial.suggest_categorical("pretraining_epochs", [0, 5]),
         **vars(mlp),
     )
