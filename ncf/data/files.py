@@ -19,7 +19,7 @@ from pathlib import Path
 RESULTS = Path("mlruns")
 """Where a person's results live, below the folder that they work in."""
 
-_PATIENCE = 600.0  # seconds for a full disk to have room again
+PATIENCE = 600.0  # seconds for a full disk to have room again
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 30.0  # seconds
 _logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def wait_for_room(write: Callable[[], object], path: str | Path) -> None:
     Raises:
         OSError: The disk has had no room for ten minutes, or another error has come up.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     pause = 0.0
     while True:
         try:

@@ -160,7 +160,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
 
     with monkeypatch.context() as broken:
         broken.setattr(Tracker, "log_result", fail)
-        broken.setattr("ncf.commands.study._PATIENCE", 2.0)
+        broken.setattr("ncf.commands.study.PATIENCE", 2.0)
         threads = {*threading.enumerate()}
         assert run(options) == 1
         for thread in {*threading.enumerate()} - threads:
