@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_BYTES = 4 << 20  # of the widest layer's values for some users with all their items
+BLOCK_BYTES = 4 << 20  # of the widest layer's values for some users with all their items
 
 
 @dataclass(frozen=True)
@@ -112,5 +112,5 @@ class Towers:
         return np.asarray((hidden @ self.output_weight).reshape(shape) + self.output_bias)
 
     def _blocks(self, n_users: int, n_items: int) -> list[slice]:
-        size = max(1, _BLOCK_BYTES // (4 * n_items * self.user_hidden.shape[1]))
+        size = max(1, BLOCK_BYTES // (4 * n_items * self.user_hidden.shape[1]))
         return [slice(start, start + size) for start in range(0, n_users, size)]

@@ -80,7 +80,7 @@ def test_some_users_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     scorer = filled(4, 8, 2).scorer()
     users, items = everything()
     whole = scorer.score_all(users), scorer.score(users, items[:, :4])
-    monkeypatch.setattr(towers, "_BLOCK_BYTES", 4 * N_ITEMS * 8 * 2)  # two users
+    monkeypatch.setattr(towers, "BLOCK_BYTES", 4 * N_ITEMS * 8 * 2)  # two users
     np.testing.assert_allclose(scorer.score_all(users), whole[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(scorer.score(users, items[:, :4]), whole[1], rtol=1e-5, atol=1e-6)
 
