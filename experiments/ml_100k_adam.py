@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import optuna
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import Experiment
+from ncf import Experiment, Hyperparameters
 
 DEFAULTS = Hyperparameters(
     optimizer="adam",

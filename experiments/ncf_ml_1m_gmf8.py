@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import optuna
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import Experiment
+from ncf import Experiment, Hyperparameters
 
 PAPER = Hyperparameters(
     optimizer="adam",
@@ -41,5 +40,5 @@ experiment = Experiment(
     search_space=search_space,
     epochs=100,  # as the authors
     patience=10,
-    n_candidates=99,
+    n_sampled_negatives=99,
 )

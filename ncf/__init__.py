@@ -1,20 +1,39 @@
 """Find the best implicit-feedback recommender for a person's data, honestly and fast.
 
-Importing `ncf` loads nothing and changes nothing; each module says in its first lines what its
-one job is. The README has the file tree. From Python, a registered model is asked so:
+Importing `ncf` loads nothing and changes nothing; CONTRIBUTING.md has the tree of its packages. A
+registered model is asked so from Python:
 
     import ncf
     model = ncf.load_model()  # the champion that was registered last
     for answer in model.recommend(["196", "7"], k=5):
         print(answer.user_id, answer.known, answer.item_ids, answer.scores, answer.titles)
+
+An experiment file imports `Experiment` and `Hyperparameters` from here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ncf.models.gmf.setting import Hyperparameters
+    from ncf.search.experiment import Experiment
     from ncf.serving.recommender import Recommender
+
+__all__ = ["Experiment", "Hyperparameters", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what an experiment file needs, when it is asked for."""
+    if name == "Experiment":
+        from ncf.search.experiment import Experiment
+
+        return Experiment
+    if name == "Hyperparameters":
+        from ncf.models.gmf.setting import Hyperparameters
+
+        return Hyperparameters
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recommender:
@@ -27,9 +46,6 @@ def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recom
     Raises:
         ValueError: There is no such model.
     """
-    from ncf.tracking import (
-        registry,  # here: MLflow takes seconds to load
-        store,  # here: MLflow takes seconds to load
-    )
+    from ncf.tracking import registry, store  # here: MLflow takes seconds to load
 
     return registry.load(uri, tracking_uri or store.default_uri())[1]

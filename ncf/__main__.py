@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from ncf.serving.recommender import Recommender
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; a person's mistake ends in one line and exit status 2."""
-    options = _parser().parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    run = options.pop("run")
+    del options["command"]
     try:
-        options.run(options)
+        run(**options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read it, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,9 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 
     parents = [model, as_rows, store]
     recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
-    whom = recommend.add_mutually_exclusive_group(required=True)
+    whom = recommend.add_mutually_exclusive_group()
     whom.add_argument("--user", action="append", metavar="ID", help="own user id; can be repeated")
     whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
+    recommend.add_argument(
+        "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
+        "latest last; with --user, newer items of that user (models with n_recent > 0)",
+    )  # fmt: skip
     recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
     recommend.add_argument(
         "--include-seen", action="store_true", help="do not leave out seen items"
@@ -87,67 +95,72 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Each command imports what it needs, so that --help is quick.
+# Each command takes its options by name, and imports what it needs, so that --help is quick.
 
 
-def _data(options: argparse.Namespace) -> None:
+def _data(data: str, columns: str | None, min_rating: float | None) -> None:
     from ncf.commands import facts
-    from ncf.search.plan import parse_columns
+    from ncf.data.columns import parse_columns
 
-    found = facts.gather(options.data, parse_columns(options.columns), options.min_rating)
-    print(facts.in_words(found))
+    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating)))
 
 
-def _recommend(options: argparse.Namespace) -> None:
-    from ncf.commands import tables
-    from ncf.tracking import registry, store
+def _recommend(
+    model: str | None,
+    tracking_uri: str | None,
+    user: list[str] | None,
+    items: str | None,
+    all: bool,
+    out: Path | None,
+    k: int,
+    include_seen: bool,
+    json: bool,
+) -> None:
+    from ncf.commands import progress, tables
+    from ncf.serving import lists
 
-    if options.all != (options.out is not None):
+    if all != (out is not None):
         raise ValueError("--all needs --out FILE, and --out needs --all")
-    if options.all:
-        from ncf.commands import progress
-        from ncf.serving import lists
-
-        lists.check_file(options.out)
-    uri, model = registry.load(options.model, options.tracking_uri or store.default_uri())
-    print(uri, file=sys.stderr)
-    if options.all:
-        blocks = lists.write_lists(model, options.out, options.k, options.include_seen)
-        n_users = progress.count(blocks, len(model.catalogue.user_ids), "user")
-        print(f"{options.out}: lists of {n_users:,} users", file=sys.stderr)
+    if not (user or items or all) or (items and all):
+        raise ValueError("give --user ID, --items ID,ID,... or both, or --all with --out FILE")
+    if out is not None:
+        lists.check_file(out)
+    recommender = _load(model, tracking_uri)
+    if out is not None:
+        blocks = lists.write_lists(recommender, out, k, include_seen)
+        n_users = progress.count(blocks, len(recommender.catalogue.user_ids), "user")
+        print(f"{out}: lists of {n_users:,} users", file=sys.stderr)
         return
-    answers = model.recommend(options.user, options.k, options.include_seen)
-    tables.show_recommendations(answers, options.json)
+    given = None if items is None else [item.strip() for item in items.split(",")]
+    answers = recommender.recommend(user or [], k, include_seen, items=given)
+    tables.show_recommendations(answers, json)
 
 
-def _similar(options: argparse.Namespace) -> None:
+def _similar(model: str | None, tracking_uri: str | None, item: str, k: int, json: bool) -> None:
     from ncf.commands import tables
-    from ncf.tracking import registry, store
 
-    uri, model = registry.load(options.model, options.tracking_uri or store.default_uri())
-    print(uri, file=sys.stderr)
-    found = model.similar(options.item, options.k)
+    found = _load(model, tracking_uri).similar(item, k)
     columns = ("item_id", "score", "title")
     rows = zip(found.item_ids, found.scores, found.titles, strict=True)
-    tables.show_rows([dict(zip(columns, row, strict=True)) for row in rows], options.json)
+    tables.show_rows([dict(zip(columns, row, strict=True)) for row in rows], json)
 
 
-def _models(options: argparse.Namespace) -> None:
+def _models(tracking_uri: str | None, json: bool) -> None:
     from ncf.commands import tables
     from ncf.tracking import versions
 
-    rows = versions.listed(_client(options))
+    rows = versions.listed(_client(tracking_uri))
     if not rows:
         print("no version is registered yet: run search.py", file=sys.stderr)
-    tables.show_rows(rows, options.json)
+    tables.show_rows(rows, json)
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> None:
     from ncf.commands import tables
     from ncf.tracking import comparison, versions
 
-    client = _client(options)
-    found = [versions.find(client, text) for text in (options.first, options.second)]
+    client = _client(tracking_uri)
+    found = [versions.find(client, text) for text in (first, second)]
     rows = comparison.compare(client, *found)
     fitted = {version.tags["fitted_on"] for version in found}
     print(
@@ -155,28 +168,37 @@ def _compare(options: argparse.Namespace) -> None:
         + (" One was fitted on train alone, the other on validation too." * (len(fitted) > 1)),
         file=sys.stderr,
     )
-    tables.show_rows(rows, options.json)
+    tables.show_rows(rows, json)
 
 
-def _promote(options: argparse.Namespace) -> None:
+def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
     from ncf.tracking import versions
 
-    print(versions.promote(_client(options), options.version, options.force))
+    print(versions.promote(_client(tracking_uri), version, force))
 
 
-def _register(options: argparse.Namespace) -> None:
+def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     from ncf.tracking import versions
 
-    version = versions.register_run(_client(options), options.run_id, options.name)
-    name = f"{version.name}/{version.version}"
-    print(f"{name}: {version.description}")
-    print(f"Champion it becomes by `python -m ncf promote {name}`.")
+    version = versions.register_run(_client(tracking_uri), run_id, name)
+    full_name = f"{version.name}/{version.version}"
+    print(f"{full_name}: {version.description}")
+    print(f"To make it champion: `python -m ncf promote {full_name}`.")
 
 
-def _client(options: argparse.Namespace) -> MlflowClient:
+def _load(model: str | None, tracking_uri: str | None) -> Recommender:
+    """Loads a model and says on stderr which one it is."""
+    from ncf.tracking import registry, store
+
+    uri, recommender = registry.load(model, tracking_uri or store.default_uri())
+    print(uri, file=sys.stderr)
+    return recommender
+
+
+def _client(tracking_uri: str | None) -> MlflowClient:
     from ncf.tracking import store
 
-    return store.open_client(options.tracking_uri or store.default_uri())
+    return store.open_client(tracking_uri or store.default_uri())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Where models registered before the packages find their loader: their MLmodel names it."""
 
-from ncf.serving.recommender import _load_pyfunc
+from ncf.serving.packaged import _load_pyfunc
 
 __all__ = ["_load_pyfunc"]

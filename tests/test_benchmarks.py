@@ -13,10 +13,10 @@ import pytest
 
 from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import train
+from ncf.models.table import fit
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
-from ncf.protocol.sampling import draw_candidates
 from ncf.protocol.splitting import leave_one_out
 
 SIZE = (400, 600, 16_000)
@@ -89,8 +89,8 @@ def test_a_model_learns_the_planted_tastes(generate: ModuleType, tmp_path: Path)
         whole.indptr, whole.items, whole.n_items, held_out.users, held_out.items, 50, seed=1
     )
     setting = Hyperparameters(embedding_dim=32)
-    *_, last = train(split.train, setting, epochs=8, seed=np.random.SeedSequence(1))
-    learned = summarize(sampled_ranks(last.model, held_out.users, candidates), 10)["ndcg_10"]
+    *_, last = fit(split.train, setting, epochs=8, seed=np.random.SeedSequence(1))
+    learned = summarize(sampled_ranks(last.scorer, held_out.users, candidates), 10)["ndcg_10"]
     popular = split.train.popularity[candidates]
     ranks = (~(popular < popular[:, :1])).sum(axis=1).astype(np.int32)
     assert learned > 1.3 * summarize(ranks, 10)["ndcg_10"]

@@ -21,20 +21,33 @@ from typing import Any
 import optuna
 from measurement import ROOT
 
+from ncf.models.table import Setting
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.contest import run_tasks, task_of_setting
-from ncf.search.coordinator import Settings
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Prepared, assemble
+from ncf.search.plan import Plan, Settings, Source, assemble
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import Failure, Outcome
+from ncf.trials.workers import run_tasks
 
 CHANGES: list[dict[str, Any]] = [
     {},
+    {"n_recent": 0},
+    {"n_recent": 1},
+    {"n_recent": 3},
+    {"n_recent": 20},
+    {"recent_decay": 0.8},
+    {"recent_decay": 2.0},
+    {"recent_dim": 32},
+    {"recent_dim": 64},
+    {"recent_dim": 192},
+    {"embedding_dim": 0},
+    {"embedding_dim": 32},
+    {"embedding_dim": 64},
+    {"embedding_dim": 192},
     {"recency": 0.0},
-    {"recency": 0.5},
-    {"recency": 1.5},
-    {"popular_negatives": 0.1},
+    {"recency": 0.3},
+    {"recency": 1.2},
+    {"popular_negatives": 0.0},
     {"popular_negatives": 0.25},
     {"popular_negatives": 0.5},
     {"initialization": "xavier"},
@@ -43,13 +56,12 @@ CHANGES: list[dict[str, Any]] = [
     {"learn_output_weight": True},
     {"learn_item_bias": False},
     {"weight_decay": 0.003},
-    {"weight_decay": 0.03},
-    {"n_negatives": 3},
+    {"weight_decay": 0.02},
+    {"n_negatives": 4},
     {"n_negatives": 16},
-    {"embedding_dim": 32},
-    {"embedding_dim": 64},
-    {"embedding_dim": 192},
-    {"learning_rate": 0.02},
+    {"learning_rate": 0.01},
+    {"learning_rate": 0.04},
+    {"learning_rate_decay": 0.8},
     {"learning_rate_decay": 0.95},
     {"optimizer": "adam", "learning_rate": 2e-3, "weight_decay": 1e-6},
 ]
@@ -64,47 +76,53 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     experiment = load_experiment(Path(options.experiment))
-    settings = Settings(n_trials=1, seed=0, k=10, device="cpu", timeout=None)
-    prepared = assemble(experiment.name, experiment, settings, None, None)
+    settings = Settings(n_trials=1, seed=0, device="cpu")
+    plan = assemble(experiment.name, experiment, settings, Source(experiment.data))
+    changes = [change for change in CHANGES if is_change(change, experiment.defaults)]
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = train(prepared, Path(folder), options.seeds, options.jobs)
+        outcomes = train(plan, changes, Path(folder), options.seeds, options.jobs)
     print(f"{experiment.name}, defaults {experiment.defaults}, {options.seeds} seeds each")
     print("| change | nDCG@10 | sd | difference | HR@10 | full nDCG@10 | best epoch | seconds |")
     print("|---|---|---|---|---|---|---|---|")
     base = mean(outcomes[0], "ndcg_10")
-    for change, of_change in zip(CHANGES, outcomes, strict=True):
-        values = [outcome.metrics["ndcg_10"] for outcome in of_change]
+    for change, trained in zip(changes, outcomes, strict=True):
+        values = [outcome.metrics["ndcg_10"] for outcome in trained]
         what = ", ".join(f"{name} {value}" for name, value in change.items()) or "the defaults"
-        full = statistics.mean(outcome.metrics_full["ndcg_10"] for outcome in of_change)
+        full = statistics.mean(outcome.metrics_full["ndcg_10"] for outcome in trained)
         print(
             f"| {what} | {statistics.mean(values):.4f} | {statistics.stdev(values):.4f} "
-            f"| {statistics.mean(values) - base:+.4f} | {mean(of_change, 'hit_ratio_10'):.4f} "
-            f"| {full:.4f} | {statistics.median(o.best_epoch for o in of_change):.0f} "
-            f"| {statistics.median(o.seconds for o in of_change):.1f} |"
+            f"| {statistics.mean(values) - base:+.4f} | {mean(trained, 'hit_ratio_10'):.4f} "
+            f"| {full:.4f} | {statistics.median(o.best_epoch for o in trained):.0f} "
+            f"| {statistics.median(o.seconds for o in trained):.1f} |"
         )
 
 
-def train(prepared: Prepared, folder: Path, n_seeds: int, n_jobs: int) -> list[list[Outcome]]:
+def is_change(change: dict[str, Any], defaults: Setting) -> bool:
+    """Returns whether a change changes anything; the empty one is the defaults' own row."""
+    return not change or any(getattr(defaults, name) != value for name, value in change.items())
+
+
+def train(
+    plan: Plan, changes: list[dict[str, Any]], folder: Path, n_seeds: int, n_jobs: int
+) -> list[list[Outcome]]:
     """Returns the outcomes of each change, one for each seed."""
-    defaults, seed = prepared.experiment.defaults, prepared.settings.seed
-    prepared.trial_data.save(folder)
+    defaults, seed = plan.experiment.defaults, plan.settings.seed
+    plan.trial_data.save(folder)
     tasks = (
-        task_of_setting(
-            prepared,
+        plan.task(
             number,
-            replace(defaults, **CHANGES[number // n_seeds]),
+            replace(defaults, **changes[number // n_seeds]),
             spawn(seed, Purpose.CONFIRMATION, number % n_seeds),
-            folder / f"{number}.safetensors",
         )
-        for number in range(len(CHANGES) * n_seeds)
+        for number in range(len(changes) * n_seeds)
     )
-    outcomes: list[list[Outcome]] = [[] for _ in CHANGES]
+    outcomes: list[list[Outcome]] = [[] for _ in changes]
     with LocalWorkers(n_jobs, folder) as workers:
-        for event in run_tasks(workers, lambda: next(tasks, None)):
+        for event in run_tasks(workers, lambda: next(tasks, None), what="training"):
             if isinstance(event, Failure):
                 raise RuntimeError(event.reason)
-            outcomes[event.number // n_seeds].append(event)
-            (folder / f"{event.number}.safetensors").unlink()
+            if isinstance(event, Outcome):
+                outcomes[event.number // n_seeds].append(event)
     return outcomes
 
 

@@ -1,4 +1,4 @@
-"""Part `adam`: the "adam" path of `ncf.models.training` beside a bare loop.
+"""Part `adam`: the "adam" path of `ncf.models.minibatches` beside a bare loop.
 
 The bare loop has what a fast one needs (negatives as a group, fused Adam) and nothing of what a
 right one needs: its negatives are random items, whether or not the user has them. Both train on
@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import train
+from ncf.models.table import fit
 from ncf.protocol.splitting import History, leave_one_out
 from ncf.trials.local import one_thread
 
@@ -55,7 +55,7 @@ def alternate(batch_size: int, n_epochs: int) -> tuple[list[float], list[float]]
         learning_rate=0.001,
         weight_decay=0.0,
     )
-    ours = train(history, setting, epochs=1 + n_epochs, seed=np.random.SeedSequence(1))
+    ours = fit(history, setting, epochs=1 + n_epochs, seed=np.random.SeedSequence(1))
     bare = bare_epochs(history, batch_size)
     pairs = [(result.seconds, next(bare)) for result in ours][1:]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -17,13 +17,12 @@ import optuna
 import torch
 from measurement import ROOT
 
-from ncf.models.training import train
+from ncf.models.table import fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.coordinator import Settings
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import assemble
+from ncf.search.plan import Settings, Source, assemble
 
 
 def main() -> None:
@@ -37,17 +36,17 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)  # as in a search
     experiment = load_experiment(options.experiment)
-    settings = Settings(n_trials=1, seed=options.seed, k=10, device="cpu", timeout=None)
-    prepared = assemble(experiment.name, experiment, settings, None, None)
+    settings = Settings(n_trials=1, seed=options.seed, device="cpu")
+    plan = assemble(experiment.name, experiment, settings, Source(experiment.data))
     best = 0.0
-    for result in train(
-        prepared.split.train_and_validation,
+    for result in fit(
+        plan.split.train_and_validation,
         experiment.defaults,
         epochs=options.epochs,
         seed=spawn(options.seed, Purpose.REFIT, 0),
     ):
-        ranks = sampled_ranks(result.model, prepared.split.test.users, prepared.test_candidates)
-        metrics = summarize(ranks, settings.k)
+        ranks = sampled_ranks(result.scorer, plan.split.test.users, plan.test_candidates)
+        metrics = summarize(ranks, settings.objective.k)
         best = max(best, metrics["ndcg_10"])
         print(
             f"epoch {result.epoch}: HR@10 {metrics['hit_ratio_10']:.4f}, nDCG@10 "

@@ -25,19 +25,18 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.data.datasets import load_interactions
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import train
+from ncf.models.table import Setting, fit
+from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import ndcg
 from ncf.protocol.ranks import sampled_ranks
-from ncf.protocol.sampling import draw_candidates
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
 from ncf.search.proposals import Proposals, known_outcomes, tpe
 from ncf.search.pruning import stopping_thresholds
+from ncf.trials.data import TrialData
 from ncf.trials.local import one_thread
-from ncf.trials.messages import TrialData
 
 Curves = list[list[float]]
 Rule = Callable[[Curves, int], tuple[float, ...]]
@@ -119,15 +118,15 @@ def prepare(experiment: Experiment) -> TrialData:
 
 def learning_curve(
     data: TrialData,
-    hyperparameters: Hyperparameters,
+    setting: Setting,
     seed: np.random.SeedSequence,
     stop_below: tuple[float, ...],
     patience: int,
 ) -> tuple[list[float], bool]:
     """Trains one trial as `ncf.trials.trial` does; returns its curve and whether it was pruned."""
     curve: list[float] = []
-    for result in train(data.train, hyperparameters, epochs=len(stop_below), seed=seed):
-        ranks = sampled_ranks(result.model, data.validation.users, data.candidates)
+    for result in fit(data.train, setting, epochs=len(stop_below), seed=seed):
+        ranks = sampled_ranks(result.scorer, data.validation.users, data.candidates)
         curve.append(float(ndcg(ranks, 10).mean()))
         if max(curve) < stop_below[result.epoch - 1]:
             return curve, True
@@ -149,7 +148,7 @@ def run_study(path: str, variant: str, n_trials: int, seed: int) -> dict[str, An
     e = experiment
     proposals = Proposals(e.name, e.defaults, e.search_space, seed, make_sampler)
     trials: list[FrozenTrial] = []
-    settings: list[Hyperparameters] = []
+    settings: list[Setting] = []
     for number in range(n_trials):
         hyperparameters, proposal = proposals.next(trials)
         known = known_outcomes(trials, number)

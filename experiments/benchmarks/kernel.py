@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from ncf.data.datasets import load_interactions
 from ncf.data.movielens import ratings_file
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import train
-from ncf.protocol.prefetch import prefetch
+from ncf.models.prefetch import prefetch
+from ncf.models.table import fit
 from ncf.protocol.splitting import leave_one_out
 from ncf.trials.local import one_thread
 
@@ -96,7 +96,7 @@ def epochs_until(data: str, setting: Hyperparameters, seconds: float) -> Epochs:
     epochs: Epochs = []
     stop_at = None
     seed = np.random.SeedSequence(1)
-    for result in train(history, setting, epochs=100_000, seed=seed):
+    for result in fit(history, setting, epochs=100_000, seed=seed):
         if result.epoch > 1:  # the first one loads the kernel
             epochs.append((time.monotonic(), result.n_samples / result.seconds))
         stop_at = stop_at or time.monotonic() + seconds

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from measurement import Row, Setup, forget_peak, in_fresh_process, peak_megabytes
 
-from ncf.protocol.splitting import History
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors
 from ncf.serving.lists import write_lists
-from ncf.serving.recommender import Catalogue, Recommender
+from ncf.serving.recommender import Recommender
 
 DIM, N_SEEN, K = 64, 50, 10
 SIZES = ((1_000_000, 20_000), (1_000_000, 100_000))  # users and items
@@ -38,10 +39,11 @@ def write(n_users: int, n_items: int, path: str) -> tuple[float, int, float]:
     rng = np.random.default_rng(0)
     items = rng.integers(0, n_items, (n_users, N_SEEN), dtype=np.int32)
     items.sort(axis=1)
-    seen = History(np.arange(n_users + 1) * N_SEEN, items.reshape(-1), n_items)
-    catalogue = Catalogue(np.arange(n_users), np.arange(n_items), None, seen)
+    seen_indptr = np.arange(n_users + 1) * N_SEEN
+    ids = np.arange(n_users), np.arange(n_items)
+    catalogue = Catalogue(*ids, None, seen_indptr, items.reshape(-1))
     of_users, of_items = (rng.standard_normal((n, DIM), np.float32) for n in (n_users, n_items))
-    model = Recommender(of_users, of_items, np.zeros(n_items, np.float32), catalogue)
+    model = Recommender(Factors(of_users, of_items, np.zeros(n_items, np.float32)), catalogue)
     forget_peak()
     before, start = peak_megabytes(), time.perf_counter()
     assert sum(write_lists(model, Path(path), K)) == n_users

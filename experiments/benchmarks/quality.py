@@ -70,10 +70,10 @@ def measure(setup: Setup) -> list[Row]:
 
 def hold_out(path: Path) -> None:
     """Saves the training matrix without each user's last item, and the candidates of that."""
+    from ncf.data.files import data_home
     from ncf.data.interactions import from_columns
-    from ncf.data.movielens import data_home
-    from ncf.models.recency import items_by_time
-    from ncf.protocol.sampling import draw_candidates
+    from ncf.models.positives import items_by_time
+    from ncf.protocol.candidates import draw_candidates
     from ncf.protocol.splitting import history_of
 
     file = data_home() / "ncf-ml-1m" / "ml-1m.train.rating"
@@ -105,8 +105,7 @@ def learn(path: Path, setting: dict[str, Any], epochs: int) -> Curve:
     import torch
 
     from ncf.models.gmf.setting import Hyperparameters
-    from ncf.models.gmf.sgd import compile_kernels
-    from ncf.models.training import train
+    from ncf.models.table import compile_kernels, fit
     from ncf.protocol.metrics import summarize
     from ncf.protocol.ranks import sampled_ranks
     from ncf.protocol.splitting import History
@@ -119,9 +118,9 @@ def learn(path: Path, setting: dict[str, Any], epochs: int) -> Curve:
     curve: Curve = []
     start, evaluation = time.perf_counter(), 0.0
     seed = np.random.SeedSequence(1)
-    for result in train(history, Hyperparameters(**setting), epochs=epochs, seed=seed):
+    for result in fit(history, Hyperparameters(**setting), epochs=epochs, seed=seed):
         now = time.perf_counter()
-        ndcg = summarize(sampled_ranks(result.model, users, candidates), 10)["ndcg_10"]
+        ndcg = summarize(sampled_ranks(result.scorer, users, candidates), 10)["ndcg_10"]
         curve.append((now - start - evaluation, ndcg))
         evaluation += time.perf_counter() - now
     return curve

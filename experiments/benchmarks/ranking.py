@@ -6,14 +6,15 @@ import os
 import statistics
 import time
 
-import torch
+import numpy as np
 from measurement import Row, Setup, forget_peak, in_fresh_process, peak_megabytes
 from scale import generated
+from threadpoolctl import threadpool_limits
 
 from ncf.data.datasets import load_interactions
-from ncf.models.gmf.module import GMF
 from ncf.protocol.ranks import full_ranks
 from ncf.protocol.splitting import leave_one_out
+from ncf.serving.factors import Factors
 
 DIM = 64
 
@@ -36,17 +37,17 @@ def measure(setup: Setup) -> list[Row]:
 
 def rank(data: str, n_threads: int, repeats: int) -> tuple[list[float], int]:
     """Returns the seconds of each repeat and the MB by which the process's peak rose."""
-    torch.set_num_threads(n_threads)
     split = leave_one_out(load_interactions(data))
-    model = GMF(split.train.n_users, split.train.n_items, DIM)
-    generator = torch.Generator().manual_seed(1)
-    for embedding in (model.user_embedding, model.item_embedding):
-        torch.nn.init.xavier_uniform_(embedding.weight, generator=generator)
+    n_users, n_items = split.train.n_users, split.train.n_items
+    rng = np.random.default_rng(1)
+    users, items = (rng.standard_normal((n, DIM), np.float32) for n in (n_users, n_items))
+    model = Factors(users, items, np.zeros(n_items, np.float32))
     forget_peak()
     before = peak_megabytes()
     seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        full_ranks(model, split.validation, split.train)
-        seconds.append(time.perf_counter() - start)
+    with threadpool_limits(n_threads, "blas"):
+        for _ in range(repeats):
+            start = time.perf_counter()
+            full_ranks(model, split.validation, split.train)
+            seconds.append(time.perf_counter() - start)
     return seconds, peak_megabytes() - before

@@ -1,4 +1,4 @@
-"""Measures what the README claims: `python experiments/benchmarks/run.py [PART ...]`.
+"""Measures the speeds in experiments/RESULTS.md: `python experiments/benchmarks/run.py [PART ...]`.
 
 Prints one table, and writes it as JSON with the machine's facts. These are benchmarks, not tests:
 nothing fails when a goal is missed. A ratio is of two numbers that were measured in this run, and

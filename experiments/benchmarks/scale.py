@@ -53,9 +53,9 @@ def read(csv: str) -> float:
 def split(csv: str, folder: Path) -> float:
     """Returns the seconds from prepared data to what trials are handed, saved in `folder`."""
     from ncf.data.datasets import load_interactions
-    from ncf.protocol.sampling import draw_candidates
+    from ncf.protocol.candidates import draw_candidates
     from ncf.protocol.splitting import leave_one_out
-    from ncf.trials.messages import TrialData
+    from ncf.trials.data import TrialData
 
     start = time.perf_counter()
     parts = leave_one_out(load_interactions(csv))
@@ -71,14 +71,16 @@ def split(csv: str, folder: Path) -> float:
 def train(folder: Path) -> dict[str, Any]:
     """Runs a trial of two epochs and returns its seconds and sizes."""
     from ncf.models.gmf.setting import Hyperparameters
+    from ncf.protocol.metrics import Objective
     from ncf.trials import trial
-    from ncf.trials.messages import EpochReport, Task, TrialData
+    from ncf.trials.data import TrialData
+    from ncf.trials.messages import EpochReport, Task
 
     setting = Hyperparameters(embedding_dim=32, n_negatives=4)
     data = TrialData.load(folder)
     no_floor = (-1.0, -1.0)
     weights = folder / "weights.safetensors"
-    task = Task(0, setting, np.random.SeedSequence(1), 2, 2, 10, "cpu", no_floor, weights)
+    task = Task(0, setting, np.random.SeedSequence(1), 2, 2, Objective(), "cpu", no_floor, weights)
     start = time.time()
     reports = [event for event in trial.run(task, data) if isinstance(event, EpochReport)]
     stop = time.time()

@@ -28,13 +28,16 @@ from optuna.trial import FrozenTrial
 
 from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.protocol.sampling import draw_candidates
+from ncf.protocol.candidates import draw_candidates
+from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.search import journal
-from ncf.search.contest import run_tasks
+from ncf.search.storage import open_storage
+from ncf.trials.data import TrialData
 from ncf.trials.local import LocalWorkers
-from ncf.trials.messages import Failure, Task, TrialData
+from ncf.trials.messages import Failure, Outcome, Task
+from ncf.trials.workers import run_tasks
 
 EXPERIMENTS = {"ml-100k": "ml_100k.py", "ml-1m": "ml_1m.py"}
 NOT_YET = 2  # trials whose ends are not counted: the workers may still be starting
@@ -184,7 +187,7 @@ def search(setup: Setup, data: str, n_trials: int, *options: str) -> Search:
     stop, processor_seconds = time.time(), _children_seconds() - before
     if process.returncode != 0:
         raise RuntimeError(f"search.py failed:\n{errors[-2000:]}")
-    storage = journal.open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
+    storage = open_storage(str(Path(folder) / "mlruns" / "optuna.journal"))
     trials = optuna.load_study(study_name=data, storage=storage).trials
     trained = [trial for trial in trials if journal.is_trained(trial)]
     ends = sorted(t.datetime_complete.timestamp() for t in trained if t.datetime_complete)
@@ -209,16 +212,18 @@ def replay(data: str, tasks: list[Task], n_jobs: int) -> tuple[list[float], floa
             for event in run_tasks(workers, lambda: next(waiting, None)):
                 if isinstance(event, Failure):
                     raise RuntimeError(event.reason)
-                ends.append(time.time())
+                if isinstance(event, Outcome):
+                    ends.append(time.time())
         for task in tasks:
-            task.weights.unlink()
+            if task.weights is not None:
+                task.weights.unlink()
     return ends, _children_seconds()
 
 
 def _tasks(found: Search) -> list[Task]:
     """Returns tasks that train as the trials did, in the order in which they began."""
     folder = Path(tempfile.mkdtemp())
-    tasks = []
+    tasks, objective = [], Objective()
     for trial in found.trials:
         setting = Hyperparameters(**trial.user_attrs["hyperparameters"])
         epochs = journal.outcome_of(trial).epochs
@@ -226,7 +231,7 @@ def _tasks(found: Search) -> list[Task]:
         no_floor = (-1.0,) * epochs
         seed = spawn(0, Purpose.TRIAL, trial.number)
         tasks.append(
-            Task(trial.number, setting, seed, epochs, epochs, 10, "auto", no_floor, weights)
+            Task(trial.number, setting, seed, epochs, epochs, objective, "auto", no_floor, weights)
         )
     return tasks
 

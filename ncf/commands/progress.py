@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -13,15 +14,15 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from ncf.models.gmf.setting import Hyperparameters, describe
+from ncf.models.table import describe
 from ncf.protocol.metrics import label
 from ncf.redaction import RedactingFormatter
 from ncf.search import journal
-from ncf.search.coordinator import TrialEnded, TrialStarted
+from ncf.search.coordinator import Event, TrialEnded, TrialStarted
 from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)
-_SILENCE = 30.0  # seconds after which a line is due where there is no terminal
+SILENCE = 30.0  # seconds after which a line is due where there is no terminal
 _is_quiet = False  # set once: a process talks to one terminal
 
 
@@ -80,7 +81,7 @@ def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
 
 
 def follow(
-    events: Iterable[TrialStarted | EpochReport | TrialEnded],
+    events: Iterable[Event],
     trials: Sequence[FrozenTrial],
     n_trials: int,
     epochs: int,
@@ -99,7 +100,7 @@ def follow(
             standing.count(earlier)
     running: set[int] = set()
     said_at = time.monotonic()
-    off = True if _is_quiet else None  # None: off where there is no terminal
+    off = _off()
     form = "{desc} |{bar:20}| {postfix}"
     with (
         tqdm(total=n_trials, desc="study", bar_format=form, disable=off) as study,
@@ -121,9 +122,30 @@ def follow(
                 running.discard(event.trial.number)
                 study.n = standing.n_trained
                 study.set_postfix_str(progress)
-                if study.disable and not _is_quiet and time.monotonic() - said_at > _SILENCE:
+                if study.disable and not _is_quiet and time.monotonic() - said_at > SILENCE:
                     said_at = time.monotonic()
                     print(progress, file=sys.stderr, flush=True)
+
+
+def follow_baseline(name: str, events: Iterable[tuple[int, Event]]) -> None:
+    """Shows the tuning of a baseline: a bar on a terminal.
+
+    Args:
+        name: The baseline's name.
+        events: How many settings are tried in all, and what happens.
+    """
+    _logger.info("tuning %s", name)
+    best = -math.inf
+    form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} settings{postfix}"
+    bar = tqdm(total=1, desc=f"tuning {name}", bar_format=form, disable=_off(), leave=False)
+    with bar:
+        for n_settings, event in events:
+            bar.total = n_settings
+            if isinstance(event, TrialEnded):
+                if event.trial.value is not None and event.trial.value > best:
+                    best = event.trial.value
+                    bar.set_postfix_str(f"best {best:.4f}", refresh=False)
+                bar.update()
 
 
 def count(blocks: Iterable[int], total: int, unit: str) -> int:
@@ -140,14 +162,18 @@ def count(blocks: Iterable[int], total: int, unit: str) -> int:
 def working(what: str) -> Iterator[None]:
     """Shows on a terminal what is going on meanwhile."""
     _logger.info(what)
-    off = True if _is_quiet else None
-    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=off, leave=False):
+    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=_off(), leave=False):
         yield
+
+
+def _off() -> bool | None:
+    """Returns whether bars are off; None turns them off where there is no terminal."""
+    return True if _is_quiet else None
 
 
 def _ending(trial: FrozenTrial) -> str:
     """Returns how a trial ended, as a line."""
-    setting = describe(Hyperparameters(**trial.user_attrs["hyperparameters"]))
+    setting = describe(journal.setting_of(trial))
     if not journal.is_trained(trial):
         return f"trial {trial.number} failed: {journal.failure_of(trial).reason} ({setting})"
     outcome = journal.outcome_of(trial)

@@ -1,26 +1,29 @@
-"""Trains one logged trial again, from its run alone, and compares every metric bit for bit."""
+"""`search.py --repeat RUN_ID`: trains one logged trial again, from its run alone, and compares.
+
+It trains in a worker, as the trial was trained: with other numbers of threads the last bits differ.
+"""
 
 from __future__ import annotations
 
-import math
 import tempfile
 from pathlib import Path
 
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ncf.commands import terminal
-from ncf.models.gmf.setting import hyperparameters_of
+from ncf.models import table
+from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.coordinator import Settings
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Prepared, assemble
+from ncf.search.plan import Plan, Settings, Source, assemble
 from ncf.tracking.store import default_uri, open_client
-from ncf.tracking.tracker import TRIAL_TAG, rounded
-from ncf.trials import trial
-from ncf.trials.messages import EpochReport, Task
+from ncf.tracking.tracker import MODEL_TAG, TRIAL_TAG, rounded
+from ncf.tracking.trial_runs import best_metrics
+from ncf.trials.local import LocalWorkers
+from ncf.trials.messages import EpochReport, Failure, Outcome
+from ncf.trials.workers import run_tasks
 
 
 def repeat(run_id: str, tracking_uri: str | None) -> int:
@@ -31,6 +34,7 @@ def repeat(run_id: str, tracking_uri: str | None) -> int:
 
     Raises:
         ValueError: The run is not a trial's that was trained, or the data are other data.
+        RuntimeError: The trial fails now.
     """
     client = open_client(tracking_uri or default_uri())
     try:
@@ -40,14 +44,14 @@ def repeat(run_id: str, tracking_uri: str | None) -> int:
         raise ValueError(f"--repeat {run_id}: no run of a trial: {error.message}") from error
     if TRIAL_TAG not in run.data.tags or "trial/epochs" not in run.data.metrics:
         raise ValueError(f"--repeat {run_id}: {run.info.run_name!r} is not a trained trial's run")
-    prepared = _prepare(run, parent)
-    recorded, now = parent.data.params["fingerprint"], prepared.facts.fingerprint
+    plan = _plan(run, parent)
+    recorded, now = parent.data.params["fingerprint"], plan.facts.fingerprint
     if recorded != now:
         raise ValueError(
             f"--repeat {run_id}: the data have changed: their fingerprint was {recorded}, now {now}"
         )
     logged = _logged(client, run)
-    repeated = _train(run, prepared)
+    repeated = _train(int(run.data.tags[TRIAL_TAG]), plan)
     differing = sorted(
         key for key in logged.keys() | repeated.keys() if logged.get(key) != repeated.get(key)
     )
@@ -55,28 +59,29 @@ def repeat(run_id: str, tracking_uri: str | None) -> int:
     return 1 if differing else 0
 
 
-def _prepare(run: Run, parent: Run) -> Prepared:
+def _plan(run: Run, parent: Run) -> Plan:
     params = parent.data.params
-    setting = hyperparameters_of(run.data.params)
+    setting = table.setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params)
+    epochs = int(run.data.metrics["trial/epochs"])
+    negatives = params.get("n_sampled_negatives") or params["n_candidates"]  # as it was called
     experiment = Experiment(
         name=params["data"],
         data=params["data_source"],
         defaults=setting,
         search_space=lambda _: setting,
-        epochs=int(run.data.metrics["trial/epochs"]),
-        n_candidates=int(params["n_candidates"]),
+        epochs=epochs,
+        patience=epochs,
+        n_sampled_negatives=int(negatives),
     )
-    settings = Settings(
-        n_trials=1, seed=int(params["seed"]), k=int(params["k"]), device="auto", timeout=None
-    )
+    objective = Objective(k=int(params["k"]))
+    settings = Settings(n_trials=1, seed=int(params["seed"]), objective=objective)
     min_rating = params.get("min_rating")
-    return assemble(
-        "repetition",
-        experiment,
-        settings,
+    source = Source(
+        params["data_source"],
         params.get("columns"),
         None if min_rating is None else float(min_rating),
     )
+    return assemble("repetition", experiment, settings, source)
 
 
 def _logged(client: MlflowClient, run: Run) -> dict[str, float]:
@@ -91,30 +96,22 @@ def _logged(client: MlflowClient, run: Run) -> dict[str, float]:
     return values
 
 
-def _train(run: Run, prepared: Prepared) -> dict[str, float]:
-    torch.set_num_threads(1)  # as in a worker
-    number, epochs = int(run.data.tags[TRIAL_TAG]), prepared.experiment.epochs
+def _train(number: int, plan: Plan) -> dict[str, float]:
+    """Returns what the trial comes to now, by the keys of `_logged`."""
+    seed = spawn(plan.settings.seed, Purpose.TRIAL, number)
     values: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(
-            number,
-            prepared.experiment.defaults,
-            spawn(prepared.settings.seed, Purpose.TRIAL, number),
-            epochs,
-            epochs,
-            prepared.settings.k,
-            prepared.settings.device,
-            (-math.inf,) * epochs,
-            Path(folder) / "weights.safetensors",
-        )
-        for event in trial.run(task, prepared.trial_data):
-            if isinstance(event, EpochReport):
-                values[f"train/loss, epoch {event.epoch}"] = event.loss
-                for name, value in event.metrics.items():
-                    values[f"validation/{name}, epoch {event.epoch}"] = value
-            else:
-                values["trial/best_epoch"] = event.best_epoch
-                best = {f"validation_best/{k}": v for k, v in event.metrics.items()}
-                best |= {f"validation_full/{k}": v for k, v in event.metrics_full.items()}
-                values |= rounded(best)  # as they were logged; the epochs' are exact
+        plan.trial_data.save(Path(folder))
+        tasks = iter([plan.task(number, plan.experiment.defaults, seed)])
+        with LocalWorkers(1, Path(folder), n_at_once=1) as workers:
+            for event in run_tasks(workers, lambda: next(tasks, None)):
+                if isinstance(event, EpochReport):
+                    values[f"train/loss, epoch {event.epoch}"] = event.loss
+                    for name, value in event.metrics.items():
+                        values[f"validation/{name}, epoch {event.epoch}"] = value
+                elif isinstance(event, Outcome):
+                    values["trial/best_epoch"] = event.best_epoch
+                    values |= rounded(best_metrics(event))  # as logged; the epochs' are exact
+                elif isinstance(event, Failure):
+                    raise RuntimeError(f"trial {number} fails now: {event.reason}")
     return values

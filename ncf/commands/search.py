@@ -1,36 +1,41 @@
-"""The search command: a prepared study, its workers, and what became of it."""
+"""The search command: options to a plan, the study's record and lock, the workers."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import os
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
 from ncf.commands import progress, terminal
+from ncf.commands.options import Options, check_name
+from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS
+from ncf.protocol.metrics import Objective
 from ncf.search import journal
-from ncf.search.plan import Prepared, prepare
+from ncf.search.experiment import Experiment
+from ncf.search.experiment_file import load_experiment
+from ncf.search.plan import Plan, Settings, Source, assemble
 from ncf.search.proposals import LAG
+from ncf.search.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
 
 _logger = logging.getLogger(__name__)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Runs a search; returns the exit status."""
+def run(options: Options) -> int:
+    """Runs a search, or repeats a trial; returns the exit status."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
     try:
         progress.set_up(options.quiet, options.verbose, options.log_file)
         if options.repeat is not None:
-            from ncf.commands.repeat import repeat  # it needs MLflow and torch; a search, not yet
+            from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
 
             return repeat(options.repeat, options.tracking_uri)
         return _search(options)
@@ -42,29 +47,76 @@ def run(options: argparse.Namespace) -> int:
         return 1
 
 
-def _search(options: argparse.Namespace) -> int:
-    prepared = prepare(options)
-    terminal.show_data(prepared.facts)
-    folder = RESULTS / "studies" / prepared.study_name
-    storage = journal.open_storage(options.storage or str(RESULTS / "optuna.journal"))
+def plan_of(options: Options) -> Plan:
+    """Reads the experiment and the data, splits them and draws the candidates.
+
+    Raises:
+        ValueError: An option, the experiment or the data breaks a rule.
+        OSError: A file is not there, or cannot be read or downloaded.
+    """
+    options.check()
+    if options.device not in ("auto", "cpu"):
+        from ncf.models.training import choose_device  # here: it needs torch
+
+        choose_device(options.device)  # raises now, and not in every trial
+    experiment = _experiment(options)
+    if options.k > experiment.n_sampled_negatives:
+        raise ValueError(
+            f"--k {options.k}: a list of that many holds each of the "
+            f"{experiment.n_sampled_negatives} sampled negatives; give at most "
+            f"{experiment.n_sampled_negatives}"
+        )
+    study_name = check_name("--study", options.study or experiment.name)
+    settings = Settings(
+        n_trials=options.trials,
+        seed=options.seed,
+        objective=Objective(k=options.k),
+        device=options.device,
+        timeout=options.timeout,
+        prune=options.prune,
+    )
+    source = Source(experiment.data, options.columns, options.min_rating)
+    plan = assemble(study_name, experiment, settings, source)
+    if options.register is None:
+        check_name("--register", f"gmf-{plan.facts.name}")
+    return plan
+
+
+def _experiment(options: Options) -> Experiment:
+    experiment = load_experiment(options.experiment)
+    if options.data is not None and options.data != experiment.data:
+        experiment = replace(
+            experiment, data=options.data, name=name_of(Path(options.data)) or options.data
+        )
+    if options.epochs is not None:
+        experiment = replace(experiment, epochs=options.epochs)
+    return experiment
+
+
+def _search(options: Options) -> int:
+    plan = plan_of(options)
+    terminal.show_data(plan.facts)
+    terminal.show_columns(plan.interactions.columns_read)
+    for remark in plan.interactions.remarks:
+        _logger.warning("%s", remark)
+    folder = RESULTS / "studies" / plan.study_name
+    storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     folder.mkdir(parents=True, exist_ok=True)
-    with journal.lock_study(folder):
-        study = journal.open_study(storage, prepared.study_name, prepared.identity)
+    with lock_study(folder):
+        study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
-        n_workers = _n_workers(options.jobs)
-        n_at_once = min(n_workers, _n_to_train(study, prepared))
+        n_workers = _n_workers(options)
+        n_at_once = min(n_workers, _n_to_train(study, plan))
         if n_at_once > 0:
-            terminal.show_estimate(check_fits(prepared.estimates, n_workers), n_at_once)
+            terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)
         data_folder = folder / "data"
         data_folder.mkdir(exist_ok=True)
         try:
-            prepared.trial_data.save(data_folder)
+            plan.trial_data.save(data_folder)
             with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
-                from ncf.commands.conclusion import (
-                    conclude,  # MLflow loads while the workers load torch
-                )
+                from ncf.commands.study import carry_out  # MLflow loads while the workers start
 
-                return conclude(study, prepared, workers, folder, options)
+                return carry_out(study, plan, workers, folder, options)
         finally:
             _remove_scratch(folder)
 
@@ -72,8 +124,7 @@ def _search(options: argparse.Namespace) -> int:
 def _remove_scratch(folder: Path) -> None:
     """Removes what a kill may leave; weights and results stay until MLflow has them."""
     shared = ("candidates.npz", "catalogue.npz")
-    left = ("data", "*.part", "trial-model*", "confirmation-*", "baseline*", "refit*", *shared)
-    for pattern in left:
+    for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -81,22 +132,22 @@ def _remove_scratch(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _n_to_train(study: optuna.Study, prepared: Prepared) -> int:
+def _n_to_train(study: optuna.Study, plan: Plan) -> int:
     trials = study.get_trials(deepcopy=False)
     n_open = sum(trial.state == TrialState.RUNNING for trial in trials)
-    n_missing = prepared.settings.n_trials - sum(map(journal.is_trained, trials))
+    n_missing = plan.settings.n_trials - sum(map(journal.is_trained, trials))
     if n_missing <= 0 and n_open == 0:
-        terminal.show_nothing_to_do(prepared.study_name, prepared.settings.n_trials)
+        terminal.show_nothing_to_do(plan.study_name, plan.settings.n_trials)
     return max(n_missing, n_open)
 
 
-def _n_workers(jobs: int | None) -> int:
-    if jobs is not None and jobs > LAG:
+def _n_workers(options: Options) -> int:
+    if options.jobs is not None and options.jobs > LAG:
         _logger.warning(
             "--jobs %d: no more than %d trials can be trained at once, since a trial is decided "
             "from those %d before it",
-            jobs,
+            options.jobs,
             LAG,
             LAG,
         )
-    return min(jobs or os.cpu_count() or 1, LAG)
+    return min(options.n_workers(), LAG)

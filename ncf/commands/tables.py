@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from ncf.serving.recommender import Recommendations
 
 
+def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]:
+    """Returns rows of cells as lines with the columns under one another.
+
+    Args:
+        rows: The rows, all with the same number of cells.
+        is_text: Whether a column is text, which begins at the left; numbers end at the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if is_left else cell.rjust(width)
+            for cell, width, is_left in zip(row, widths, is_text, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Prints rows that have the same columns; without rows, nothing but JSON's empty list."""
     if as_json:
@@ -21,10 +38,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         return
     elif sys.stdout.isatty():
         cells = [[*rows[0]], *([str(cell) for cell in row.values()] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for line in cells:
-            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            print("  ".join(padded).rstrip())
+        print("\n".join(aligned(cells, [True] * len(rows[0]))))
     else:
         writer = csv.DictWriter(sys.stdout, [*rows[0]], lineterminator="\n")
         writer.writeheader()
@@ -38,7 +52,7 @@ def show_recommendations(answers: Sequence[Recommendations], as_json: bool) -> N
     elif sys.stdout.isatty():
         for answer in answers:
             known = "" if answer.known else " (unknown user: the most popular items)"
-            print(f"user {answer.user_id}{known}")
+            print(f"user {answer.user_id}{known}" if answer.user_id else "a user of these items")
             width = max((len(str(item_id)) for item_id in answer.item_ids), default=0)
             for rank, item_id, score, title in _ranked(answer):
                 print(f"{rank:4}  {item_id!s:>{width}}  {score:.3f}  {title}".rstrip())

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.models.gmf.setting import Hyperparameters
+from ncf.commands.tables import aligned
+from ncf.models.table import describe
+from ncf.protocol.metrics import Objective
 from ncf.redaction import one_line
 from ncf.search import journal
 from ncf.search.experiment import DataFacts
+from ncf.search.results import Confirmed, Result
 from ncf.trials.estimate import Estimate
-
-if TYPE_CHECKING:
-    from ncf.search.contest import Confirmed
-    from ncf.search.winner import Result
 
 _N_SHOWN = 10
 
@@ -34,6 +32,12 @@ def show_data(data: DataFacts) -> None:
         f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated "
         f"(fingerprint {data.digest})"
     )
+
+
+def show_columns(lines: Sequence[str]) -> None:
+    """Prints which column of the file was taken as what."""
+    for line in lines:
+        print(f"  {line}")
 
 
 def show_estimate(largest: Estimate, n_workers: int) -> None:
@@ -59,42 +63,33 @@ def show_interruption(study: str) -> None:
 def show_missing(missing: str) -> None:
     """Prints what MLflow has not got, and how it will."""
     print(
-        f"\nMLflow has not been told all: {missing}\nNothing is lost: the same command writes it "
-        "from the journal and trains nothing again, or does so to another store that "
-        "--tracking-uri names."
+        f"\nMLflow does not have everything yet: {missing}\nNothing is lost: the same command "
+        "writes what is missing from the study's record and trains nothing again. It can write to "
+        "another store, which --tracking-uri names."
     )
 
 
 def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
     """Prints the best trials, and how the others ended."""
-    header = ("rank", "trial", "opt", "dim", "lr", "neg", "L2", "recency", "epochs", "best at")
-    metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}", "seconds")
-    rows: list[tuple[str, ...]] = [(*header, *metrics)]
+    metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}")
+    rows = [["rank", "trial", *metrics, "epochs", "best at", "seconds", "setting"]]
     for rank, trial in enumerate(journal.best_first(trials)[:_N_SHOWN], start=1):
-        h = Hyperparameters(**trial.user_attrs["hyperparameters"])
         outcome = journal.outcome_of(trial)
         rows.append(
-            (
+            [
                 str(rank),
                 str(trial.number),
-                h.optimizer,
-                str(h.embedding_dim),
-                f"{h.learning_rate:.2g}",
-                str(h.n_negatives),
-                f"{h.weight_decay:.1g}",
-                f"{h.recency:.2g}",
-                str(outcome.epochs),
-                str(outcome.best_epoch),
                 f"{outcome.metrics[f'hit_ratio_{k}']:.4f}",
                 f"{outcome.metrics[f'ndcg_{k}']:.4f}",
                 f"{outcome.metrics_full[f'ndcg_{k}']:.4f}",
+                str(outcome.epochs),
+                str(outcome.best_epoch),
                 f"{outcome.seconds:.1f}",
-            )
+                describe(journal.setting_of(trial)),
+            ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print("\nBest trials, by validation:")
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print("\n".join(aligned(rows, is_text=(*[False] * 8, True))))
     states = [trial.state for trial in trials]
     print(
         f"{states.count(TrialState.COMPLETE)} finished, {states.count(TrialState.PRUNED)} pruned, "
@@ -102,19 +97,20 @@ def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
     )
 
 
-def show_confirmation(confirmed: Sequence[Confirmed], k: int) -> None:
+def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> None:
     """Prints the best trials after more seeds."""
     if not confirmed:
         return
     n_seeds = max(len(one.values) for one in confirmed)
-    print(f"\nTrained again with {n_seeds} fresh seeds, validation nDCG@{k}:")
+    print(f"\nTrained again with {n_seeds} fresh seeds, validation {objective.label}:")
     for one in confirmed:
         values = "  ".join(f"{value:.4f}" for value in one.values)
         print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
 
 
-def show_results(results: Sequence[Result], number: int, epochs: int, k: int) -> None:
+def show_results(results: Sequence[Result], number: int, epochs: int, objective: Objective) -> None:
     """Prints what the winner and the baselines came to on test."""
+    k = objective.k
     print(
         f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
         "Test, read once, with 95% intervals over users:"
@@ -136,10 +132,8 @@ def show_results(results: Sequence[Result], number: int, epochs: int, k: int) ->
             mean, low, high, p_value = result.difference
             cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", f"{p_value:.2g}"]
         rows.append(cells + [""] * (len(header) - len(cells)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *cells_of_row in rows:
-        shown = [cell.rjust(width) for cell, width in zip(cells_of_row, widths[1:], strict=True)]
-        print(f"  {first.ljust(widths[0])}  {'  '.join(shown)}".rstrip())
+    is_text = (True, *[False] * (len(header) - 1))
+    print("\n".join(f"  {line}" for line in aligned(rows, is_text)))
 
 
 def show_model(name: str, version: str, decision: str) -> None:

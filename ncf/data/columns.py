@@ -1,27 +1,18 @@
-"""The four columns of a ratings file: what they are called, and which values they may hold.
+"""The columns of a file of ratings: what they are called, and which of them is taken as what.
 
-Ids: integers (int64; so 007 and 7 are the same id) or text, never empty, without NUL characters
-(numpy drops them at the end of a text).
-Ratings: finite numbers.
-Times: seconds or milliseconds since 1970 (what is above 1e11 is in milliseconds), or ISO 8601
-dates, in UTC where they name no zone; from 1970 to 2100.
+Four roles: user and item, which every file has, and rating and timestamp. A fifth, label, is a
+column such as `is_read` or `click` that may say of a row that nothing was consumed.
 """
 
-import math
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
+ROLES = ("user", "item", "rating", "timestamp")
+"""In the order of a file without a header."""
 
-Seconds: TypeAlias = "NDArray[np.int64] | NDArray[np.float64]"
-
-KNOWN_NAMES = {
+_USUAL = {
     "user": ("user", "userid", "uid"),
     "item": (
         *("item", "itemid", "iid", "movie", "movieid", "product", "productid"),
@@ -30,27 +21,50 @@ KNOWN_NAMES = {
     "rating": ("rating", "score"),
     "timestamp": ("timestamp", "time", "datetime", "date"),
 }
-"""By role, in the order of a file without a header; compared as `plain` makes them."""
+"""Names by role, compared as `plain` makes them."""
 
-RULES = {
-    "user": "must not be empty, nor hold a NUL; correct it or remove the row",
-    "item": "must not be empty, nor hold a NUL; correct it or remove the row",
-    "rating": "must be a finite number; correct it or remove the row",
+_LESS_USUAL = {
+    "user": ("customer", "customerid", "visitorid", "reviewerid", "memberid", "listenerid"),
+    "item": (
+        *("asin", "isbn", "sku", "articleid", "businessid", "songid", "gameid", "appid"),
+        *("venueid", "recipeid", "animeid", "videoid", "newsid"),
+    ),
+    "rating": ("overall", "stars", "bookrating"),
     "timestamp": (
-        "must be seconds or milliseconds since 1970 or an ISO 8601 date, from 1970 to 2100; "
-        "correct it or remove the row"
+        "unixreviewtime",
+        "eventtime",
+        "createdat",
+        "tdat",
+        "playedat",
+        "dateadded",
+        "ts",
     ),
 }
-"""By role, what a value must be and what to do where it is not."""
+"""Names of public files, taken where there is no usual one."""
 
-_NUMBER = r"[ \t]*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?[ \t]*"  # as pyarrow, stricter than `float`
-_LAST_SECOND = 4_102_444_800  # 2100-01-01
-_MILLISECONDS_ABOVE = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973
+_LABELS = (
+    *("label", "target", "click", "clicked", "isclick", "isclicked", "like", "liked", "islike"),
+    *("isread", "read", "iswatched", "watched", "purchased", "ispurchased", "bought", "played"),
+    *("interaction", "feedback", "isrecommended", "recommended", "votedup", "converted"),
+    *(
+        "purchase",
+        "buy",
+        "favorite",
+        "favourite",
+        "isfavorite",
+        "subscribed",
+        "installed",
+        "viewed",
+    ),
+)
+
+NO = {"0", "0.0", "-1", "-1.0", "false", "no", "n", "f"}
+YES = {"1", "1.0", "true", "yes", "y", "t"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a file's columns, where they are not the usual ones."""
+    """What a file's columns are called, where that is not usual; or their positions, from 1."""
 
     user: str | None = None
     item: str | None = None
@@ -58,12 +72,33 @@ class Columns:
     timestamp: str | None = None
 
     @property
-    def given(self) -> set[str]:
-        """The names that are given."""
-        return {getattr(self, field.name) for field in fields(self)} - {None}
+    def given(self) -> dict[str, str]:
+        """The names or positions that are given, by role."""
+        found = {role: getattr(self, role) for role in ROLES}
+        return {role: name for role, name in found.items() if name is not None}
 
 
 USUAL_NAMES = Columns()
+
+
+def parse_columns(option: str | None) -> Columns:
+    """Reads the option `--columns`, ROLE=COLUMN,...
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
+    if option is None:
+        return USUAL_NAMES
+    parts = option.split(",")
+    pairs = dict(part.partition("=")[::2] for part in parts)
+    known = [field.name for field in fields(Columns)]
+    called = set(pairs.values()) - {""}
+    if not set(pairs) <= set(known) or len(called) < len(parts):
+        raise ValueError(
+            f"--columns {option}: expected NAME=COLUMN,... with names of {', '.join(known)}, each "
+            "name and column once; a column is its name or, as user=1,item=3, its position"
+        )
+    return Columns(**pairs)
 
 
 def plain(name: str) -> str:
@@ -71,25 +106,34 @@ def plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
 
 
-def is_known(name: str, columns: Columns) -> bool:
-    """Returns whether a name is given, or is a usual one of users or items."""
-    return name in columns.given or plain(name) in KNOWN_NAMES["user"] + KNOWN_NAMES["item"]
+def role_of(name: str) -> str | None:
+    """Returns the role that a column of this name has without being named; None for no role."""
+    for known in (_USUAL, _LESS_USUAL):
+        for role in ROLES:
+            if plain(name) in known[role]:
+                return role
+    return None
+
+
+def positions(columns: Columns, n_fields: int) -> dict[str, int] | None:
+    """Returns the index of each given column where all that is given are positions, else None."""
+    given = columns.given
+    if not given or not all(re.fullmatch(r"[1-9][0-9]{0,3}", name) for name in given.values()):
+        return None
+    places = {role: int(name) - 1 for role, name in given.items()}
+    return places if max(places.values()) < n_fields else None
 
 
 def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str, int]:
     """Returns each role's column index: user and item always, the others where they are there.
 
     Raises:
-        ValueError: Where a column is missing, or more than one would do.
+        ValueError: A column is missing, or more than one would do.
     """
     found: dict[str, int] = {}
-    for role, known in KNOWN_NAMES.items():
+    for role in ROLES:
         wanted = getattr(columns, role)
-        fitting = [
-            index
-            for index, name in enumerate(names)
-            if (plain(name) in known if wanted is None else name == wanted)
-        ]
+        fitting = _fitting(names, role, wanted)
         if len(fitting) > 1:
             called = " and ".join(repr(names[index]) for index in fitting)
             raise ValueError(
@@ -104,106 +148,61 @@ def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str
                 f"{place}: no {what} among {', '.join(map(repr, names))}; "
                 f"name it: --columns {role}=..."
             )
+    label = _label(names, found)
+    if label is not None and columns.rating is None:
+        found["label"] = label
+    return _taken_once(found, names, place)
+
+
+def _fitting(names: Sequence[str], role: str, wanted: str | None) -> list[int]:
+    if wanted is not None:
+        fitting = [index for index, name in enumerate(names) if name == wanted]
+        if not fitting and re.fullmatch(r"[1-9][0-9]{0,3}", wanted) and int(wanted) <= len(names):
+            return [int(wanted) - 1]
+        return fitting
+    for known in (_USUAL, _LESS_USUAL):
+        fitting = [index for index, name in enumerate(names) if plain(name) in known[role]]
+        if fitting:
+            return fitting
+    return []
+
+
+def _label(names: Sequence[str], found: Mapping[str, int]) -> int | None:
+    """Returns the column that may say no: by its name, or as the only one beside the others."""
+    others = [index for index in range(len(names)) if index not in found.values()]
+    for index in others:
+        if plain(names[index]) in _LABELS:
+            return index
+    return others[0] if len(others) == 1 and "rating" not in found else None
+
+
+def _taken_once(found: dict[str, int], names: Sequence[str], place: str) -> dict[str, int]:
+    taken: dict[int, str] = {}
+    for role, index in found.items():
+        if index in taken:
+            raise ValueError(
+                f"{place}: {names[index]!r} would be both {taken[index]} and {role}; name another: "
+                f"--columns {role}=..."
+            )
+        taken[index] = role
     return found
 
 
-def convert(role: str, column: pa.Array) -> tuple[Any, NDArray[np.bool_]]:
-    """Returns a column's values, and which of them break the role's rule, each (rows,).
+def without_other_label(places: dict[str, int], values: Iterable[str]) -> dict[str, int]:
+    """Returns the places without that of the label where its values are no yes and no."""
+    if all(value.strip().lower() in NO | YES for value in values):
+        return places
+    return {role: place for role, place in places.items() if role != "label"}
 
-    Ids come as integers, int32 where they fit, or as a pyarrow dictionary of text; ratings as
-    float64; times as seconds, int64, or float64 where some have parts of a second.
 
-    Raises:
-        ValueError: Where the column's type does not fit its role.
+def option_for(places: Mapping[str, int], names: Sequence[str] | None) -> str:
+    """Returns the option that names these columns, as a shell takes it.
+
+    >>> option_for({"item": 1, "user": 0}, ["User ID", "track"])
+    "--columns 'user=User ID,item=track'"
     """
-    if role in ("user", "item"):
-        return _ids(role, column)
-    if role == "timestamp":
-        seconds = _seconds(column)
-        bad = ~((seconds >= 0) & (seconds <= _LAST_SECOND))
-        if not bad.any() and ((whole := seconds.astype(np.int64)) == seconds).all():
-            seconds = whole
-        return seconds, bad
-    ratings = _floats(role, column)
-    return ratings, ~np.isfinite(ratings)
-
-
-def in_milliseconds(column: pa.Array) -> bool:
-    """Returns whether a column's first value is a number that counts milliseconds."""
-    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    return is_number and len(column) > 0 and (column[0].as_py() or 0) > _MILLISECONDS_ABOVE
-
-
-def breaks_rule(role: str, text: str) -> bool:
-    """Returns whether one value, as text, breaks the role's rule; the slow twin of `convert`."""
-    if role in ("user", "item"):
-        return text == "" or "\0" in text
-    number = float(text) if re.fullmatch(_NUMBER, text, re.ASCII) else math.nan
-    if role == "rating":
-        return not math.isfinite(number)
-    if math.isnan(number):
-        return bool(convert(role, pa.array([text]))[1][0])
-    return not (0 <= number <= _LAST_SECOND) and not (
-        _MILLISECONDS_ABOVE < number <= _LAST_SECOND * 1000
-    )
-
-
-def _ids(role: str, column: pa.Array) -> tuple[Any, NDArray[np.bool_]]:
-    """Returns own ids, and which of them break the rule."""
-    kind = column.type
-    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
-        return _ids(role, column.dictionary_decode())
-    missing = _numpy(column.is_null())
-    if pa.types.is_integer(kind):
-        values = _numpy(pc.fill_null(column, 0).cast(pa.int64(), safe=False))
-        if pa.types.is_uint64(kind) and (values < 0).any():
-            raise ValueError(f"{role} ids must be below 2**63; cast the column to text")
-        narrow = values.astype(np.int32)
-        return (narrow if (narrow == values).all() else values), missing
-    if _is_text(kind):
-        column = column.dictionary_encode()
-    elif not pa.types.is_dictionary(kind):
-        raise ValueError(f"{role} ids must be integers or text, got {kind}; cast the column")
-    column = column.cast(pa.dictionary(pa.int32(), pa.string()))
-    texts = column.dictionary
-    bad = _numpy(pc.or_(pc.equal(texts, ""), pc.match_substring(texts, "\0")).fill_null(True))
-    if bad.any():
-        missing |= bad[_numpy(column.indices.fill_null(0))]
-    return column, missing
-
-
-def _seconds(column: pa.Array) -> Seconds:
-    """Returns seconds since 1970; not-a-number where a value is missing or no time."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if _is_text(column.type):
-        try:
-            column = column.cast(pa.timestamp("us"))  # fast, for dates that name no zone
-        except pa.ArrowInvalid:
-            times = pd.to_datetime(column.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-            column = pa.array(times.dt.tz_localize(None).dt.as_unit("us"))
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        micros = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        return _floats("timestamp", micros) / 1e6
-    if pa.types.is_integer(column.type) and column.null_count == 0:
-        seconds = _numpy(column.cast(pa.int64()))
-        if len(seconds) == 0 or seconds.max() <= _MILLISECONDS_ABOVE:
-            return seconds
-    numbers = _floats("timestamp", column)
-    return np.where(numbers > _MILLISECONDS_ABOVE, numbers / 1000, numbers)
-
-
-def _floats(role: str, column: pa.Array) -> NDArray[np.float64]:
-    """Returns a column of numbers; not-a-number where one is missing."""
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise ValueError(f"a {role} must be a number, got {column.type}; cast the column")
-    return _numpy(pc.fill_null(column.cast(pa.float64(), safe=False), math.nan))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _numpy(column: pa.Array) -> NDArray[Any]:
-    array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return array
+    parts = []
+    for role, index in sorted(places.items(), key=lambda pair: pair[1]):
+        is_plain = names is not None and names[index] and not set(names[index]) & set(",=")
+        parts.append(f"{role}={names[index] if names and is_plain else index + 1}")
+    return f"--columns {shlex.quote(','.join(parts)) if names else ','.join(parts)}"

@@ -1,221 +1,212 @@
-"""Delimited text files of ratings: how one is laid out, its columns, and its first bad line.
+"""The rows of delimited text, block by block: by pyarrow, and by Python where quotes need care.
 
-Separators: comma, tab, semicolon or `::`. Compression, by the last suffix: .gz .bz2 .xz .zst, or
-.zip with one member. The encoding is UTF-8. A first row with a known name, or a named column, is a
-header, and `user_id:token` counts as `user_id`. Without a header the columns are user, item[,
-rating[, timestamp]].
+A block without quotes, or whose rows are as many as its lines, is read by pyarrow. Where a quote
+opens a value that goes over several lines, `quotes` tells whether that value swallows rows.
 """
 
-import bz2
+from __future__ import annotations
+
 import csv
-import gzip
-import io
-import lzma
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ncf.data.columns import KNOWN_NAMES, RULES, Columns, breaks_rule, find_columns, is_known
+from ncf.data.layout import Layout
+from ncf.data.lines import split
+from ncf.data.quotes import REMEDY, KnownIds, is_whole
+from ncf.data.sources import Batch
+from ncf.data.streams import in_native_memory, read_blocks
 
-DAMAGED = (
-    *(EOFError, OSError, RuntimeError, UnicodeDecodeError),
-    *(lzma.LZMAError, zlib.error, zipfile.BadZipFile),
-)
-"""What reading a damaged or encrypted file raises; an OSError with a file name is another matter.
-"""
-
-_BLOCK_BYTES = 2**22
-_LINE_BYTES = 2**20
+_TEXT = pa.string()
+_MANY_TIMES = pa.dictionary(pa.int32(), pa.string())  # the type of ids, which are repeated
+_LONGEST_ROW = 2**26  # bytes
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a text file is laid out."""
+class _Block:
+    """Whole rows of a file."""
 
-    path: Path
-    delimiter: str
-    n_fields: int
-    places: Mapping[str, int]
-    """Column index by role: "user", "item" and, where they are there, "rating" and "timestamp"."""
-    header_lines: int
-    """Lines up to and with the header; 0 without one."""
+    layout: Layout
+    content: bytes
+    first_line: int
+    """Number of its first line in the file, from 1."""
 
-
-def find_layout(path: Path, columns: Columns) -> Layout:
-    """Returns the layout that the first two rows tell.
-
-    Raises:
-        ValueError: Where the file is empty or binary, or its columns cannot be told.
-    """
-    rows: list[tuple[int, str]] = []
-    with _open(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(_LINE_BYTES), b""), start=1):
-            if re.search(rb"[\x00-\x08\x0e-\x1f]", line):
-                raise ValueError(
-                    f"{path}, line {number}: binary data; give UTF-8 text or parquet, with a "
-                    "suffix that fits: .csv .tsv .dat .parquet, and .gz .bz2 .xz .zst .zip after it"
-                )
-            text = line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
-            if text:
-                rows.append((number, text))
-            if len(rows) == 2:
-                break
-    if not rows:
-        raise ValueError(f"{path}: the file is empty; give one with users and items")
-    number, first = rows[0]
-    # A .csv file is taken at its word, so that its ids may have a tab or '::' in them. Semicolons
-    # go first, as commas may be decimal ones.
-    signs = (";", ",", "\t", "::") if ".csv" in path.suffixes else ("::", "\t", ";", ",")
-    delimiter = next((sign for sign in signs if sign in first), None)
-    if delimiter is None:
-        raise ValueError(
-            f"{path}, line {number}: one column only; separate users and items by a comma, tab, "
-            "semicolon or '::'"
-        )
-    try:
-        table = [fields for _, fields in _split((text for _, text in rows), delimiter)]
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {number}: {error}; correct the line") from error
-    names = [name if name in columns.given else name.split(":")[0] for name in table[0]]
-    if any(is_known(name, columns) for name in names):
-        places = find_columns(names, columns, f"{path}, line {number}")
-        if len(table) == 1:
-            raise ValueError(f"{path}: no rows after the header; give a file with users and items")
-        return Layout(path, delimiter, len(names), places, number)
-    looks_like_names = len(table) == 2 and _n_numbers(table[1]) > _n_numbers(table[0]) == 0
-    if looks_like_names or columns.given or not 2 <= len(names) <= 4:
-        absent = " and no ".join(map(repr, sorted(columns.given))) or "known column"
-        raise ValueError(
-            f"{path}, line {number}: no {absent} among {', '.join(map(repr, names))}; "
-            "name them: --columns user=...,item=..., or, without a header, give 2 to 4 columns: "
-            "user, item, rating, timestamp"
-        )
-    places = {role: place for place, role in enumerate(KNOWN_NAMES) if place < len(names)}
-    return Layout(path, delimiter, len(names), places, 0)
+    @property
+    def lines(self) -> list[str]:
+        """The lines with their ends; what is not UTF-8 as lone surrogates."""
+        return self.content.decode("utf-8", "surrogateescape").split("\n")
 
 
-def read_batches(layout: Layout, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    """Yields the columns of `types`, named by their roles, some megabytes at a time.
+def read_batches(layout: Layout) -> Iterator[Batch]:
+    """Yields the columns of the layout's roles as text, some megabytes at a time.
 
     Raises:
-        pyarrow.ArrowInvalid: Where a line has another number of fields, or a value another type.
+        ValueError: A line has another number of fields, is not UTF-8, or a quote swallows rows.
     """
+    rest = b""
+    line = 1
+    n_skipped = 0
+    for content in read_blocks(layout.path):
+        rest += content
+        while n_skipped < layout.lines_before and b"\n" in rest:
+            rest = rest.partition(b"\n")[2]
+            n_skipped += 1
+            line += 1
+        if n_skipped < layout.lines_before or b"\n" not in rest:
+            continue
+        end = rest.rindex(b"\n") + 1
+        batch, n_bytes = _read(_Block(layout, rest[:end], line), is_last=False)
+        line += rest[:n_bytes].count(b"\n")
+        rest = rest[n_bytes:]
+        if len(rest) > _LONGEST_ROW + len(content):
+            raise ValueError(f"{layout.path}, line {line}: a row of over 64 MiB; {REMEDY}")
+        yield from batch
+    if rest and n_skipped == layout.lines_before:
+        yield from _read(_Block(layout, rest, line), is_last=True)[0]
+
+
+def _read(block: _Block, is_last: bool) -> tuple[list[Batch], int]:
+    """Returns the rows of a block, which may be none, and how many of its bytes they are."""
+    has_quotes = block.layout.has_quotes and b'"' in block.content
+    columns = _by_pyarrow(block, has_quotes)
+    if columns is not None:
+        n_rows = len(columns["user"])
+        if not has_quotes or (n_rows == _n_rows(block.content) and _ends_whole(block)):
+            batch = Batch(block.layout.path, columns, lambda row: f"line {_line_of(block, row)}")
+            return [batch], len(block.content)
+    return _by_python(block, has_quotes, is_last)
+
+
+def _by_pyarrow(block: _Block, has_quotes: bool) -> Mapping[str, pa.Array] | None:
+    """Returns the columns of a block, (rows,) each; None where a row is not as it should be."""
+    layout = block.layout
     # pyarrow separates by one character: with `::` every second column is an empty one.
     step = len(layout.delimiter)
     names = [f"{index}" for index in range(step * (layout.n_fields - 1) + 1)]
-    wanted = {f"{step * layout.places[role]}": kind for role, kind in types.items()}
+    wanted = {
+        f"{step * place}": _MANY_TIMES if role in ("user", "item", "label") else _TEXT
+        for role, place in layout.places.items()
+    }
     empty = {name: pa.null() for index, name in enumerate(names) if index % step}
-    with _open(layout.path) as file:
-        batches = pa.csv.open_csv(
-            file,
-            pa.csv.ReadOptions(
-                block_size=_BLOCK_BYTES, column_names=names, skip_rows=layout.header_lines
-            ),
+    try:
+        table = pa.csv.read_csv(
+            in_native_memory(block.content),
+            pa.csv.ReadOptions(block_size=len(block.content) + 1, column_names=names),
             pa.csv.ParseOptions(
                 delimiter=layout.delimiter[0],
-                quote_char='"' if step == 1 else False,
-                newlines_in_values=True,
+                quote_char='"' if has_quotes else False,
+                newlines_in_values=has_quotes,
             ),
             pa.csv.ConvertOptions(
                 include_columns=[*wanted, *empty], column_types=wanted | empty, null_values=[""]
             ),
         )
-        for batch in batches:
-            yield pa.RecordBatch.from_arrays(batch.columns[: len(wanted)], names=list(types))
-
-
-def role_not_converted(layout: Layout, error: ValueError) -> str | None:
-    """Returns the role of the column whose type pyarrow found wrong; None for other errors."""
-    # pyarrow adds "Row #2: " where it reads with one thread.
-    found = re.search(r"In CSV column #(\d+): (Row #\d+: )?CSV conversion error", str(error))
-    if found is None:
+    except pa.ArrowInvalid:
         return None
-    step = len(layout.delimiter)
-    return {step * place: role for role, place in layout.places.items()}.get(int(found[1]))
+    columns = table.columns[: len(wanted)]
+    if columns[0].num_chunks != 1:
+        return None
+    return {role: column.chunk(0) for role, column in zip(layout.places, columns, strict=True)}
 
 
-def first_bad_line(layout: Layout) -> str | None:
-    """Returns "place: rule" of the first line that breaks one; None where there is no such line.
-
-    Of a row that goes over several lines, by a quote, it is the first.
-    """
-    roles = sorted(layout.places, key=lambda role: layout.places[role])
-    end = 0
-    with (
-        _open(layout.path) as file,
-        io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text,
-    ):
-        try:
-            for number, row in _split(text, layout.delimiter):
-                line, end = end + 1, number
-                if line <= layout.header_lines or not row:
-                    continue
-                if len(row) != layout.n_fields:
-                    return (
-                        f"{layout.path}, line {line}: expected {layout.n_fields} fields, "
-                        f"got {len(row)}; correct or remove the line"
-                    )
-                for role in roles:
-                    value = row[layout.places[role]]
-                    if not value.isascii() and re.search("[\udc80-\udcff]", value):
-                        return (
-                            f"{layout.path}, line {line}: {role} {value!r} is not UTF-8; "
-                            "save the file as UTF-8"
-                        )
-                    if breaks_rule(role, value):
-                        return f"{layout.path}, line {line}: {role} {value!r} {RULES[role]}"
-                if layout.delimiter == "::" and any(":" in value for value in row):
-                    return (
-                        f"{layout.path}, line {line}: a value has a ':' in it, which '::' files "
-                        "cannot hold; separate the columns by tabs"
-                    )
-        except csv.Error as error:
-            return f"{layout.path}, line {end + 1}: {error}; correct or remove the line"
-    return None
+def _by_python(block: _Block, has_quotes: bool, is_last: bool) -> tuple[list[Batch], int]:
+    """Does as `_read`, slowly, and names the first line that breaks a rule."""
+    layout = block.layout
+    lines = block.lines
+    ended = [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+    cuts = _cut(block, ended, has_quotes)
+    if has_quotes:
+        known = KnownIds(layout, cuts)
+        for start, stop, row in cuts:
+            if row and (stop - start > 1 or stop == len(ended)):
+                where = f"{layout.path}, line {block.first_line + start}"
+                is_end = is_last and stop == len(ended)
+                if not is_whole(where, ended[start:stop], is_end, known):
+                    ended = ended[:start]
+                    cuts = cuts[:-1]
+    rows = []
+    starts = []
+    for start, _, row in cuts:
+        if row:
+            _check_row(block, row, start)
+            rows.append(row)
+            starts.append(block.first_line + start)
+    n_bytes = len("".join(ended).encode("utf-8", "surrogateescape"))
+    if not rows:
+        return [], n_bytes
+    columns = {}
+    for role, place in layout.places.items():
+        values = pa.array([row[place] for row in rows], _TEXT)
+        columns[role] = values.dictionary_encode() if role in ("user", "item", "label") else values
+    return [Batch(block.layout.path, columns, lambda row: f"line {starts[row]}")], n_bytes
 
 
-def _open(path: Path) -> BinaryIO:
-    """Returns the file's content, decompressed as it is read."""
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path))
-    if suffix == ".bz2":
-        return cast(BinaryIO, bz2.open(path))
-    if suffix == ".xz":
-        return cast(BinaryIO, lzma.open(path))
-    if suffix == ".zst":
-        return cast(BinaryIO, io.BufferedReader(pa.input_stream(path, compression="zstd")))
-    if suffix == ".zip":
-        archive = zipfile.ZipFile(path)
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        if len(members) != 1:
+def _cut(block: _Block, lines: Sequence[str], has_quotes: bool) -> list[tuple[int, int, list[str]]]:
+    """Returns the first line, the line after the last, and the fields of each row of a block."""
+    cuts = []
+    start = 0
+    try:
+        for stop, row in split(lines, block.layout.delimiter, has_quotes):
+            cuts.append((start, stop, row))
+            start = stop
+    except csv.Error as error:
+        raise ValueError(
+            f"{block.layout.path}, line {block.first_line + start}: {error}; correct or remove the "
+            "line"
+        ) from error
+    return cuts
+
+
+def _check_row(block: _Block, row: Sequence[str], start: int) -> None:
+    layout = block.layout
+    place = f"{layout.path}, line {block.first_line + start}"
+    if len(row) != layout.n_fields:
+        raise ValueError(
+            f"{place}: expected {layout.n_fields} fields, got {len(row)}; correct or remove the "
+            "line"
+        )
+    for role in sorted(layout.places, key=lambda role: layout.places[role]):
+        value = row[layout.places[role]]
+        if not value.isascii() and re.search("[\udc80-\udcff]", value):
             raise ValueError(
-                f"{path}: must hold one file, holds {len(members)}; unpack it and give the path "
-                "of the file with the ratings"
+                f"{place}: {role} {value!r} is not UTF-8; save the file as UTF-8, for example by "
+                "iconv -f WINDOWS-1252 -t UTF-8"
             )
-        return cast(BinaryIO, archive.open(members[0]))
-    return path.open("rb")
+    if layout.delimiter == "::" and any(":" in value for value in row):
+        raise ValueError(
+            f"{place}: a value has a ':' in it, which '::' files cannot hold; separate the columns "
+            "by tabs"
+        )
 
 
-def _split(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields each row's last line number and fields."""
-    if len(delimiter) == 1:
-        reader = csv.reader(lines, delimiter=delimiter)
-        for row in reader:
-            yield reader.line_num, row
-    else:
-        for number, line in enumerate(lines, start=1):
-            text = line.rstrip("\r\n")
-            yield number, text.split(delimiter) if text else []
+def _n_rows(content: bytes) -> int:
+    """Returns the number of lines that are not empty."""
+    ends = np.flatnonzero(np.frombuffer(content + b"\n" * (content[-1:] != b"\n"), np.uint8) == 10)
+    lengths = np.diff(ends, prepend=-1) - 1
+    codes = np.frombuffer(content, np.uint8)
+    is_empty = (lengths == 0) | ((lengths == 1) & (codes[np.maximum(ends - 1, 0)] == 13))
+    return len(ends) - int(np.count_nonzero(is_empty))
 
 
-def _n_numbers(row: Sequence[str]) -> int:
-    """Returns how many fields of a row are numbers."""
-    return sum(re.fullmatch(r"\s*-?\d+(\.\d+)?\s*", field) is not None for field in row)
+def _ends_whole(block: _Block) -> bool:
+    """Returns whether no quote is open at the end of a block whose other rows are lines."""
+    last = block.content.rstrip(b"\r\n").rpartition(b"\n")[2].decode("utf-8", "surrogateescape")
+    try:
+        list(csv.reader([last], delimiter=block.layout.delimiter, strict=True))
+    except csv.Error as error:
+        return "unexpected end" not in str(error)
+    return True
+
+
+def _line_of(block: _Block, row: int) -> int:
+    """Returns the number of the line of a row, in a block where no row has several lines."""
+    for number, line in enumerate(block.lines, start=block.first_line):
+        if line.rstrip("\r"):
+            if row == 0:
+                return number
+            row -= 1
+    raise AssertionError("a row that is not in the block")

@@ -1,4 +1,4 @@
-"""`Interactions`: who touched what and when, as dense arrays; built, saved and loaded here.
+"""`Interactions`: who touched what and when, as dense arrays, and how they are built.
 
 Users and items get dense indices in the order of their own ids. The interactions are ordered by
 user, then time, then the file's row order. A (user, item) pair that occurs more than once counts
@@ -6,13 +6,10 @@ once, at its first time.
 """
 
 import hashlib
-import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +19,6 @@ from numpy.typing import NDArray
 OwnIds: TypeAlias = "NDArray[Any] | pd.Categorical"
 
 _ROWS_AT_A_TIME = 2**18
-_ARRAYS = ("indptr", "items", "timestamps", "user_ids", "item_ids", "titles")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +26,7 @@ class Interactions:
     """E interactions of U users with I items, grouped by user, oldest first.
 
     Raises:
-        ValueError: Where the arrays do not fit together.
+        ValueError: The arrays do not fit together.
     """
 
     name: str
@@ -47,6 +43,12 @@ class Interactions:
     """(I,) own ids, ascending; int64 or text."""
     titles: NDArray[np.str_] | None = None
     """(I,) '' where unknown; None where the data set has no titles."""
+    has_times: bool = True
+    """False where the timestamps are row numbers: "latest" is then the file's order."""
+    columns_read: tuple[str, ...] = ()
+    """Which column of the file was taken as what, one line for each, for a person to read."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the values that were read, one line for each."""
 
     def __post_init__(self) -> None:
         """Checks types, shapes and index ranges; the order within a user is the builder's job."""
@@ -151,10 +153,11 @@ def from_columns(
     an own item id to its title.
 
     Raises:
-        ValueError: Where the columns differ in length, a time is not in 0 to 2**32 - 1 seconds, or
+        ValueError: The columns differ in length, a time is not in 0 to 2**32 - 1 seconds, or
             there are fewer than two users or items.
     """
     n_rows = len(user_ids)
+    has_times = timestamps is not None
     if timestamps is None:
         timestamps = np.arange(n_rows, dtype=np.int64)
     if not n_rows == len(item_ids) == len(timestamps):
@@ -185,7 +188,9 @@ def from_columns(
     known = None
     if titles is not None:
         known = np.array([titles.get(item_id, "") for item_id in item_ids.tolist()], dtype=np.str_)
-    return Interactions(name, indptr, items, timestamps, user_ids, item_ids, known)
+    return Interactions(
+        name, indptr, items, timestamps, user_ids, item_ids, known, has_times=has_times
+    )
 
 
 def _encode(ids: OwnIds) -> tuple[NDArray[np.int32], NDArray[Any]]:
@@ -232,68 +237,11 @@ def _first_of_each_pair(users: NDArray[np.int32], items: NDArray[np.int32]) -> N
     `users` must be ascending. Some users at a time, so that the hash table stays in the cache:
     seven times as fast as one table for 27.7 million rows.
     """
-    n_items, n_rows = int(items.max()) + 1, len(users)
+    n_items = int(items.max()) + 1
+    n_rows = len(users)
     cuts = np.searchsorted(users, users[::_ROWS_AT_A_TIME])
     first = np.empty(n_rows, dtype=np.bool_)
     for start, stop in pairwise([*np.unique(cuts).tolist(), n_rows]):
         pairs = users[start:stop].astype(np.int64) * n_items + items[start:stop]
         first[start:stop] = ~pd.Series(pairs).duplicated().to_numpy()
     return first
-
-
-def save(interactions: Interactions, folder: Path) -> None:
-    """Writes one `.npy` file per array and `interactions.json`; replaces what `folder` held.
-
-    The folder is written under another name and then renamed, so it is whole or absent.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        draft = Path(temporary) / "draft"
-        draft.mkdir()
-        checksums = {}
-        for field in _ARRAYS:
-            array = getattr(interactions, field)
-            if array is not None:
-                path = draft / f"{field}.npy"
-                np.save(path, array, allow_pickle=False)
-                checksums[path.name] = sha256_of(path)
-        record = {
-            "name": interactions.name,
-            "fingerprint": interactions.fingerprint,
-            "checksums": checksums,
-        }
-        text = json.dumps(record, ensure_ascii=False, indent=1)
-        (draft / "interactions.json").write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(temporary) / "replaced")
-        draft.rename(folder)
-
-
-def load(folder: Path) -> Interactions:
-    """Returns what `save` wrote, memory-mapped, after a check of every byte.
-
-    Raises:
-        FileNotFoundError: Where there is no such folder.
-        ValueError: Where a file is missing or torn.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of saved interactions")
-    try:
-        record = json.loads((folder / "interactions.json").read_text(encoding="utf-8"))
-        name, fingerprint, checksums = (record[k] for k in ("name", "fingerprint", "checksums"))
-        arrays = {}
-        for file, checksum in checksums.items():
-            if sha256_of(folder / file) != checksum:
-                raise ValueError(f"{file} is not what was saved")
-            arrays[Path(file).stem] = np.load(folder / file, mmap_mode="r", allow_pickle=False)
-        interactions = Interactions(name, **arrays)
-    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{folder}: torn or foreign, make it again: {error}") from error
-    interactions.__dict__["fingerprint"] = fingerprint  # where `cached_property` looks first
-    return interactions
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

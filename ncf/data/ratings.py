@@ -1,45 +1,68 @@
-"""Reads one file of ratings or interactions, by path, into validated columns.
+"""Reads a file of ratings or interactions, by path, into validated columns.
 
-Files: delimited text, plain or compressed (see `delimited`), or parquet. The columns and the values
-they may hold are those of `columns`. Text ids are kept as written ("1.0" is the text "1.0"), and a
-column of ids is text where at least one of them is not an integer. Parts of a second order the
-rows and are then dropped.
+Files: delimited text (see `layout` and `delimited`), JSON (`json_lines`) or parquet (`parquet`).
+Own ids and times are read as `ids` and `times` say; ratings are finite numbers. Parts of a second
+order the rows and are then dropped.
 """
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ncf.data.columns import RULES, USUAL_NAMES, Columns, convert, find_columns, in_milliseconds
-from ncf.data.delimited import (
-    DAMAGED,
-    find_layout,
-    first_bad_line,
-    read_batches,
-    role_not_converted,
-)
+from ncf.data import json_lines, parquet
+from ncf.data.columns import USUAL_NAMES, Columns
+from ncf.data.delimited import read_batches
+from ncf.data.files import files_of
+from ncf.data.ids import join_ids, read_ids, remarks_on_ids
 from ncf.data.interactions import OwnIds
+from ncf.data.layout import find_layout
+from ncf.data.meaning import check_meaning, check_one_header, describe
+from ncf.data.sources import Batch, Collected, Source
+from ncf.data.streams import DAMAGED
+from ncf.data.times import Times, last_second, read_times
 
 __all__ = ["Columns", "Ratings", "read_ratings"]
 
 _log = logging.getLogger(__name__)
 
+_SECONDS = np.dtype("datetime64[s]")
+_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
+_RULES = {
+    "user": "must not be empty, nor hold a NUL; correct it or remove the row",
+    "item": "must not be empty, nor hold a NUL; correct it or remove the row",
+    "rating": "must be a finite number; correct it or remove the row",
+    "timestamp": (
+        "must be seconds or milliseconds since 1970 or an ISO 8601 date, from 1970 to 2100; "
+        "correct it or remove the row"
+    ),
+}
 
-class Ratings(NamedTuple):
-    """The columns of a file, each (rows,), in the file's order."""
+
+@dataclass(frozen=True)
+class Ratings:
+    """The rows of a file that count, each column (rows,), in the file's order."""
 
     user_ids: OwnIds
     item_ids: OwnIds
     timestamps: NDArray[np.int64] | None
     """Seconds since 1970; None where the file has no times."""
+    n_rows: int
+    """Rows of the file, with those below `min_rating`."""
+    columns_read: tuple[str, ...]
+    """Which column was taken as what, one line each."""
+    notes: tuple[str, ...]
+    """What was assumed of the file's layout, one line each."""
+    remarks: tuple[str, ...]
+    """What a person should know of the values, one line each."""
 
 
 def read_ratings(
@@ -48,149 +71,160 @@ def read_ratings(
     """Returns the rows with a rating of at least `min_rating`; all rows where it is None.
 
     Raises:
-        FileNotFoundError: Where there is no such file.
-        ValueError: Where the file, a line or a value breaks a rule; it says where, and what to do.
+        FileNotFoundError: There is no such file.
+        ValueError: The file, a line or a value breaks a rule; it says where, and what to do.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path")
-    if not path.is_file():
-        raise ValueError(f"{path}: not a file; give the path of one file of ratings")
     if min_rating is not None and not math.isfinite(min_rating):
         raise ValueError(f"min_rating must be a finite number, got {min_rating}")
-    read = _read_parquet if path.suffix.lower() in (".parquet", ".pq") else _read_text
     try:
-        parts = read(path, columns, min_rating)
+        source = _open(path, columns)
+        if min_rating is not None and "rating" not in source.places:
+            raise ValueError(
+                f"{path}: min_rating={min_rating} needs a rating column, and there is none; "
+                "name it: --columns rating=..., or leave min_rating out"
+            )
+        found = _collect(source, min_rating)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise ValueError(
             f"{path}: damaged, cut short or locked ({error}); fetch it again, or unpack it"
         ) from error
-    if parts.n_rows == 0:
+    if found.n_rows == 0:
         raise ValueError(f"{path}: no rows after the header; give a file with users and items")
-    if sum(map(len, parts.values["user"])) == 0:
+    if sum(map(len, found.values["user"])) == 0:
         raise ValueError(
             f"{path}: no rating reaches min_rating={min_rating}; the highest is "
-            f"{parts.highest}, so lower min_rating"
+            f"{found.highest}, so lower min_rating"
         )
-    user_ids, item_ids = _join_ids(parts.values.pop("user")), _join_ids(parts.values.pop("item"))
-    if "timestamp" not in parts.values:
-        return Ratings(user_ids, item_ids, None)
-    exact = np.concatenate(parts.values.pop("timestamp"))
-    if exact.dtype == np.int64:
-        return Ratings(user_ids, item_ids, exact)
-    seconds = np.floor(exact).astype(np.int64)
-    if (seconds != exact).any():
-        order = np.argsort(exact, kind="stable")
-        return Ratings(user_ids[order], item_ids[order], seconds[order])
-    return Ratings(user_ids, item_ids, seconds)
+    check_meaning(path, source, columns, min_rating, found)
+    columns_read = describe(source, found, min_rating)
+    user_ids = join_ids(found.values.pop("user"), source.is_typed)
+    item_ids = join_ids(found.values.pop("item"), source.is_typed)
+    check_one_header(path, source, user_ids, item_ids)
+    remarks = (*remarks_on_ids("user", user_ids), *remarks_on_ids("item", item_ids))
+    seconds = None
+    if "timestamp" in found.values:
+        seconds, order = _join_times(found.values.pop("timestamp"))
+        if order is not None:
+            user_ids = user_ids[order]
+            item_ids = item_ids[order]
+    return Ratings(
+        user_ids, item_ids, seconds, found.n_rows, columns_read, source.notes, tuple(remarks)
+    )
 
 
-class _Parts(NamedTuple):
-    """What is kept of a file."""
-
-    values: dict[str, list[Any]]
-    """By role, one array per batch."""
-    n_rows: int
-    """Rows in the file, before `min_rating`."""
-    highest: float
-    """The highest rating; minus infinity where there is none."""
-
-
-def _read_parquet(path: Path, columns: Columns, min_rating: float | None) -> _Parts:
-    try:
-        file = pa.parquet.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _torn_parquet(path, error) from error
-    with file:
-        names = file.schema_arrow.names
-        places = find_columns(names, columns, f"{path}")
-        _check_min_rating(path, places, min_rating)
-        wanted = [names[place] for place in places.values()]
-        batches = (
-            pa.RecordBatch.from_arrays([batch[name] for name in wanted], names=list(places))
-            for batch in file.iter_batches(columns=wanted)
-        )
-        try:
-            return _collect(path, batches, min_rating)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _torn_parquet(path, error) from error
-        except ValueError as error:
-            raise ValueError(f"{path}, {error}") from error
+def _open(path: Path, columns: Columns) -> Source:
+    if parquet.is_parquet(path):
+        return parquet.open_parquet(path, columns)
+    sources = [_open_text(file, columns) for file in files_of(path)]
+    first = sources[0]
+    for other in sources[1:]:
+        if (other.places, other.names) != (first.places, first.names):
+            raise ValueError(f"{path}: the files have different columns; give parts of one table")
+    return replace(first, batches=chain.from_iterable(source.batches for source in sources))
 
 
-def _torn_parquet(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not a whole parquet file ({error}); write it again")
-
-
-def _read_text(path: Path, columns: Columns, min_rating: float | None) -> _Parts:
+def _open_text(path: Path, columns: Columns) -> Source:
+    if json_lines.is_json(path):
+        return json_lines.open_json(path, columns)
     layout = find_layout(path, columns)
-    _check_min_rating(path, layout.places, min_rating)
-    # A column is read as the first type, and all is read again where that does not fit.
-    text = pa.dictionary(pa.int32(), pa.string())
-    kinds = {
-        "user": [pa.int64(), text],
-        "item": [pa.int64(), text],
-        "rating": [pa.float64()],
-        "timestamp": [pa.int64(), pa.float64(), pa.string()],
-    }
-    while True:
-        types = {role: kinds[role][0] for role in layout.places}
-        try:
-            return _collect(path, read_batches(layout, types), min_rating)
-        except ValueError as error:  # with it pyarrow's own
-            role = role_not_converted(layout, error)
-            if role is None or len(kinds[role]) == 1:
-                message = first_bad_line(layout) or f"{path}: {error}; correct the file"
-                raise ValueError(message) from error
-            del kinds[role][0]
+    return Source(layout.places, layout.names, False, layout.notes, read_batches(layout))
 
 
-def _check_min_rating(path: Path, places: Mapping[str, int], min_rating: float | None) -> None:
-    if min_rating is not None and "rating" not in places:
-        raise ValueError(
-            f"{path}: min_rating={min_rating} needs a rating column, and there is none; "
-            "name it: --columns rating=..., or leave min_rating out"
-        )
-
-
-def _collect(path: Path, batches: Iterable[pa.RecordBatch], min_rating: float | None) -> _Parts:
-    """Returns the validated and kept rows of batches whose columns are named by role.
+def _collect(source: Source, min_rating: float | None) -> Collected:
+    """Returns the validated and kept rows of a file.
 
     Raises:
-        ValueError: "row 17: ...", counted from 1, of the first row that breaks a rule.
+        ValueError: A row breaks a rule; the first one of the file.
     """
-    kept: dict[str, list[Any]] = {}
-    n_rows, highest = 0, -math.inf
-    for batch in batches:
-        values = {}
-        for role, column in zip(batch.schema.names, batch.columns, strict=True):
-            values[role], bad = convert(role, column)
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise ValueError(
-                    f"row {n_rows + row + 1}: {role} {column[row].as_py()!r} {RULES[role]}"
-                )
-        if n_rows == 0 and "timestamp" in values and in_milliseconds(batch["timestamp"]):
-            _log.info("%s: times are in milliseconds; divided by 1000", path)
-        n_rows += len(batch)
+    found = Collected()
+    for batch in source.batches:
+        values = _values(source, batch)
+        if found.n_rows == 0:
+            found.take_examples(batch.columns, values.get("timestamp"))
+        labels = batch.columns.get("label")
+        if labels is not None and len(found.labels) < 10:
+            found.labels |= {str(one).strip().lower() for one in pc.unique(labels).to_pylist()[:10]}
+        if len(batch.columns["user"]) and "timestamp" in values:
+            found.latest = max(found.latest, last_second(values["timestamp"]))
         ratings = values.pop("rating", None)
-        if ratings is not None and len(batch):
-            highest = max(highest, float(ratings.max()))
+        if ratings is not None and len(ratings):
+            found.lowest = min(found.lowest, float(ratings.min()))
+            found.highest = max(found.highest, float(ratings.max()))
+            found.are_signs &= bool(np.isin(ratings, (-1, 0, 1)).all())
             if min_rating is not None and not (keep := ratings >= min_rating).all():
                 values = {
                     role: column[keep] if isinstance(column, np.ndarray) else column.filter(keep)
                     for role, column in values.items()
                 }
         for role, column in values.items():
-            kept.setdefault(role, []).append(column)
-    return _Parts(kept, n_rows, highest)
+            found.values.setdefault(role, []).append(column)
+        found.n_rows += len(batch.columns["user"])
+    return found
 
 
-def _join_ids(parts: list[Any]) -> OwnIds:
-    """Returns one array of integers, or one `Categorical` of text."""
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    whole = pa.chunked_array(parts).unify_dictionaries()
-    codes = np.concatenate([part.indices.to_numpy() for part in whole.chunks])
-    return pd.Categorical.from_codes(codes, categories=whole.chunk(0).dictionary.to_pandas())
+def _values(source: Source, batch: Batch) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    first_bad: tuple[int, str] | None = None
+    for role, column in batch.columns.items():
+        if role == "label":
+            continue
+        try:
+            if role in ("user", "item"):
+                values[role], bad = read_ids(role, column, source.is_typed)
+            elif role == "timestamp":
+                values[role], bad = read_times(column)
+            else:
+                values[role] = _numbers(column)
+                bad = ~np.isfinite(values[role])
+        except ValueError as error:
+            raise ValueError(f"{batch.path}, {error}") from error
+        if bad.any() and (first_bad is None or np.argmax(bad) < first_bad[0]):
+            first_bad = (int(np.argmax(bad)), role)
+    if first_bad is not None:
+        row, role = first_bad
+        value = repr(batch.columns[role][row].as_py())
+        if len(value) > 80:
+            value = f"{value[:80]}..."
+        notes = "".join(f"; {note}" for note in source.notes)
+        raise ValueError(f"{batch.path}, {batch.place(row)}: {role} {value} {_RULES[role]}{notes}")
+    return values
+
+
+def _numbers(column: pa.Array) -> NDArray[np.float64]:
+    """Returns a column of ratings, not-a-number where one is none; yes is 1 and no is 0."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _numbers(column.dictionary_decode())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            column = column.cast(pa.float64())
+        except pa.ArrowInvalid:
+            texts = pc.utf8_lower(pc.utf8_trim(column, characters=" \t"))
+            words = texts.to_pandas().replace(_WORDS)
+            is_number = words.str.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", flags=256)
+            return np.asarray(pd.to_numeric(words.where(is_number.fillna(False))), np.float64)
+    elif not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
+        raise ValueError(f"a rating must be a number, got {kind}; cast the column")
+    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), math.nan)
+    array: NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _join_times(parts: list[Times]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Returns seconds, and the order that parts of a second give the rows, None for the file's."""
+    if all(part.dtype == np.int64 for part in parts):
+        return np.concatenate(parts), None
+    exact = np.concatenate([part.astype("datetime64[ns]").astype(np.int64) for part in parts])
+    exact = exact.astype("datetime64[ns]").astype(np.int64)  # the finer unit was taken
+    order = np.argsort(exact, kind="stable")
+    return exact[order] // 10**9, order

@@ -1,6 +1,90 @@
-"""What every model keeps to."""
+"""What every model keeps to: a setting, a fit that yields usable epochs, a scorer of arrays."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ncf.protocol.splitting import History
+from ncf.serving.scorers import Scorer
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of training.
+
+    Attributes:
+        epoch: Its number, from 1.
+        loss: The mean of what is minimized over the epoch's samples, each before its update; 0
+            where a model is fitted at once.
+        seconds: Duration of the training alone.
+        n_samples: User-item pairs trained on.
+        scorer: The model after this epoch. The next epoch may change its arrays in place, so
+            whoever keeps it copies its `arrays()`.
+    """
+
+    epoch: int
+    loss: float
+    seconds: float
+    n_samples: int
+    scorer: Scorer
+
+
+class Fit(Protocol):
+    """Fits a setting; the same history, setting and seed give the same epochs, bit for bit."""
+
+    def __call__(
+        self,
+        history: History,
+        setting: Any,
+        *,
+        epochs: int,
+        seed: np.random.SeedSequence,
+        device: str = "cpu",
+        starts: Path | None = None,
+    ) -> Iterator[Epoch]:
+        """Yields a usable model after every epoch.
+
+        Args:
+            history: The training interactions.
+            setting: The hyperparameters, of the model's own type.
+            epochs: The most epochs to train; a model that is fitted at once yields one.
+            seed: Decides all that is random.
+            device: Where a model that is trained by PyTorch trains: "cpu", "cuda", "mps", "auto".
+            starts: Folder where models that start from a decomposition of the history keep it.
+
+        Raises:
+            ValueError: The history cannot be trained on.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """One kind of model.
+
+    Attributes:
+        name: Its name in options and records, such as "itemknn".
+        title: Its name in tables and texts, such as "item-kNN".
+        defaults: The setting that a search tries first.
+        space: Suggests a setting, given an Optuna trial.
+        fit: Trains a setting.
+        most_epochs: How many epochs `fit` yields at most; None where the caller decides.
+    """
+
+    name: str
+    title: str
+    defaults: Any
+    space: Callable[[optuna.Trial], Any]
+    fit: Fit
+    most_epochs: int | None = None
 
 
 def require(holds: bool, rule: str, value: object) -> None:

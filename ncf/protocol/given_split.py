@@ -15,35 +15,23 @@ by stricter or laxer code differ a little.
 
 from __future__ import annotations
 
-import io
 import logging
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
 
+from ncf.data import numbers
+from ncf.data.files import data_home
 from ncf.data.interactions import Interactions, from_columns
-from ncf.data.movielens import data_home
+from ncf.data.numbers import Field
 from ncf.protocol.splitting import HeldOut, Split, history_of
 
 _log = logging.getLogger(__name__)
 
 NAME = "ncf-ml-1m"
 _SUFFIX = ".train.rating"
-
-# the fields of a line
-_INDEX, _RATING, _TIME, _PAIR = rb"\d{1,9}", rb"[-+.\deE]+", rb"\d+", rb"\(\d{1,9},\d{1,9}\)"
-_RULES = {
-    _INDEX: "an index from 0 to 999999999",
-    _RATING: "a number",
-    _TIME: "seconds since 1970",
-    _PAIR: "(user,item)",
-}
 
 
 @dataclass(frozen=True)
@@ -53,8 +41,9 @@ class ReadyMade:
     Attributes:
         interactions: The lines of train and test; named `ncf-NAME`, as `NAME` is the plain set.
         split: Train less validation, validation and test; the last two may differ in users.
-        test_candidates: (V, 1 + N) of `split.test`, the positive in column 0, -1 is padding.
-        n_dropped: Negatives that became padding.
+        test_candidates: The candidates of `split.test`, (V, 1 + N), with the positive in column 0
+            and -1 as padding.
+        n_dropped: The number of negatives that became padding.
     """
 
     interactions: Interactions
@@ -94,7 +83,14 @@ def load_ready_made(train_file: Path) -> ReadyMade:
     name = train_file.name.removesuffix(_SUFFIX)
     test_file = train_file.with_name(f"{name}.test.rating")
     negative_file = train_file.with_name(f"{name}.test.negative")
-    train, test = _read_ratings(train_file), _read_ratings(test_file)
+    for file in (train_file, test_file, negative_file):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file}: no such file; a ready-made split is NAME{_SUFFIX}, NAME.test.rating and "
+                "NAME.test.negative in one folder"
+            )
+    train, train_has_times = _read_ratings(train_file)
+    test, test_has_times = _read_ratings(test_file)
     rows = _read_negatives(negative_file)
     n_users = 1 + int(max(train[:, 0].max(), test[:, 0].max()))
     n_items = 1 + int(max(train[:, 1].max(), test[:, 1].max(), rows[:, 2:].max()))
@@ -110,6 +106,7 @@ def load_ready_made(train_file: Path) -> ReadyMade:
         )
 
     interactions = _interactions(f"ncf-{name}", train, test, n_items)
+    interactions = replace(interactions, has_times=train_has_times and test_has_times)
     split = _split(interactions, test_items.astype(np.int32))
     candidates, n_dropped = _distinct(rows[test_lines, 1:].astype(np.int32))
     if n_dropped:
@@ -121,88 +118,33 @@ def load_ready_made(train_file: Path) -> ReadyMade:
     return ReadyMade(interactions, split, candidates, n_dropped)
 
 
-def _read_ratings(path: Path) -> NDArray[np.int64]:
-    """Returns user, item and timestamp, 0 where the file has none, of each line, (lines, 3)."""
-    content, n_fields = _content(path)
+def _read_ratings(path: Path) -> tuple[NDArray[np.int64], bool]:
+    """Returns user, item and timestamp of each line, (lines, 3), and whether there are timestamps.
+
+    They are 0 where the file has none.
+    """
+    content, n_fields = numbers.read_content(path)
     if n_fields not in (3, 4):
         raise ValueError(
             f"{path}, line 1: expected user, item, rating and perhaps timestamp, separated by "
             f"tabs, got {n_fields} fields; correct the file"
         )
-    fields = [_INDEX, _INDEX, _RATING, _TIME][:n_fields]
-    user, item, _, *time = _parse(path, content, content, fields)
-    return np.stack([user, item, *(time or [np.zeros_like(user)])], axis=1)
+    fields = [Field.INDEX, Field.INDEX, Field.NUMBER, Field.TIME][:n_fields]
+    user, item, _, *time = numbers.parse(path, content, fields)
+    lines = np.stack([user, item, *(time or [np.zeros_like(user)])], axis=1)
+    return lines, bool(time)
 
 
 def _read_negatives(path: Path) -> NDArray[np.int64]:
     """Returns user, item and negatives of each line, (lines, 2 + N)."""
-    content, n_fields = _content(path)
+    content, n_fields = numbers.read_content(path)
     if n_fields < 2:
         raise ValueError(
             f"{path}, line 1: expected (user,item) and negatives, separated by tabs, got 1 field; "
             "correct the file"
         )
-    numbers = content.translate(None, b"()").replace(b",", b"\t")
-    fields = [_PAIR, *[_INDEX] * (n_fields - 1)]
-    return np.stack(_parse(path, content, numbers, fields), axis=1)
-
-
-def _content(path: Path) -> tuple[bytes, int]:
-    """Returns a file's content and the number of fields of its first line."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; a ready-made split is NAME.train.rating, NAME.test.rating and "
-            "NAME.test.negative in one folder"
-        )
-    content = path.read_bytes().rstrip()
-    if not content:
-        raise ValueError(f"{path}: the file is empty; fetch it again")
-    return content, content.partition(b"\n")[0].count(b"\t") + 1
-
-
-def _parse(path: Path, content: bytes, numbers: bytes, fields: list[bytes]) -> list[NDArray[Any]]:
-    """Returns the columns of `numbers`, which is `content` less its brackets.
-
-    Raises:
-        ValueError: A line of `content` does not have these fields.
-    """
-    one_by_one = [
-        part for field in fields for part in ([_INDEX] * 2 if field == _PAIR else [field])
-    ]
-    kinds = {
-        f"{place}": pa.float64() if field == _RATING else pa.int64()
-        for place, field in enumerate(one_by_one)
-    }
-    error: ValueError | None = None
-    try:
-        table = pa.csv.read_csv(
-            io.BytesIO(numbers),
-            pa.csv.ReadOptions(column_names=list(kinds)),
-            pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
-            pa.csv.ConvertOptions(column_types=kinds, null_values=[]),
-        )
-        columns = [column.to_numpy() for column in table.columns]
-        if all(
-            field == _RATING or (column.min() >= 0 and (field == _TIME or column.max() < 10**9))
-            for field, column in zip(one_by_one, columns, strict=True)
-        ):
-            return columns
-    except pa.ArrowInvalid as invalid:
-        error = invalid
-    for number, line in enumerate(content.splitlines(), start=1):
-        found = line.split(b"\t")
-        if len(found) != len(fields):
-            raise ValueError(
-                f"{path}, line {number}: expected {len(fields)} fields, as in line 1, got "
-                f"{len(found)}; correct the line"
-            ) from error
-        for place, (field, text) in enumerate(zip(fields, found, strict=True), start=1):
-            if re.fullmatch(field, text) is None:
-                raise ValueError(
-                    f"{path}, line {number}: field {place} must be {_RULES[field]}, got "
-                    f"{text.decode(errors='replace')!r}; correct the line"
-                ) from error
-    raise ValueError(f"{path}: {error}; correct the file") from error
+    fields = [Field.PAIR, *[Field.INDEX] * (n_fields - 1)]
+    return np.stack(numbers.parse(path, content, fields), axis=1)
 
 
 def _test_line_of_each_user(

@@ -11,6 +11,9 @@ A metric of a data set is the mean over its evaluated users.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,17 +35,51 @@ def reciprocal_rank(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
     return np.where(ranks <= k, 1.0 / ranks, 0.0)
 
 
+def per_user(ranks: NDArray[np.int32], k: int) -> dict[str, NDArray[np.float64]]:
+    """Returns each metric of each user, (V,), by the name that it is logged with."""
+    return {
+        f"hit_ratio_{k}": hit_ratio(ranks, k),
+        f"ndcg_{k}": ndcg(ranks, k),
+        f"mrr_{k}": reciprocal_rank(ranks, k),
+    }
+
+
 def summarize(ranks: NDArray[np.int32], k: int) -> dict[str, float]:
     """Returns the means over users, named as they are logged.
 
     >>> {name: round(value, 3) for name, value in summarize(np.int32([1, 3, 11]), k=10).items()}
     {'hit_ratio_10': 0.667, 'ndcg_10': 0.5, 'mrr_10': 0.444}
     """
-    return {
-        f"hit_ratio_{k}": float(hit_ratio(ranks, k).mean()),
-        f"ndcg_{k}": float(ndcg(ranks, k).mean()),
-        f"mrr_{k}": float(reciprocal_rank(ranks, k).mean()),
-    }
+    return {name: float(values.mean()) for name, values in per_user(ranks, k).items()}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The one validation metric that a search maximises, on the sampled candidates.
+
+    Stopping, pruning, the proposals, the confirmation and the registry all read the same one.
+
+    Attributes:
+        metric: "ndcg", "hit_ratio" or "mrr".
+        k: The length of the lists that are judged.
+    """
+
+    metric: str = "ndcg"
+    k: int = 10
+
+    @property
+    def name(self) -> str:
+        """The metric's name as `summarize` gives it and as it is logged."""
+        return f"{self.metric}_{self.k}"
+
+    @property
+    def label(self) -> str:
+        """The metric's name as people write it."""
+        return label(self.name)
+
+    def value(self, metrics: Mapping[str, float]) -> float:
+        """Returns the objective's value among the metrics that `summarize` returned."""
+        return metrics[self.name]
 
 
 def label(name: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING
 
-from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.model import require
+from ncf.models.table import Setting
 
 if TYPE_CHECKING:
     import optuna
@@ -21,25 +21,31 @@ class Experiment:
         name: Name of the MLflow experiment, and of the study unless `--study` gives one.
         data: Name or path of the data set.
         defaults: Trial 0, so that a search never ends below its defaults.
-        search_space: Given an Optuna trial, suggests the hyperparameters of it.
+        search_space: Given an Optuna trial, suggests the trial's setting.
         epochs: Most epochs that a trial may train.
         patience: Epochs without a better validation nDCG after which a trial stops.
-        n_candidates: Negatives per user of the sampled evaluation.
+        n_sampled_negatives: Items that a user never touched, among which the held-out one is
+            ranked in the sampled evaluation.
+        n_candidates: The name of `n_sampled_negatives` in experiment files written before; a
+            value given under this name is taken as that.
     """
 
     name: str
     data: str
-    defaults: Hyperparameters
-    search_space: Callable[[optuna.Trial], Hyperparameters]
+    defaults: Setting
+    search_space: Callable[[optuna.Trial], Setting]
     epochs: int = 30
     patience: int = 4
-    n_candidates: int = 100
+    n_sampled_negatives: int = 100
+    n_candidates: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, n_candidates: int | None) -> None:
+        if n_candidates is not None:
+            object.__setattr__(self, "n_sampled_negatives", n_candidates)
         for name in ("name", "data"):
             value = getattr(self, name)
             require(isinstance(value, str) and value != "", f"{name} is a text", value)
-        for name in ("epochs", "patience", "n_candidates"):
+        for name in ("epochs", "patience", "n_sampled_negatives"):
             value = getattr(self, name)
             require(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
 

@@ -1,46 +1,83 @@
-"""From the command's options to all that a search needs: experiment, data, split, candidates.
+"""A search that can begin: experiment, data, split and candidates, and the tasks made of them.
 
-What a person can get wrong is found here, before anything costly.
+What the data can have wrong is found here, before anything costly.
 """
 
 from __future__ import annotations
 
-import argparse
-import re
-from dataclasses import asdict, dataclass, fields, replace
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.data.columns import Columns
+from ncf.data.columns import parse_columns
 from ncf.data.datasets import load_interactions
 from ncf.data.interactions import Interactions
+from ncf.models.negatives import check_sampleable
+from ncf.models.table import Setting
 from ncf.protocol import given_split
-from ncf.protocol.sampling import check_sampleable, draw_candidates
+from ncf.protocol.candidates import draw_candidates
+from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split, leave_one_out
-from ncf.search.coordinator import Settings
 from ncf.search.experiment import DataFacts, Experiment
-from ncf.search.experiment_file import load_experiment
 from ncf.search.proposals import LAG, describe_space, examples
+from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
-from ncf.trials.messages import TrialData
+from ncf.trials.messages import Refit, Task
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Settings:
+    """What a search needs beside its experiment.
+
+    Attributes:
+        n_trials: Trained trials that the study is to have in the end.
+        seed: Seed of the study.
+        objective: The validation metric that is maximised.
+        device: Device of the models that PyTorch trains.
+        timeout: Seconds after which no new trial starts.
+        prune: Whether trials stop early where the others' learning curves were better.
+    """
+
+    n_trials: int
+    seed: int
+    objective: Objective = field(default_factory=Objective)
+    device: str = "auto"
+    timeout: float | None = None
+    prune: bool = True
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the interactions come from, and how the file is read.
+
+    Attributes:
+        data: Name or path of the data set.
+        columns: The option `--columns`, as it was written.
+        min_rating: The lowest rating that counts as an interaction.
+    """
+
+    data: str
+    columns: str | None = None
+    min_rating: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
     """A search that can begin.
 
     Attributes:
         study_name: Name of the study.
-        experiment: What is searched, the command's options applied.
-        settings: How.
+        experiment: What is searched, with the command's options applied.
+        settings: How it is searched.
+        source: Where the data come from.
         interactions: The data.
         split: The data, split.
-        protocol: How, in a few words.
-        source: The options that the data were read with.
+        protocol: How they were split, in a few words.
         validation_candidates: Candidates of the validation items, (V, C).
         test_candidates: Candidates of the test items, (V, C).
     """
@@ -48,10 +85,10 @@ class Prepared:
     study_name: str
     experiment: Experiment
     settings: Settings
+    source: Source
     interactions: Interactions
     split: Split
     protocol: str
-    source: dict[str, str | float | None]
     validation_candidates: NDArray[np.int32]
     test_candidates: NDArray[np.int32]
 
@@ -85,8 +122,8 @@ class Prepared:
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
             "split": self.protocol,
-            "n_candidates": self.experiment.n_candidates,
-            "k": self.settings.k,
+            "n_sampled_negatives": self.experiment.n_sampled_negatives,
+            "k": self.settings.objective.k,
             "seed": self.settings.seed,
             "epochs": self.experiment.epochs,
             "patience": self.experiment.patience,
@@ -96,53 +133,73 @@ class Prepared:
             "space": describe_space(self.experiment.search_space),
         }
 
+    def task(
+        self,
+        number: int,
+        setting: Setting,
+        seed: np.random.SeedSequence,
+        weights: Path | None = None,
+        stop_below: tuple[float, ...] | None = None,
+    ) -> Task:
+        """Returns the task of one setting: train on train, judge on validation.
 
-def prepare(options: argparse.Namespace) -> Prepared:
-    """Reads the experiment and the data, splits them and draws the candidates.
-
-    Raises:
-        ValueError: An option, the experiment or the data breaks a rule.
-        OSError: A file is not there, or cannot be read or downloaded.
-    """
-    settings = _settings(options)
-    experiment = _experiment(options)
-    if settings.k > experiment.n_candidates:
-        raise ValueError(
-            f"--k {settings.k}: a list of that many holds each of the {experiment.n_candidates} "
-            f"sampled negatives; give at most {experiment.n_candidates}"
+        Args:
+            number: What its events are marked with.
+            setting: The setting.
+            seed: Fixes all randomness of it.
+            weights: File for the weights of the best epoch; None where nobody needs them.
+            stop_below: See `Task`; None never stops it.
+        """
+        epochs = self.experiment.epochs
+        return Task(
+            number,
+            setting,
+            seed,
+            epochs,
+            self.experiment.patience,
+            self.settings.objective,
+            self.settings.device,
+            stop_below or (-math.inf,) * epochs,
+            weights,
         )
-    study_name = _checked_name("--study", options.study or experiment.name)
-    prepared = assemble(study_name, experiment, settings, options.columns, options.min_rating)
-    if not options.no_register:
-        _checked_name("--register", options.register or f"gmf-{prepared.facts.name}")
-    return prepared
+
+    def refit(
+        self,
+        number: int,
+        setting: Setting,
+        seed: np.random.SeedSequence,
+        epochs: int,
+        weights: Path,
+    ) -> Refit:
+        """Returns the task of a setting that is trained on train and validation, in the end."""
+        return Refit(number, setting, seed, epochs, self.settings.device, weights)
 
 
 def assemble(
     study_name: str,
     experiment: Experiment,
     settings: Settings,
-    columns: str | None,
-    min_rating: float | None,
-) -> Prepared:
+    source: Source,
+) -> Plan:
     """Reads the data of an experiment, splits them and draws the candidates.
 
     Args:
         study_name: Name of the study.
         experiment: What is searched.
-        settings: How.
-        columns: The option `--columns`.
-        min_rating: The option `--min-rating`.
+        settings: How it is searched.
+        source: Where the data come from.
 
     Raises:
         ValueError: The data break a rule.
         OSError: A file is not there, or cannot be read or downloaded.
     """
-    train_file = given_split.find(experiment.data)
+    train_file = given_split.find(source.data)
     if train_file is None:
-        interactions = load_interactions(experiment.data, parse_columns(columns), min_rating)
+        interactions = load_interactions(
+            source.data, parse_columns(source.columns), source.min_rating
+        )
         split, given = leave_one_out(interactions), None
-    elif columns or min_rating is not None:
+    elif source.columns or source.min_rating is not None:
         raise ValueError(
             f"{train_file}: a ready-made split is taken as it is; leave out --columns and "
             "--min-rating"
@@ -150,7 +207,7 @@ def assemble(
     else:
         given = given_split.load_ready_made(train_file)
         interactions, split = given.interactions, given.split
-    check_sampleable(split.train_and_validation.indptr, interactions.n_items)
+    check_sampleable(split.train_and_validation)
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
         return draw_candidates(
@@ -159,13 +216,14 @@ def assemble(
             split.whole.n_items,
             held_out.users,
             held_out.items,
-            experiment.n_candidates,
+            experiment.n_sampled_negatives,
             spawn_int(settings.seed, purpose),
         )
 
     validation = draw(split.validation, Purpose.VALIDATION_CANDIDATES)
     if given is None:
-        protocol = "leave-one-out by time"
+        order = "time" if interactions.has_times else "file order"
+        protocol = f"leave-one-out by {order}"
         test = draw(split.test, Purpose.TEST_CANDIDATES)
     else:
         protocol = (
@@ -173,71 +231,6 @@ def assemble(
             f"({given.n_dropped} dropped: candidates are distinct)"
         )
         test = given.test_candidates
-    source = {"data_source": experiment.data, "columns": columns, "min_rating": min_rating}
-    return Prepared(
-        study_name, experiment, settings, interactions, split, protocol, source, validation, test
+    return Plan(
+        study_name, experiment, settings, source, interactions, split, protocol, validation, test
     )
-
-
-def _experiment(options: argparse.Namespace) -> Experiment:
-    experiment = load_experiment(Path(options.experiment))
-    if options.data is not None and options.data != experiment.data:
-        name = Path(options.data).name.strip(".").split(".")[0] or options.data
-        experiment = replace(experiment, data=options.data, name=name)
-    if options.epochs is not None:
-        experiment = replace(experiment, epochs=options.epochs)
-    return experiment
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    for name in ("trials", "jobs", "k", "timeout"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:  # nor not-a-number
-            raise ValueError(f"--{name} must be positive, but got {value}")
-    if options.confirm < 0 or options.confirm_seeds < 1:
-        raise ValueError(
-            "--confirm must not be negative and --confirm-seeds at least 1, but got "
-            f"{options.confirm} and {options.confirm_seeds}"
-        )
-    if options.seed < 0:
-        raise ValueError(f"--seed must not be negative, but got {options.seed}")
-    if options.device not in ("auto", "cpu"):
-        from ncf.models.training import choose_device
-
-        choose_device(options.device)  # raises now and not in every trial
-    return Settings(
-        n_trials=options.trials,
-        seed=options.seed,
-        k=options.k,
-        device=options.device,
-        timeout=options.timeout,
-        prune=not options.no_prune,
-    )
-
-
-def _checked_name(option: str, name: str) -> str:
-    if not re.fullmatch(r"[\w-][\w. -]{0,199}", name):  # it names a folder, and is put in queries
-        raise ValueError(
-            f"{option} {name!r}: a name is letters, digits, '-', '_', '.' and spaces, at most 200; "
-            f"give one with {option} NAME"
-        )
-    return name
-
-
-def parse_columns(option: str | None) -> Columns:
-    """Reads the option `--columns`, NAME=COLUMN,...
-
-    Raises:
-        ValueError: It is written otherwise.
-    """
-    if option is None:
-        return Columns()
-    parts = option.split(",")
-    pairs = dict(part.partition("=")[::2] for part in parts)
-    known, called = [field.name for field in fields(Columns)], set(pairs.values()) - {""}
-    if not set(pairs) <= set(known) or len(called) < len(parts):
-        raise ValueError(
-            f"--columns {option}: expected NAME=COLUMN,... with names of {', '.join(known)}, each "
-            "name and column once"
-        )
-    return Columns(**pairs)

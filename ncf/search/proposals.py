@@ -20,7 +20,7 @@ from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting
 from ncf.protocol.seeds import Purpose, spawn_int
 
 LAG = 8  # the useful number of jobs; evidence in experiments/benchmarks
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
-SearchSpace = Callable[[optuna.Trial], Hyperparameters]
+SearchSpace = Callable[[optuna.Trial], Setting]
 
 
 def is_decidable(trials: Sequence[FrozenTrial], number: int) -> bool:
@@ -159,12 +159,12 @@ def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def examples(search_space: SearchSpace) -> list[Hyperparameters]:
+def examples(search_space: SearchSpace) -> list[Setting]:
     """Returns some settings of the space, from all over it."""
-    return [hyperparameters for _, hyperparameters in _probe(search_space)]
+    return [setting for _, setting in _probe(search_space)]
 
 
-def _probe(search_space: SearchSpace) -> Iterator[tuple[optuna.Trial, Hyperparameters]]:
+def _probe(search_space: SearchSpace) -> Iterator[tuple[optuna.Trial, Setting]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(_N_PROBES):
         trial = study.ask()

@@ -16,12 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from ncf.serving.recommender import Recommender, sigmoid
+from ncf.serving.recommender import Recommender
 
-_BLOCK_BYTES = 64 << 20  # scores of a block of users
+BLOCK_BYTES = 64 << 20  # scores of a block of users
 _SUFFIXES = (".parquet", ".csv")
 
 
@@ -58,7 +57,7 @@ def write_lists(
     fields = [("user_id", user_ids.type), ("rank", pa.int32()), ("item_id", item_ids.type)]
     fields += [("score", pa.float32())] + ([] if titles is None else [("title", titles.type)])
     schema, k = pa.schema(fields), min(k, n_items)
-    block = max(1, _BLOCK_BYTES // (4 * n_items))
+    block = max(1, BLOCK_BYTES // (4 * n_items))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         draft = Path(folder) / path.name
         with _writer(draft, schema) as writer:
@@ -89,37 +88,20 @@ def _writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter | pa.csv.
 def _top_of(
     recommender: Recommender, users: NDArray[np.int64], k: int, include_seen: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Returns the items and probabilities (B, k) of users (B,), best first; -1 where there is none.
+    """Returns the items and shown scores (B, k) of users (B,), best first; -1 where there is none.
 
     Users are neighbours, so that their seen items are one piece.
     """
-    seen, start, stop = recommender.catalogue.seen, int(users[0]), int(users[-1]) + 1
-    indptr = seen.indptr[start : stop + 1] - seen.indptr[start]
-    left_out = seen.items[seen.indptr[start] : seen.indptr[stop]]
+    from ncf.serving.compiled import keep_best  # numba, which a server of the model does without
+
+    catalogue = recommender.catalogue
+    bounds = catalogue.seen_indptr[int(users[0]) : int(users[-1]) + 2]
+    indptr = bounds - bounds[0]
+    left_out = catalogue.seen_items[bounds[0] : bounds[-1]]
     if include_seen:
         indptr, left_out = np.zeros_like(indptr), left_out[:0]
     items = np.full((len(users), k), -1, np.int32)
-    logits = np.full((len(users), k), -np.inf, np.float32)
-    _keep_best(recommender.score_all(users), indptr, left_out, items, logits)
-    return items, sigmoid(logits.astype(np.float64)).round(6).astype(np.float32)
-
-
-@njit(cache=True, parallel=True)
-def _keep_best(
-    scores: NDArray[np.float32],
-    indptr: NDArray[np.int64],
-    left_out: NDArray[np.int32],
-    items: NDArray[np.int32],
-    best: NDArray[np.float32],
-) -> None:
-    k = items.shape[1]
-    for b in prange(scores.shape[0]):
-        for position in range(indptr[b], indptr[b + 1]):
-            scores[b, left_out[position]] = -np.inf
-        for i in range(scores.shape[1]):
-            if scores[b, i] > best[b, k - 1]:  # not of equals, nor of NaN: the first item stays
-                place = k - 1
-                while place > 0 and scores[b, i] > best[b, place - 1]:
-                    best[b, place], items[b, place] = best[b, place - 1], items[b, place - 1]
-                    place -= 1
-                best[b, place], items[b, place] = scores[b, i], i
+    best = np.full((len(users), k), -np.inf, np.float32)
+    scores = np.require(recommender.scorer.score_all(users), np.float32, ["C", "W"])
+    keep_best(scores, indptr, left_out, items, best)
+    return items, recommender.shown(best).astype(np.float32)

@@ -1,79 +1,28 @@
 """The registered model: own user ids in, the top k of own item ids with scores and titles out.
 
-MLflow loads it through `_load_pyfunc`, so that the artifact holds data alone and no code:
-
-    weights.safetensors    the GMF's parameters
-    weights.sha256         their checksum
-    catalogue.npz          own ids, titles and seen items; or
-    catalogue.json         the artifact that holds them (a trial's model shares its study's)
-
-Scores are the GMF's probabilities. Seen items are left out unless asked for. An unknown user is
-answered by popularity (scores are then the share of users who have the item) and marked so.
-Needs numpy alone: a server of it loads no torch.
+The scores of a model that is trained on cross-entropy are its probabilities. Seen items are left
+out unless asked for. An unknown user is answered by popularity (scores are then the share of users
+who have the item) and marked so, unless the user's items are given and the model reads them. Needs
+numpy alone: a server of it loads no torch.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load
 
-from ncf.data.interactions import Interactions
-from ncf.protocol.splitting import History
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors
+from ncf.serving.scorers import Scorer
 
-_WEIGHTS, _CHECKSUM = "weights.safetensors", "weights.sha256"
+if TYPE_CHECKING:
+    import pandas as pd
+
 _BLOCK = 256  # users scored at a time
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What a model needs beside its weights.
-
-    Shapes: user_ids (U,) and item_ids (I,), ascending; titles (I,) or None.
-    """
-
-    user_ids: NDArray[Any]
-    item_ids: NDArray[Any]
-    titles: NDArray[np.str_] | None
-    seen: History
-
-    def save(self, path: Path) -> None:
-        """Writes one compressed file of plain arrays."""
-        arrays: dict[str, NDArray[Any]] = {
-            "user_ids": self.user_ids,
-            "item_ids": self.item_ids,
-            "indptr": self.seen.indptr,
-            "items": self.seen.items,
-            "titles": np.array([], np.str_) if self.titles is None else self.titles,
-        }
-        with path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> Catalogue:
-        """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            item_ids, titles = arrays["item_ids"], arrays["titles"]
-            return cls(
-                arrays["user_ids"],
-                item_ids,
-                titles if len(titles) else None,
-                History(arrays["indptr"], arrays["items"], len(item_ids)),
-            )
-
-    @classmethod
-    def of(cls, interactions: Interactions, seen: History) -> Catalogue:
-        """Returns the catalogue of a data set."""
-        return cls(interactions.user_ids, interactions.item_ids, interactions.titles, seen)
 
 
 @dataclass(frozen=True)
@@ -99,70 +48,106 @@ class SimilarItems:
 
 @dataclass(frozen=True)
 class Recommender:
-    """Answers from a GMF's weights.
+    """Answers from a fitted model and its catalogue."""
 
-    Shapes: user_factors (U, D), already multiplied by the output weights, item_factors (I, D),
-    item_bias (I,), with the output bias in it.
-    """
-
-    user_factors: NDArray[np.float32]
-    item_factors: NDArray[np.float32]
-    item_bias: NDArray[np.float32]
+    scorer: Scorer
     catalogue: Catalogue
 
-    @classmethod
-    def of(cls, weights: Mapping[str, NDArray[np.float32]], catalogue: Catalogue) -> Recommender:
-        """Returns the recommender of a GMF's parameters, by their names in its state."""
-        return cls(
-            weights["user_embedding.weight"] * weights["output.weight"],
-            weights["item_embedding.weight"],
-            weights["item_bias.weight"][:, 0] + weights["output.bias"],
-            catalogue,
-        )
-
     def recommend(
-        self, user_ids: Sequence[Any], k: int = 10, include_seen: bool = False
+        self,
+        user_ids: Sequence[Any] = (),
+        k: int = 10,
+        include_seen: bool = False,
+        *,
+        items: Sequence[Any] | None = None,
     ) -> list[Recommendations]:
         """Returns the top k of each user; fewer where a user has fewer unseen items.
 
+        Args:
+            user_ids: The users' own ids; an unknown user is answered by popularity.
+            k: The most items of a list.
+            include_seen: Whether items that the user has seen, or that are given, may be listed.
+            items: The own ids of one user's items in the order of time, latest last. They replace
+                the last items that the model knows of the user, who may be unknown or, with no user
+                id, nobody in particular. Items that the model does not know are passed over; where
+                it knows none of them the answer is that without items.
+
         Raises:
-            ValueError: k is not positive, or a user id is neither text nor an integer.
+            ValueError: k is not positive, an id is neither text nor an integer, items are given for
+                several users, or the model does not read a user's items.
         """
         if k < 1:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
         for user_id in user_ids:
-            if isinstance(user_id, bool) or not isinstance(user_id, str | int | np.integer):
-                raise ValueError(f"a user id must be text or an integer, but got {user_id!r}")
+            _check_id("user", user_id)
+        if items is None:
+            return self._of_known(user_ids, k, include_seen)
+        if len(user_ids) > 1:
+            raise ValueError(f"items are one user's, but got {len(user_ids)} user ids")
+        return [self._of_given(user_ids[0] if user_ids else None, items, k, include_seen)]
+
+    def _of_known(
+        self, user_ids: Sequence[Any], k: int, include_seen: bool
+    ) -> list[Recommendations]:
         answers: list[Recommendations] = []
         for start in range(0, len(user_ids), _BLOCK):
             asked = user_ids[start : start + _BLOCK]
-            users = [self.index_of(user_id) for user_id in asked]
+            users = [self.catalogue.user_of(user_id) for user_id in asked]
             known = np.array([-1 if user is None else user for user in users])
-            logits = self.score_all(known)
-            for user_id, user, row in zip(asked, users, logits, strict=True):
-                scores = self._popularity.copy() if user is None else row
+            scores_of_users = self.scorer.score_all(known)
+            for user_id, user, row in zip(asked, users, scores_of_users, strict=True):
+                scores = np.array(self.catalogue.popularity if user is None else row)
                 if user is not None and not include_seen:
-                    indptr = self.catalogue.seen.indptr
-                    scores[self.catalogue.seen.items[indptr[user] : indptr[user + 1]]] = -np.inf
+                    scores[self.catalogue.seen_by(user)] = -np.inf
                 answers.append(self._top(user_id, scores, k, user is not None))
         return answers
+
+    def _of_given(
+        self, user_id: Any, item_ids: Sequence[Any], k: int, include_seen: bool
+    ) -> Recommendations:
+        if not isinstance(self.scorer, Factors) or self.scorer.recent is None:
+            raise ValueError(
+                "this model does not read a user's items; one that was trained with n_recent > 0 "
+                "does"
+            )
+        for item_id in item_ids:
+            _check_id("item", item_id)
+        found = [self.catalogue.item_of(item_id) for item_id in item_ids]
+        # an item that is named twice counts where it is latest, as in a history
+        latest_first = dict.fromkeys(item for item in reversed(found) if item is not None)
+        items = np.array([*latest_first][::-1], np.int64)
+        if not len(items):
+            return self._of_known(["" if user_id is None else user_id], k, include_seen)[0]
+        user = None if user_id is None else self.catalogue.user_of(user_id)
+        scores = self.scorer.score_given(user, items)
+        if not include_seen:
+            scores[items] = -np.inf
+            if user is not None:
+                scores[self.catalogue.seen_by(user)] = -np.inf
+        return self._top("" if user_id is None else user_id, scores, k, True)
 
     def predict(
         self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answers MLflow: a column `user_id` in; `k` and `include_seen` are params.
+        """Answers MLflow: rows of `user_id`, `item_ids` or both; `k`, `include_seen` are params.
+
+        `item_ids` are a list, or text with commas between them, as `recommend` takes them.
 
         Raises:
             MlflowException: As `recommend`; of other errors a server would send the traceback.
         """
+        import pandas as pd
         from mlflow.exceptions import MlflowException
 
         options = {"k": 10, "include_seen": False, **(params or {})}
-        user_ids, k = model_input["user_id"].tolist(), options["k"]
+        k, include_seen = options["k"], bool(options["include_seen"])
         try:
             if k is None:
                 raise ValueError("k must be an integer, but got None")
-            answers = self.recommend(user_ids, k, bool(options["include_seen"]))
+            if "item_ids" in model_input:
+                answers = self._of_rows(model_input, k, include_seen)
+            else:
+                answers = self.recommend(model_input["user_id"].tolist(), k, include_seen)
         except ValueError as error:
             raise MlflowException.invalid_parameter_value(f"{error}") from error
         return pd.DataFrame(
@@ -175,19 +160,34 @@ class Recommender:
             }
         )
 
+    def _of_rows(
+        self, model_input: pd.DataFrame, k: int, include_seen: bool
+    ) -> list[Recommendations]:
+        """Answers rows with a column `item_ids`, which some rows may leave empty."""
+        answers: list[Recommendations] = []
+        for row in model_input.to_dict("records"):
+            user_id, items = row.get("user_id"), _items_of_cell(row["item_ids"])
+            has_user = user_id is not None and user_id == user_id  # pandas' gap is NaN
+            users = [user_id] if has_user or items is None else []
+            answers += self.recommend(users, k, include_seen, items=items)
+        return answers
+
     def similar(self, item_id: Any, k: int = 10) -> SimilarItems:
         """Returns the k items whose factors point the most in the direction of the item's.
 
         Raises:
-            ValueError: k is not positive, or the item is unknown.
+            ValueError: k is not positive, the item is unknown, or the model has no item factors.
         """
         if k < 1:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
-        item = _position(self.catalogue.item_ids, item_id)
+        item = self.catalogue.item_of(item_id)
         if item is None:
             raise ValueError(f"item {item_id}: unknown to the model; give an own id of its data")
-        lengths = np.linalg.norm(self.item_factors, axis=1)
-        cosines = self.item_factors @ self.item_factors[item]
+        if not isinstance(self.scorer, Factors):
+            raise ValueError("this model has no factors of items that could be compared")
+        factors = self.scorer.item_factors
+        lengths = np.linalg.norm(factors, axis=1)
+        cosines = factors @ factors[item]
         cosines /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
         cosines[item] = -np.inf
         best = _best(cosines, k)
@@ -195,54 +195,43 @@ class Recommender:
             str(item_id),
             self.catalogue.item_ids[best].tolist(),
             cosines[best].astype(np.float64).round(6).tolist(),
-            self._titles_of(best),
+            self.catalogue.titles_of(best),
         )
 
-    def score(
-        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
-    ) -> NDArray[np.float32]:
-        """Returns the logits (B, C) of users (B,) with items (B, C), by dense index."""
-        factors, bias = self.item_factors[items], self.item_bias[items]
-        products: NDArray[np.float32] = np.einsum("bd,bcd->bc", self.user_factors[users], factors)
-        products += bias
-        return products
-
-    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Returns the logits (B, I) of users (B,) with every item, by dense index."""
-        products: NDArray[np.float32] = self.user_factors[users] @ self.item_factors.T
-        products += self.item_bias
-        return products
-
-    def index_of(self, user_id: Any) -> int | None:
-        """Returns the dense index of an own id, None where it is unknown."""
-        return _position(self.catalogue.user_ids, user_id)
-
-    @cached_property
-    def _popularity(self) -> NDArray[np.float32]:
-        return (self.catalogue.seen.popularity / self.catalogue.seen.n_users).astype(np.float32)
+    def shown(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Returns what is shown of a known user's scores: probabilities where they are logits."""
+        values = scores.astype(np.float64)
+        return (sigmoid(values) if isinstance(self.scorer, Factors) else values).round(6)
 
     def _top(
-        self,
-        user_id: Any,
-        scores: NDArray[np.float32],
-        k: int,
-        known: bool,
+        self, user_id: Any, scores: NDArray[np.floating[Any]], k: int, known: bool
     ) -> Recommendations:
         best = _best(scores, k)
-        shown = scores[best].astype(np.float64)
-        if known:
-            shown = sigmoid(shown)
+        shown = self.shown(scores[best]) if known else scores[best].astype(np.float64).round(6)
         return Recommendations(
             str(user_id),
             self.catalogue.item_ids[best].tolist(),
-            shown.round(6).tolist(),
-            self._titles_of(best),
+            shown.tolist(),
+            self.catalogue.titles_of(best),
             known,
         )
 
-    def _titles_of(self, items: NDArray[np.int64]) -> list[str]:
-        titles = self.catalogue.titles
-        return [""] * len(items) if titles is None else titles[items].tolist()
+
+def _check_id(kind: str, own_id: Any) -> None:
+    if isinstance(own_id, bool) or not isinstance(own_id, str | int | np.integer):
+        article = "an" if kind == "item" else "a"
+        raise ValueError(f"{article} {kind} id must be text or an integer, but got {own_id!r}")
+
+
+def _items_of_cell(cell: Any) -> list[Any] | None:
+    """Returns the item ids of a table's cell; None where it is empty."""
+    if isinstance(cell, str):
+        return [item.strip() for item in cell.split(",") if item.strip()] or None
+    if isinstance(cell, list | tuple | np.ndarray):
+        return list(cell) or None
+    if cell is None or cell != cell:
+        return None
+    raise ValueError(f"item_ids must be a list or text with commas, but got {cell!r}")
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -250,69 +239,9 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-np.logaddexp(0, -logits))
 
 
-def keep_weights(weights: Path, folder: Path) -> None:
-    """Copies a GMF's weights into a model's data folder, and notes their checksum."""
-    content = weights.read_bytes()
-    (folder / _WEIGHTS).write_bytes(content)
-    (folder / _CHECKSUM).write_text(hashlib.sha256(content).hexdigest())
-
-
-def load_recommender(folder: Path) -> Recommender:
-    """Reads a model's data folder.
-
-    Raises:
-        FileNotFoundError: A file of it is missing.
-        ValueError: The model is damaged, or its weights and catalogue are of different data.
-    """
-    path = _catalogue_path(folder)
-    content, checksum = (folder / _WEIGHTS).read_bytes(), (folder / _CHECKSUM).read_bytes()
-    try:
-        if hashlib.sha256(content).hexdigest().encode() != checksum:
-            raise ValueError("the weights are not those of their checksum")
-        weights, catalogue = load(content), Catalogue.load(path)
-        sizes = len(weights["user_embedding.weight"]), len(weights["item_embedding.weight"])
-    except Exception as error:  # a dozen kinds, by which byte is lost
-        raise ValueError(
-            f"{folder}: the model is damaged ({error}); take another version, or make it again"
-        ) from error
-    if sizes != (len(catalogue.user_ids), len(catalogue.item_ids)):
-        raise ValueError(
-            f"{folder}: weights of {sizes[0]} users and {sizes[1]} items do not fit a catalogue of "
-            f"{len(catalogue.user_ids)} and {len(catalogue.item_ids)}; take another version"
-        )
-    return Recommender.of(weights, catalogue)
-
-
-def _position(ids: NDArray[Any], own_id: Any) -> int | None:
-    if np.issubdtype(ids.dtype, np.integer):
-        try:
-            own_id = int(str(own_id))
-            position = int(np.searchsorted(ids, np.int64(own_id)))
-        except (ValueError, OverflowError):
-            return None
-    else:
-        own_id = str(own_id)
-        position = int(np.searchsorted(ids, own_id))
-    return position if position < len(ids) and ids[position] == own_id else None
-
-
-def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def _best(scores: NDArray[np.floating[Any]], k: int) -> NDArray[np.int64]:
     """Returns the indices of the k highest scores above -inf, best first, ties by index."""
     n_best = min(k, len(scores))
     worst = np.partition(scores, -n_best)[-n_best]
     best = np.flatnonzero((scores >= worst) & (scores > -np.inf))
     return best[np.argsort(-scores[best], kind="stable")][:n_best]
-
-
-def _catalogue_path(folder: Path) -> Path:
-    own = folder / "catalogue.npz"
-    if own.exists():
-        return own
-    import mlflow
-
-    uri = json.loads((folder / "catalogue.json").read_text())["uri"]
-    return Path(mlflow.artifacts.download_artifacts(uri))
-
-
-def _load_pyfunc(data_path: str) -> Recommender:  # the name that MLflow calls
-    return load_recommender(Path(data_path))

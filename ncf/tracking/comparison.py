@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from ncf.protocol.intervals import paired_difference
-from ncf.protocol.metrics import hit_ratio, label, ndcg
+from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, history_of
 from ncf.serving.recommender import Recommender
@@ -54,17 +54,17 @@ def compare(
         users, candidates = arrays["test_users"], arrays["test"]
     k = int(run.data.params["k"])
     uri = mlflow.get_tracking_uri()
-    a, b = (
+    first_metrics, second_metrics = (
         _metrics(registry.load(f"models:/{name}", uri)[1], users, candidates, k) for name in names
     )
     rows = []
-    for metric in a:
-        d = paired_difference(a[metric], b[metric], _SEED)
+    for metric in first_metrics:
+        d = paired_difference(first_metrics[metric], second_metrics[metric], _SEED)
         rows.append(
             {
                 "metric": metric,
-                names[0]: round(float(a[metric].mean()), 4),
-                names[1]: round(float(b[metric].mean()), 4),
+                names[0]: round(float(first_metrics[metric].mean()), 4),
+                names[1]: round(float(second_metrics[metric].mean()), 4),
                 "difference": round(d.mean, 4),
                 "low": round(d.low, 4),
                 "high": round(d.high, 4),
@@ -78,16 +78,18 @@ def _metrics(
     model: Recommender, users: NDArray[np.int32], candidates: NDArray[np.int32], k: int
 ) -> dict[str, NDArray[np.float64]]:
     """Returns each metric of each user, (V,)."""
-    whole, positives = model.catalogue.seen, candidates[:, 0]
-    is_seen = np.ones(len(whole.items), bool)  # less the test items
-    keys = whole.user_of.astype(np.int64) * whole.n_items + whole.items  # ascending
-    is_seen[np.searchsorted(keys, users.astype(np.int64) * whole.n_items + positives)] = False
-    seen = history_of(whole.user_of[is_seen], whole.items[is_seen], whole.n_users, whole.n_items)
-    sampled = sampled_ranks(model, users, candidates)
-    full = full_ranks(model, HeldOut(users, positives), seen)
-    return {
-        label(f"hit_ratio_{k}"): hit_ratio(sampled, k),
-        label(f"ndcg_{k}"): ndcg(sampled, k),
-        f"full {label(f'hit_ratio_{k}')}": hit_ratio(full, k),
-        f"full {label(f'ndcg_{k}')}": ndcg(full, k),
+    catalogue, positives = model.catalogue, candidates[:, 0]
+    n_users, n_items = len(catalogue.user_ids), len(catalogue.item_ids)
+    lengths = np.diff(catalogue.seen_indptr)
+    user_of = np.repeat(np.arange(n_users, dtype=np.int32), lengths)
+    is_history = np.ones(len(user_of), bool)  # less the test items
+    keys = user_of.astype(np.int64) * n_items + catalogue.seen_items  # ascending
+    is_history[np.searchsorted(keys, users.astype(np.int64) * n_items + positives)] = False
+    items = catalogue.seen_items[is_history]
+    history = history_of(user_of[is_history], items, n_users, n_items)
+    sampled = per_user(sampled_ranks(model.scorer, users, candidates), k)
+    full = per_user(full_ranks(model.scorer, HeldOut(users, positives), history), k)
+    shown = (f"hit_ratio_{k}", f"ndcg_{k}")
+    return {label(name): sampled[name] for name in shown} | {
+        f"full {label(name)}": full[name] for name in shown
     }

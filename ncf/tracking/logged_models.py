@@ -1,29 +1,34 @@
 """Models as MLflow keeps them: packaged as a folder, logged with a run.
 
 A trial's model is as complete as the winner's, so that any of them can be registered in the UI,
-loaded and served. It holds data only; the code is `ncf.serving.recommender`.
+loaded and served. It holds data only; the code that answers is the package `ncf.serving`.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array, DataType
+from mlflow.types.schema import AnyType, Array, DataType
+from safetensors.numpy import load_file
 
-from ncf.models.baselines import BaselineSetting
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.serving.recommender import Catalogue, keep_weights
-from ncf.tracking.tracker import Tracker
+from ncf.data.files import whole
+from ncf.models.table import Setting
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.packaged import write_model
+from ncf.tracking.tracker import KEY_TAG, Tracker
 from ncf.trials.messages import Outcome
 
+_ANY: DataType = AnyType()  # type: ignore[no-untyped-call, assignment]
 DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
 
 
@@ -45,68 +50,102 @@ class ModelFiles:
         """Returns the file for a trial's weights."""
         return self.folder / f"trial-{number:04d}.safetensors"
 
-    def log(
-        self, tracker: Tracker, run_id: str, outcome: Outcome, hyperparameters: Hyperparameters
-    ) -> str:
+    def log(self, tracker: Tracker, run_id: str, outcome: Outcome, setting: Setting) -> str:
         """Logs the model that a trial left; returns its id."""
         weights, packaged = self.weights(outcome.number), self.folder / "trial-model"
         if packaged.exists():  # only the data differ from one trial to the next
-            _write_data(packaged / DATA_FOLDER, weights, hyperparameters)
+            data = packaged / DATA_FOLDER
+            write_model(data, load_file(weights), asdict(setting), self.catalogue_uri)
         else:
-            package(packaged, weights, hyperparameters, self.catalogue, self.catalogue_uri)
+            package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
         name = f"trial-{outcome.number:04d}"
-        params = asdict(hyperparameters)
-        return tracker.log_model(run_id, name, name, packaged, params, outcome.best_epoch)
+        params = asdict(setting)
+        return log_model(tracker, run_id, name, name, packaged, params, outcome.best_epoch)
+
+
+def log_model(
+    tracker: Tracker,
+    run_id: str,
+    key: str,
+    name: str,
+    folder: Path,
+    params: Mapping[str, Any],
+    step: int,
+) -> str:
+    """Keeps a packaged model as a logged model of a run.
+
+    Args:
+        tracker: Writes to MLflow.
+        run_id: The run.
+        key: Tells the model from others of the run.
+        name: Name of the model.
+        folder: The packaged model.
+        params: What is noted with it.
+        step: The epoch that it is of.
+
+    Returns:
+        The model's id; its URI is `models:/<id>`.
+    """
+    client = tracker.client
+    is_new_run = tracker.has_made(run_id) and not tracker.is_repeated(f"{key} of {run_id}")
+    models = [] if is_new_run else tracker.models(run_id)
+    found = next((model for model in models if model.tags.get(KEY_TAG) == key), None)
+    if (model := found) is None:
+        texts = {name: str(value) for name, value in params.items()}
+        model = client.create_logged_model(
+            tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
+        )
+    if model.status != LoggedModelStatus.READY:  # whole or absent
+        client.log_model_artifacts(model.model_id, str(folder))
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    outputs = client.get_run(run_id).outputs if found else None
+    if model.model_id not in [one.model_id for one in (outputs.model_outputs if outputs else [])]:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+    return str(model.model_id)
 
 
 def package(
     folder: Path,
     weights: Path,
-    hyperparameters: Hyperparameters | BaselineSetting,
+    setting: Setting,
     catalogue: Catalogue,
     catalogue_uri: str | None = None,
 ) -> None:
-    """Makes `folder` an MLflow model of the weights.
+    """Makes `folder` an MLflow model of the weights; what was there is replaced.
 
     Args:
-        folder: Where to; what is there is replaced.
-        weights: The safetensors file of a GMF.
-        hyperparameters: What it was trained with, kept beside the weights.
+        folder: The folder.
+        weights: The safetensors file of a fitted model's arrays.
+        setting: What it was trained with, kept beside the weights.
         catalogue: The catalogue of the model.
         catalogue_uri: The artifact that holds the catalogue already; None packs it in.
     """
-    staging, unfinished = folder.with_suffix(".data"), folder.with_suffix(".part")
-    for left_by_a_kill in (folder, staging, unfinished):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    staging = folder.with_suffix(".data")
+    shutil.rmtree(staging, ignore_errors=True)  # a kill may have left it
     data = staging / DATA_FOLDER.name
     data.mkdir(parents=True)
-    _write_data(data, weights, hyperparameters)
-    if catalogue_uri is None:
-        catalogue.save(data / "catalogue.npz")
-    else:
-        (data / "catalogue.json").write_text(json.dumps({"uri": catalogue_uri}))
-    mlflow.pyfunc.save_model(
-        unfinished,
-        loader_module="ncf.serving.recommender",
-        data_path=str(data),
-        signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
-        pip_requirements=[f"ncf-search=={version('ncf-search')}"],  # given: inferring takes seconds
-    )
-    unfinished.rename(folder)  # whole or absent
+    write_model(data, load_file(weights), asdict(setting), catalogue_uri or catalogue)
+    with whole(folder) as draft:
+        mlflow.pyfunc.save_model(
+            draft,
+            loader_module="ncf.serving.packaged",
+            data_path=str(data),
+            signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
+            # Given, since to infer the requirements takes seconds.
+            pip_requirements=[f"ncf-search=={version('ncf-search')}"],
+        )
     shutil.rmtree(staging)
-
-
-def _write_data(
-    data: Path, weights: Path, hyperparameters: Hyperparameters | BaselineSetting
-) -> None:
-    keep_weights(weights, data)
-    (data / "hyperparameters.json").write_text(json.dumps(asdict(hyperparameters), indent=2))
 
 
 def _signature(has_integer_ids: bool) -> ModelSignature:
     item_id = DataType.long if has_integer_ids else DataType.string
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "user_id")]),  # integers are cast to it
+        inputs=Schema(
+            [
+                ColSpec(DataType.string, "user_id", required=False),  # integers are cast to it
+                ColSpec(_ANY, "item_ids", required=False),  # a list, or text with commas
+            ]
+        ),
         outputs=Schema(
             [
                 ColSpec(DataType.string, "user_id"),

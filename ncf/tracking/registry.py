@@ -1,7 +1,8 @@
 """MLflow's registry: versions of a model, and the alias `champion` for the one in use.
 
-A version's tags say what it is and what it came to. `validation_ndcg_k` decides which of two
-versions is better, and only where `fingerprint` and `protocol` are equal; test never does.
+A version's tags say what it is and what it came to. The study's objective on validation decides
+which of two versions is better, and only where `fingerprint` and `protocol` are equal; test never
+does.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.serving.recommender import Recommender, load_recommender
-from ncf.tracking import description
+from ncf.serving.packaged import load_recommender
+from ncf.serving.recommender import Recommender
+from ncf.tracking import notes
 from ncf.tracking.logged_models import DATA_FOLDER
 from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
-OBJECTIVE = "validation_ndcg_"  # the tag that decides, followed by k
+OBJECTIVE = "validation_"  # begins the tag that decides; the name of the objective follows
 _COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for it to decide
 
 
@@ -46,7 +48,7 @@ def register(
         what: The version in words.
     """
     try:
-        client.create_registered_model(name, description=description.REGISTERED_MODEL)
+        client.create_registered_model(name, description=notes.REGISTERED_MODEL)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -74,9 +76,11 @@ def protocol(identity: Mapping[str, Any], is_confirmed: bool) -> str:
         identity: The study's, or its run's parameters.
         is_confirmed: Whether it is a mean over confirming seeds.
     """
+    name = "n_sampled_negatives"
+    n_negatives = identity[name if name in identity else "n_candidates"]  # as it was called before
     seeds = "mean of confirming seeds" if is_confirmed else "one seed"
     return (
-        f"{identity['split']}, {identity['n_candidates']} negatives, k {identity['k']}, "
+        f"{identity['split']}, {n_negatives} negatives, k {identity['k']}, "
         f"seed {identity['seed']}, {seeds}"
     )
 
@@ -109,7 +113,9 @@ def objection(old: ModelVersion, new: ModelVersion) -> str:
             f"its {tag} is {_short(old.tags.get(tag))}, the new one's {_short(new.tags.get(tag))}"
             for tag in differing
         ) + ", so that the two cannot be compared"  # fmt: skip
-    metric = next(tag for tag in new.tags if tag.startswith(OBJECTIVE))
+    metric = objective_tag(new)
+    if metric not in old.tags:
+        return f"it was not judged by {metric}, as the new one was"
     if float(new.tags[metric]) > float(old.tags[metric]):
         return ""
     return (
@@ -163,6 +169,11 @@ def _latest_champion(client: MlflowClient) -> str:
         raise ValueError("no model is registered as champion yet: run search.py, or give --model")
     latest = max(versions, key=lambda version: version.creation_timestamp)
     return f"models:/{latest.name}@{CHAMPION}"
+
+
+def objective_tag(version: ModelVersion) -> str | None:
+    """Returns the name of the tag that holds a version's objective; None for another project's."""
+    return next((tag for tag in version.tags if tag.startswith(OBJECTIVE)), None)
 
 
 def _short(tag: str | None) -> str:

@@ -21,13 +21,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import description
+from ncf.tracking import notes
 
 for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised as well
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
-_PATIENCE, _PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
+PATIENCE, PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
@@ -91,7 +91,7 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
     if found is None:
         tags = {
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": description.EXPERIMENT,
+            "mlflow.note.content": notes.EXPERIMENT,
         }
         try:
             return str(client.create_experiment(name, location, tags))
@@ -114,7 +114,7 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
         ConnectionError: The store does not answer.
     """
     is_server = urlsplit(uri).scheme in ("http", "https")
-    deadline = time.monotonic() + (_PATIENCE if is_server else 0.0)
+    deadline = time.monotonic() + (PATIENCE if is_server else 0.0)
     while True:
         try:
             return action()
@@ -127,7 +127,7 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
                     f"MLflow at {redacted(uri)} cannot be used ({reason}): start it, or "
                     "name another store with --tracking-uri; what the study has is kept"
                 ) from error
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def ui_command(uri: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -12,57 +12,47 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.gmf.setting import Hyperparameters, describe, hyperparameters_of
-from ncf.protocol.metrics import label
-from ncf.tracking import registry
-from ncf.tracking.description import describe_version
-from ncf.tracking.tracker import STUDY_TAG, TRIAL_TAG
-
-if TYPE_CHECKING:
-    from ncf.search.plan import Prepared
-    from ncf.search.winner import Result
+from ncf.models.table import Setting, describe, setting_of
+from ncf.protocol.metrics import Objective, label
+from ncf.search.plan import Plan
+from ncf.search.results import Conclusion
+from ncf.tracking import notes, registry
+from ncf.tracking.tracker import MODEL_TAG, STUDY_TAG, TRIAL_TAG, Tracker
 
 
 def register_winner(
-    client: MlflowClient,
-    name: str,
-    model_id: str,
-    run_id: str,
-    prepared: Prepared,
-    number: int,
-    result: Result,
-    value: float,
-    is_confirmed: bool,
+    tracker: Tracker, name: str, model_id: str, plan: Plan, conclusion: Conclusion
 ) -> ModelVersion:
     """Registers a study's winner.
 
     Args:
-        client: The registry.
-        name: Of the registered model.
-        model_id: The winner's.
-        run_id: The study's run.
-        prepared: The search.
-        number: The winning trial.
-        result: What it came to on test.
-        value: Its objective on validation.
-        is_confirmed: Whether that is a mean over confirming seeds.
+        tracker: Writes to MLflow.
+        name: Name of the registered model.
+        model_id: The winner's model.
+        plan: The search.
+        conclusion: What it ended with.
     """
-    setting = Hyperparameters(**result.setting)  # type: ignore[arg-type]
-    values = result.test | {f"full_{metric}": of for metric, of in result.test_full.items()}
+    winner, result = conclusion.winner, conclusion.results[0]
+    values = result.test | {f"full_{metric}": value for metric, value in result.test_full.items()}
     tested = {
         f"test_{metric}": f"{values[metric]:.4f} [{low:.4f}, {high:.4f}]"
         for metric, (low, high) in result.intervals.items()
         if not metric.startswith("full_hit_ratio")
     }
-    objective, fitted_on = prepared.settings.objective, "train + validation"
+    objective, fitted_on = plan.settings.objective, "train + validation"
+    is_confirmed = conclusion.is_confirmed
     tags = {
-        f"validation_{objective}": f"{value:.6f}",
+        f"validation_{objective.name}": f"{conclusion.value:.6f}",
         **tested,
-        **_tags(setting, fitted_on, number, prepared.study_name, prepared.identity, is_confirmed),
+        **_tags(
+            winner.setting, fitted_on, winner.number, plan.study_name, plan.identity, is_confirmed
+        ),
     }
-    test = ", ".join(f"{label(metric)} {of:.4f}" for metric, of in result.test.items())
-    what = describe_version(setting, fitted_on, f"{label(objective)} {value:.4f}", test)
-    return registry.register(client, name, model_id, run_id, tags, what)
+    test = ", ".join(f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
+    validation = f"{objective.label} {conclusion.value:.4f}"
+    what = notes.describe_version(winner.setting, fitted_on, validation, test)
+    client = tracker.client
+    return registry.register(client, name, model_id, tracker.parent, tags, what)
 
 
 def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVersion:
@@ -83,14 +73,17 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
             "that finished or was pruned, as its page in the MLflow UI shows it"
         )
     identity = study_run(client, run).data.params
-    setting, objective = hyperparameters_of(run.data.params), f"ndcg_{identity['k']}"
-    value, fitted_on = run.data.metrics[f"validation_best/{objective}"], "train"
+    setting, objective = (
+        setting_of(run.data.tags.get(MODEL_TAG, "gmf"), run.data.params),
+        Objective(k=int(identity["k"])),
+    )
+    value, fitted_on = run.data.metrics[f"validation_best/{objective.name}"], "train"
     number, study = int(run.data.tags[TRIAL_TAG]), run.data.tags[STUDY_TAG]
     tags = {
-        f"validation_{objective}": f"{value:.6f}",
+        f"validation_{objective.name}": f"{value:.6f}",
         **_tags(setting, fitted_on, number, study, identity, is_confirmed=False),
     }
-    what = describe_version(setting, fitted_on, f"{label(objective)} {value:.4f}")
+    what = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
     name = name or f"gmf-{identity['data']}"
     return registry.register(client, name, ready[0].model_id, run_id, tags, what)
 
@@ -126,17 +119,17 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
     """Returns a row for each version of each model of this project, the newest first."""
     rows = []
     for version in client.search_model_versions(order_by=["creation_timestamp DESC"]):
-        metric = next((tag for tag in version.tags if tag.startswith(registry.OBJECTIVE)), None)
+        metric = registry.objective_tag(version)
         if metric is None:
             continue  # another project's
-        k, tags = metric.removeprefix(registry.OBJECTIVE), version.tags
+        tags, objective = version.tags, metric.removeprefix(registry.OBJECTIVE)
         made = time.gmtime(version.creation_timestamp / 1000)
         rows.append(
             {
                 "version": f"{version.name}/{version.version}",
                 "alias": ", ".join(client.get_model_version(version.name, version.version).aliases),
-                f"validation nDCG@{k}": f"{float(tags[metric]):.4f}",
-                f"test nDCG@{k}": tags.get(f"test_ndcg_{k}", "not read"),
+                f"validation {label(objective)}": f"{float(tags[metric]):.4f}",
+                f"test {label(objective)}": tags.get(f"test_{objective}", "not read"),
                 "study": tags["study"],
                 "trial": tags["trial"],
                 "setting": tags["setting"],
@@ -175,7 +168,7 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
 
 
 def _tags(
-    setting: Hyperparameters,
+    setting: Setting,
     fitted_on: str,
     number: int,
     study: str,

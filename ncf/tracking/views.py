@@ -11,6 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ncf.protocol.metrics import Objective
+
 TAG = "mlflow.sharedViewState."  # followed by the view's key
 
 _HYPERPARAMETERS, _CURVES = "ncf-hyperparameters", "ncf-curves"  # sections of charts
@@ -21,18 +23,21 @@ def key_of(study_id: str) -> str:
     return f"study-{study_id[:12]}"
 
 
-def trials_view(study: str, filter_string: str, searched: Sequence[str], k: int, at: float) -> str:
+def trials_view(
+    study: str, filter_string: str, searched: Sequence[str], objective: Objective, at: float
+) -> str:
     """Returns the value of the tag.
 
     Args:
         study: Name of the study, which names the view.
         filter_string: What finds its trials.
         searched: Names of the parameters that differ between trials.
-        k: Cut-off of the metrics.
+        objective: The metric by which they are ordered.
         at: When it was made, in seconds since 1970.
     """
-    best = f"validation_best/ndcg_{k}"
-    metrics = (best, f"validation_best/hit_ratio_{k}", f"validation_full/ndcg_{k}")
+    best, k = f"validation_best/{objective.name}", objective.k
+    others = (f"validation_best/ndcg_{k}", f"validation_best/hit_ratio_{k}")
+    metrics = tuple(dict.fromkeys((best, *others, f"validation_full/ndcg_{k}")))
     widths = {
         "attributes.`Run Name`": 320,
         "runDateAndNestInfo": 140,
@@ -45,7 +50,7 @@ def trials_view(study: str, filter_string: str, searched: Sequence[str], k: int,
     fixed = ("attributes.`Run Name`", "runDateAndNestInfo")  # columns that are always there
     charts = [
         _chart("PARALLEL", _HYPERPARAMETERS, selectedParams=[*searched], selectedMetrics=[best]),
-        _curve(f"validation/ndcg_{k}"),
+        _curve(f"validation/{objective.name}"),
         _curve("train/loss"),
     ]
     state = {

@@ -1,59 +1,20 @@
-"""What the coordinator and its workers tell each other.
+"""The messages between the coordinator and its workers.
 
-Importing this is cheap: the coordinator needs no torch to hand out work.
+Importing this is cheap, so that the coordinator hands out work without loading torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.protocol.splitting import HeldOut, History
+from ncf.protocol.metrics import Objective
 
 if TYPE_CHECKING:
-    from ncf.models.baselines import BaselineSetting
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """All the data that a trial sees: train, the validation items and their candidates (V, C).
-
-    `starts` is where the trials of a search keep what they start from, for one another.
-    """
-
-    train: History
-    validation: HeldOut
-    candidates: NDArray[np.int32]
-    starts: Path | None = None
-
-    def save(self, folder: Path) -> None:
-        """Writes one array per file, for `load` in any number of processes."""
-        arrays: dict[str, NDArray[Any]] = {
-            "indptr": self.train.indptr,
-            "items": self.train.items,
-            "by_time": self.train.items if self.train.by_time is None else self.train.by_time,
-            "n_items": np.array(self.train.n_items),
-            "users": self.validation.users,
-            "positives": self.validation.items,
-            "candidates": self.candidates,
-        }
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> TrialData:
-        """Maps the arrays into memory: processes share one copy."""
-        names = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
-        indptr, items, by_time, n_items, users, positives, candidates = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
-        )
-        train = History(indptr, items, int(n_items), by_time)
-        return cls(train, HeldOut(users, positives), candidates, folder)
+    from ncf.models.table import Setting
 
 
 @dataclass(frozen=True)
@@ -61,37 +22,37 @@ class Task:
     """One trial to run.
 
     Attributes:
-        number: What the events of it are marked with: a trial's number in its study.
-        hyperparameters: What to train.
-        seed: Fixes all randomness of it.
-        epochs: Most epochs to train.
-        patience: Epochs without a better validation nDCG after which to stop.
-        k: Cut-off of the metrics.
-        device: Device of "adam".
-        stop_below: Entry e - 1 stops the trial after epoch e if its best nDCG so far is lower.
-        weights: File to write the best epoch's weights to.
+        number: The number that its reports and its outcome carry; a trial's number in its study.
+        setting: The setting to train, of any model.
+        seed: The seed of all its randomness.
+        epochs: The most epochs to train.
+        patience: The number of epochs without a better objective after which it stops.
+        objective: The validation metric by which epochs are compared.
+        device: The device of the models that PyTorch trains.
+        stop_below: The objective below which the trial stops after each epoch, (epochs,).
+        weights: The file to write the best epoch's weights to; None where they are not needed.
     """
 
     number: int
-    hyperparameters: Hyperparameters | BaselineSetting
+    setting: Setting
     seed: np.random.SeedSequence
     epochs: int
     patience: int
-    k: int
+    objective: Objective
     device: str
     stop_below: tuple[float, ...]
-    weights: Path
+    weights: Path | None
 
 
 @dataclass(frozen=True)
 class Refit:
-    """A setting to train on train and validation, when nothing is left to be chosen.
+    """A setting to train on train and validation together, once nothing is left to choose.
 
-    Its outcome has no metrics. Attributes are as in `Task`, but that all epochs are trained.
+    All its epochs are trained, and its outcome has no metrics. The attributes are those of `Task`.
     """
 
     number: int
-    hyperparameters: Hyperparameters
+    setting: Setting
     seed: np.random.SeedSequence
     epochs: int
     device: str
@@ -100,7 +61,17 @@ class Refit:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch of a trial came to; `time` is seconds since 1970, `metrics` of validation."""
+    """The result of one epoch of a trial.
+
+    Attributes:
+        number: The trial's number.
+        epoch: The epoch, counted from 1.
+        time: When the epoch ended, in seconds since 1970.
+        loss: The mean loss over the epoch's samples.
+        seconds: Seconds of training, without the evaluation.
+        n_samples: The number of user-item pairs that were trained on.
+        metrics: The validation metrics on the sampled candidates.
+    """
 
     number: int
     epoch: int
@@ -118,11 +89,11 @@ class Outcome:
     Attributes:
         number: The trial's number.
         pruned: Whether `Task.stop_below` stopped it.
-        epochs: Epochs trained.
-        best_epoch: The epoch of the best validation nDCG, whose weights are in `Task.weights`.
-        metrics: Validation metrics of the best epoch, on the sampled candidates.
-        metrics_full: The same over the full catalogue.
-        seconds: Wall time of the trial.
+        epochs: The number of epochs trained.
+        best_epoch: The epoch of the best objective, whose weights are in `Task.weights`.
+        metrics: The validation metrics of the best epoch, on the sampled candidates.
+        metrics_full: The same metrics over the full catalogue.
+        seconds: The wall time of the trial.
         time: When it ended, in seconds since 1970.
     """
 
@@ -138,7 +109,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial raised an error, or its worker died (`died`), which says nothing about the trial."""
+    """A trial that raised an error, or whose worker died.
+
+    Attributes:
+        number: The trial's number.
+        reason: The error in one line.
+        traceback: The error's traceback; empty where the worker died.
+        died: Whether the worker died, which need not be the trial's fault.
+    """
 
     number: int
     reason: str

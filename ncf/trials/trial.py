@@ -1,6 +1,7 @@
-"""One trial: train, evaluate on validation after each epoch, stop, keep the best epoch's weights.
+"""One trial: train, evaluate on validation after each epoch, stop, keep the best epoch's model.
 
-A trial is handed a `TrialData` and a `Task`, the winner's refit a `Refit`: none has the test split.
+A trial is given a `TrialData` and a `Task`, a refit a `TrialData` and a `Refit`. None of these
+holds the test split.
 """
 
 from __future__ import annotations
@@ -8,75 +9,69 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from safetensors.torch import save
+from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from ncf.data.files import write_whole
-from ncf.models.baselines import fit
-from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import EpochResult, train
+from ncf.models.model import Epoch
+from ncf.models.table import epochs_of, fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import append
-from ncf.trials.messages import EpochReport, Outcome, Refit, Task, TrialData
+from ncf.serving.scorers import load_scorer
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
-    """Yields a report after every epoch and the outcome at last; a baseline has no epochs.
+    """Yields a report after every epoch, and the outcome at the end.
 
     Raises:
-        FloatingPointError: The loss is not finite: the trial diverged.
+        FloatingPointError: The trial diverged: its loss is not finite.
     """
     start = time.perf_counter()
-    if not isinstance(task.hyperparameters, Hyperparameters):
-        scorer = fit(data.train, task.hyperparameters, int(task.seed.generate_state(1)[0]))
-        sampled = sampled_ranks(scorer, data.validation.users, data.candidates)
-        full = full_ranks(scorer, data.validation, data.train)
-        metrics, metrics_full = summarize(sampled, task.k), summarize(full, task.k)
-        seconds = time.perf_counter() - start
-        yield Outcome(task.number, False, 1, 1, metrics, metrics_full, seconds, time.time())
-        return
+    n_epochs = epochs_of(task.setting, task.epochs)
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
-    for result in train(
+    best_arrays: dict[str, NDArray[Any]] = {}
+    for epoch in fit(
         data.train,
-        task.hyperparameters,
+        task.setting,
         epochs=task.epochs,
         seed=task.seed,
         device=task.device,
         starts=data.starts,
     ):
-        _check_loss(result)
-        ranks = sampled_ranks(result.model, data.validation.users, data.candidates)
-        metrics = summarize(ranks, task.k)
-        value = metrics[f"ndcg_{task.k}"]
+        _check_loss(epoch)
+        ranks = sampled_ranks(epoch.scorer, data.validation.users, data.candidates)
+        metrics = summarize(ranks, task.objective.k)
+        value = task.objective.value(metrics)
         yield EpochReport(
             task.number,
-            result.epoch,
+            epoch.epoch,
             time.time(),
-            result.loss,
-            result.seconds,
-            result.n_samples,
+            epoch.loss,
+            epoch.seconds,
+            epoch.n_samples,
             metrics,
         )
         if value > best:
-            best, best_epoch, best_metrics = value, result.epoch, metrics
-            best_weights = {
-                name: tensor.detach().to("cpu", copy=True)
-                for name, tensor in result.model.state_dict().items()
-            }
-        is_done = result.epoch == task.epochs or result.epoch - best_epoch >= task.patience
-        pruned = not is_done and best < task.stop_below[result.epoch - 1]
+            best, best_epoch, best_metrics = value, epoch.epoch, metrics
+            best_arrays = {name: array.copy() for name, array in epoch.scorer.arrays().items()}
+        is_done = epoch.epoch == n_epochs or epoch.epoch - best_epoch >= task.patience
+        pruned = not is_done and best < task.stop_below[epoch.epoch - 1]
         if is_done or pruned:
             break
-    model = result.model
-    model.load_state_dict(best_weights)
-    metrics_full = summarize(full_ranks(model, data.validation, data.train), task.k)
-    write_whole(task.weights, save(best_weights))
+    scorer = load_scorer(best_arrays)
+    metrics_full = summarize(full_ranks(scorer, data.validation, data.train), task.objective.k)
+    _keep(best_arrays, task.weights)
     yield Outcome(
         task.number,
         pruned,
-        result.epoch,
+        epoch.epoch,
         best_epoch,
         best_metrics,
         metrics_full,
@@ -86,29 +81,34 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
 
 
 def refit(task: Refit, data: TrialData) -> Outcome:
-    """Trains on train and validation for all epochs, and leaves the last one's weights.
+    """Trains on train and validation for all epochs, and writes the weights of the last one.
 
     Raises:
-        FloatingPointError: The loss is not finite: it diverged.
+        FloatingPointError: The training diverged: its loss is not finite.
     """
     start = time.perf_counter()
-    for result in train(
+    for epoch in fit(
         append(data.train, data.validation),
-        task.hyperparameters,
+        task.setting,
         epochs=task.epochs,
         seed=task.seed,
         device=task.device,
     ):
-        _check_loss(result)
-    weights = {name: tensor.to("cpu") for name, tensor in result.model.state_dict().items()}
-    write_whole(task.weights, save(weights))
-    seconds, epochs = time.perf_counter() - start, task.epochs
-    return Outcome(task.number, False, epochs, epochs, {}, {}, seconds, time.time())
+        _check_loss(epoch)
+    _keep(epoch.scorer.arrays(), task.weights)
+    seconds = time.perf_counter() - start
+    return Outcome(task.number, False, epoch.epoch, epoch.epoch, {}, {}, seconds, time.time())
 
 
-def _check_loss(result: EpochResult) -> None:
-    if not math.isfinite(result.loss):
+def _keep(arrays: dict[str, NDArray[Any]], path: Path | None) -> None:
+    """Writes a scorer's arrays to `path`, whole or not at all; does nothing where it is None."""
+    if path is not None:
+        write_whole(path, save(arrays))
+
+
+def _check_loss(epoch: Epoch) -> None:
+    if not math.isfinite(epoch.loss):
         raise FloatingPointError(
-            f"diverged: the loss of epoch {result.epoch} is {result.loss}; "
+            f"diverged: the loss of epoch {epoch.epoch} is {epoch.loss}; "
             "a lower learning rate would help"
         )

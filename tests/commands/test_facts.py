@@ -13,18 +13,18 @@ from ncf.data.columns import Columns
 # have b's first two, the time of a's latest. Item 9 is c's latest and nobody else's. a has item 1
 # twice, and counts it once.
 TOY = """user,item,timestamp
-a,1,100000
-a,2,200000
-a,3,300000
-a,4,300000
-a,1,400000
-b,1,300000
-b,2,300000
-b,3,400000
-c,2,100000
-c,3,300000
-c,9,300000
-d,2,86400
+a,1,1000013600
+a,2,1000113600
+a,3,1000213600
+a,4,1000213600
+a,1,1000313600
+b,1,1000213600
+b,2,1000213600
+b,3,1000313600
+c,2,1000013600
+c,3,1000213600
+c,9,1000213600
+d,2,1000000000
 """
 
 
@@ -36,12 +36,14 @@ def facts_of(folder: Path, text: str) -> Facts:
 def test_a_file_counted_by_hand(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TOY)
     assert facts.counts == {
-        "rows": 12, "users": 4, "items": 5, "interactions": 11, "evaluated": 3, "train": 5
+        "rows": 12, "kept": 12, "users": 4, "items": 5, "interactions": 11, "evaluated": 3,
+        "train": 5,
     }  # fmt: skip
     assert facts.per_user.tolist() == [4, 3, 3, 1]
     assert facts.per_item.tolist() == [2, 4, 3, 1, 1]
-    assert facts.period == ("1970-01-02", "1970-01-05")
-    assert facts.tied == pytest.approx(2 / 3)  # a and c
+    assert facts.period == ("2001-09-09", "2001-09-12")
+    assert facts.sequence is not None
+    assert facts.sequence.tied_test == pytest.approx(2 / 3)  # a and c
     assert facts.rising == 1.0  # a's 3 and 4, b's 1 and 2, c's 3 and 9
     assert facts.cold == pytest.approx(2 / 3)  # a's 4 and c's 9
     assert facts.n_untouched == 1
@@ -53,12 +55,17 @@ def test_the_page_says_it(tmp_path: Path) -> None:
     for part in (
         "toy: 4 users, 5 items, 11 interactions; 45.00% of all pairs are empty",
         "12 rows in the file; 1 repeat",
-        "1970-01-02 to 1970-01-05",
+        "user: column 1 'user', such as a and b",
+        "timestamp: column 3 'timestamp', such as 1000013600 (2001-09-09 05:33:20) and ",
+        "2001-09-09 to 2001-09-12",
         "users by interactions: 1 to 4, median 3",
         "leave-one-out by time",
         "3 of 4 users are evaluated (75.0%)",
         "WARNING: 67% of the evaluated users have several interactions at their latest time",
         "100% of equal times are in the order of item ids",
+        "sessions: 33% of the validation items came within 60 seconds",  # b's 2, at 1's time
+        "decides the test item of 67% of the users and the validation item of 33%",
+        "leak: 0% of the train interactions are later than a user's test item",
     ):
         assert part in page
     bars = [line.split() for line in page.splitlines() if " # " in line or "##" in line]
@@ -87,7 +94,7 @@ def test_good_data_have_no_warning(tmp_path: Path) -> None:
     for user in range(600):
         for place in range(4):
             item = (user * 7 + place * 31) % 300
-            lines.append(f"{user},{item},{1000 * place + (user * 13) % 997}")
+            lines.append(f"{user},{item},{10**9 + 1000 * place + (user * 13) % 997}")
     facts = facts_of(tmp_path, "\n".join(lines))
     assert warnings(facts) == []
     assert "Nothing here would mislead" in in_words(facts)

@@ -50,7 +50,7 @@ TRIALS = [trial(0, 0.3), trial(1, 0.4, seconds=30.0), trial(2, 0.1, seconds=5.0)
 
 
 def follow(n_trials: int = 11) -> None:
-    started = [TrialStarted(number, SETTING) for number in (2, 3)]
+    started = [TrialStarted(number, SETTING, 0.0) for number in (2, 3)]
     ended = [TrialEnded(one) for one in TRIALS[2:]]
     progress.follow([*started, *ended], TRIALS[:2], n_trials, epochs=9)
 
@@ -61,7 +61,7 @@ def test_a_line_now_and_then_where_there_is_no_terminal(
     progress.set_up(quiet=False, verbose=False, log_file=None)
     follow()
     assert capsys.readouterr().err == ""  # not yet
-    monkeypatch.setattr(progress, "_SILENCE", 0.0)
+    monkeypatch.setattr(progress, "SILENCE", 0.0)
     follow()
     first, last = capsys.readouterr().err.splitlines()
     # 8 trials of 15 s are left, of which 2 run at once

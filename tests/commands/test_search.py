@@ -3,73 +3,33 @@
 from __future__ import annotations
 
 import gzip
-import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
-import optuna
 import pandas as pd
-import psutil
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from ncf.__main__ import main as ask
+from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import run
 from ncf.protocol.metrics import summarize
-from ncf.search import journal
 from ncf.tracking import registry
 from ncf.tracking.tracker import Tracker, rounded
-from search import parse_arguments
-from tests.conftest import COMMON, N_TRIALS, PROJECT, search
-
-TRIALS_ONLY = ("--confirm", "0", "--baselines", "none", "--no-register")
-
-
-def study_of(folder: Path, name: str = "shop") -> optuna.Study:
-    storage = journal.open_storage(str(folder / "mlruns" / "optuna.journal"))
-    return optuna.load_study(storage=storage, study_name=name)
-
-
-def results_of(study: optuna.Study) -> list[tuple[Any, ...]]:
-    """Returns all that must be equal in two searches that are to be the same."""
-    return [
-        (t.number, t.state, t.params, t.value, t.intermediate_values, metrics_of(t))
-        for t in study.get_trials()
-    ]
-
-
-def metrics_of(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
-    outcome = journal.outcome_of(trial)
-    return outcome.best_epoch, outcome.metrics, outcome.metrics_full
+from tests.conftest import COMMON, N_TRIALS, PROJECT
+from tests.studies import runs_of, study_of
 
 
 @pytest.fixture
 def client(searched: tuple[Path, str]) -> MlflowClient:
     mlflow.set_tracking_uri(f"sqlite:///{searched[0]}/mlruns/mlflow.db")
     return MlflowClient()
-
-
-def runs_of(client: MlflowClient, study: str = "shop") -> tuple[Run, dict[int, Run]]:
-    """Returns the study's run and its whole trials' runs by number."""
-    experiment = client.get_experiment_by_name("shop")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], f"tags.`ncf.study` = '{study}'")
-    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    whole = [run for run in runs if run.data.tags.get("ncf.state") in ("finished", "pruned")]
-    return parent, {
-        int(run.data.tags["ncf.trial"]): run for run in whole if "ncf.trial" in run.data.tags
-    }
 
 
 def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Path, str]) -> None:
@@ -129,8 +89,8 @@ def test_a_trials_model_loads_again_and_scores_what_was_logged(
         "validation_best/ndcg_10"
     ] == (run.data.metrics["validation_best/ndcg_10"])
     _, recommender = registry.load(f"models:/{model.model_id}", mlflow.get_tracking_uri())
-    factors, bias = recommender.item_factors[validation], recommender.item_bias[validation]
-    scores = np.einsum("vd,vcd->vc", recommender.user_factors, factors) + bias
+    every = recommender.scorer.score_all(np.arange(recommender.catalogue.n_users))
+    scores = np.take_along_axis(every, validation, axis=1)
     is_real = validation >= 0  # small catalogues leave padding
     ranks = ((scores >= scores[:, :1]) & is_real).sum(axis=1).astype(np.int32)
     for name, value in summarize(ranks, 10).items():
@@ -143,7 +103,7 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     _, output = searched
     parent, _ = runs_of(client)
     experiment_id = parent.info.experiment_id
-    runs = client.search_runs([experiment_id], "tags.`ncf.key` != ''")
+    runs = client.search_runs([experiment_id], "tags.`ncf.key` != '' and tags.`ncf.study` = 'shop'")
     keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
     assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 3}
     means = {
@@ -175,13 +135,14 @@ def test_the_same_command_again_has_nothing_to_do(
     folder, output = searched
     before = len(client.search_model_versions("name='gmf-shop'"))
     monkeypatch.chdir(folder)
-    assert run(parse_arguments([*COMMON, "--trials", str(N_TRIALS)])) == 0
+    assert run(parse([*COMMON, "--trials", str(N_TRIALS)])) == 0
     again = capsys.readouterr().out
     assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
 
 
+@pytest.mark.slow
 def test_what_mlflow_lacks_is_written_by_the_same_command(
     searched: tuple[Path, str],
     client: MlflowClient,
@@ -191,7 +152,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     folder, output = searched
     monkeypatch.chdir(folder)
     uri = f"sqlite:///{folder}/other.db"  # a store that has nothing, and then fails in the end
-    options = parse_arguments([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
+    options = parse([*COMMON, "--trials", str(N_TRIALS), "--tracking-uri", uri])
     parent, trials = runs_of(client)
 
     def fail(*_: object) -> None:
@@ -199,7 +160,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
 
     with monkeypatch.context() as broken:
         broken.setattr(Tracker, "log_result", fail)
-        broken.setattr("ncf.commands.conclusion._PATIENCE", 2.0)
+        broken.setattr("ncf.commands.study.PATIENCE", 2.0)
         threads = {*threading.enumerate()}
         assert run(options) == 1
         for thread in {*threading.enumerate()} - threads:
@@ -208,9 +169,9 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     shown = capsys.readouterr().out
     results = output[output.index("Winner") : output.index("Registered")]
     assert results in shown
-    assert "MLflow has not been told all: results on test" in shown
+    assert "MLflow does not have everything yet: results on test" in shown
     assert ": it is down" in shown
-    assert "the same command writes it" in shown
+    assert "the same command writes what is missing" in shown
     assert run(options) == 0
     shown = capsys.readouterr().out
     assert results in shown
@@ -224,97 +185,37 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     assert other_parent.data.metrics == parent.data.metrics
 
 
-def begin(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Starts a search and returns when it has begun three more trials."""
-    command = [sys.executable, str(PROJECT / "search.py"), *COMMON, *options, *TRIALS_ONLY]
-    n_before = n_begun(folder)
-    process = subprocess.Popen(
-        [*command, "--study", "killed", "--trials", str(N_TRIALS)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
+def test_the_real_command_searches_from_its_start_to_its_end(searched: tuple[Path, str]) -> None:
+    few = ("--trials", "2", "--jobs", "1", "--confirm", "0", "--baselines", "none")
+    result = subprocess.run(
+        [
+            sys.executable,
+            PROJECT / "search.py",
+            *COMMON,
+            *few,
+            "--study",
+            "small",
+            "--register",
+            "small",
+        ],
+        cwd=searched[0],
+        capture_output=True,
         text=True,
-        # a shell starts its background jobs deaf to Ctrl-C, and so would be the tests in one
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        check=False,
     )
-    wait_for(folder, n_before + 3)
-    return process
+    assert result.returncode == 0, result.stdout + result.stderr
+    for part in ("Best trials", "Winner: trial", "Test, read once", "Registered: small version 1"):
+        assert part in result.stdout
+    assert "|" not in result.stderr  # no bar: it is not a terminal
+    assert "Traceback" not in result.stderr
 
 
-def n_begun(folder: Path) -> int:
-    return (folder / "mlruns" / "optuna.journal").read_text().count("hyperparameters")
-
-
-def wait_for(folder: Path, n: int) -> None:
-    """Waits until so many trials have begun."""
-    deadline = time.monotonic() + 60
-    while n_begun(folder) < n:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def running_runs(client: MlflowClient) -> list[Run]:
-    experiment = client.get_experiment_by_name("shop")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"))
-
-
-@pytest.fixture(scope="module")
-def interrupted(searched: tuple[Path, str]) -> Path:
-    """The folder in which study "killed" was killed, lost a worker, was stopped, and finished."""
-    if sys.platform == "win32":
-        pytest.skip("the signals are POSIX's")
-    folder, _ = searched
-    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
-    process = begin(folder, "--jobs", "1")
-    process.kill()  # the coordinator, at once
-    process.communicate()
-    assert not all(t.state.is_finished() for t in study_of(folder, "killed").get_trials())
-    assert running_runs(client)
-
-    process = begin(folder, "--jobs", "3")
-    children = psutil.Process(process.pid).children()
-    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-    workers[0].kill()  # its trial is trained again, by another
-    wait_for(folder, n_begun(folder) + 1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate()
-    assert process.returncode == 130
-    assert "the same command continues it" in output
-    assert not running_runs(client)
-
-    options = parse_arguments(
-        [*COMMON, *TRIALS_ONLY, "--study", "killed", "--trials", str(N_TRIALS)]
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert run(options) == 0
-    return folder
-
-
-def test_kills_ctrl_c_and_other_numbers_of_jobs_change_nothing(
-    interrupted: Path, client: MlflowClient
+def test_other_settings_are_refused_by_name(
+    searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert results_of(study_of(interrupted, "killed")) == results_of(study_of(interrupted))
-    _, trials = runs_of(client, "killed")
-    assert sorted(trials) == list(range(N_TRIALS))
-    assert not running_runs(client)
-
-
-def test_what_follows_the_trials_is_done_though_no_trial_is_left(
-    interrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ("--study", "killed", "--trials", str(N_TRIALS), "--no-register")
-    after = ("--confirm", "1", "--confirm-seeds", "2", "--baselines", "popularity")
-    monkeypatch.chdir(interrupted)
-    assert run(parse_arguments([*COMMON, *options, *after])) == 0
-    output = capsys.readouterr().out
-    assert "no trial is left to train" in output
-    assert "Trained again with 2 fresh seeds" in output
-    assert "\n  popularity " in output
-
-
-def test_other_settings_are_refused_by_name(searched: tuple[Path, str]) -> None:
-    error = search(searched[0], "--trials", "20", "--seed", "1", expect=2).stderr
+    monkeypatch.chdir(searched[0])
+    assert run(parse([*COMMON, "--trials", "20", "--seed", "1"])) == 2
+    error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "seed was 0, now 1" in error
 
@@ -329,11 +230,13 @@ def test_a_trial_is_repeated_from_its_run_alone(
     monkeypatch.chdir(folder)
     _, trials = runs_of(client)
     run_id = trials[3].info.run_id
+    logged = trials[3].data.metrics["validation_best/ndcg_10"]
     assert repeat(run_id, None) == 0
     assert "came out equal, bit for bit" in capsys.readouterr().out
     client.log_metric(run_id, "validation_best/ndcg_10", 0.123, step=99)
     assert repeat(run_id, None) == 1
     assert "logged 0.123" in capsys.readouterr().out
+    client.log_metric(run_id, "validation_best/ndcg_10", logged, step=100)  # as it was
     data = (folder / "shop.csv").read_text()
     (folder / "shop.csv").write_text(data + "c0,SKU-new,99\n")
     with pytest.raises(ValueError, match="the data have changed: their fingerprint was"):
@@ -366,14 +269,12 @@ def test_the_registered_model_answers_with_own_ids(
     assert not bought & set(answer["item_ids"][0])
 
 
-def test_the_recommend_command_prints_a_list(searched: tuple[Path, str]) -> None:
-    command = [sys.executable, "-m", "ncf", "recommend", "--user", "c0", "-k", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    result = subprocess.run(
-        command, cwd=searched[0], capture_output=True, text=True, check=False, env=environment
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("SKU-") == 2
+def test_the_recommend_command_prints_a_list(
+    searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(searched[0])
+    assert ask(["recommend", "--user", "c0", "-k", "2"]) == 0
+    assert capsys.readouterr().out.count("SKU-") == 2
 
 
 @pytest.mark.parametrize(
@@ -437,7 +338,7 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     ):
         (folder / f"{name}.py").write_text(SPACE.format(line))
     before = files_of(folder)
-    assert run(parse_arguments([*COMMON, *options])) == 2
+    assert run(parse([*COMMON, *options])) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ")
@@ -445,7 +346,7 @@ def test_a_mistake_ends_in_one_line_and_leaves_nothing(
     assert files_of(folder) == before
 
 
-SPACE = """from ncf.search.experiment import Experiment, Hyperparameters
+SPACE = """from ncf.experiment import Experiment, Hyperparameters
 def space(trial):
     {}
 experiment = Experiment("shop", "shop.csv", Hyperparameters(), space)

@@ -23,18 +23,24 @@ from ncf.protocol.splitting import leave_one_out
 
 # What a file may hold
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=6)
+BLANKS = "".join(filter(str.isspace, map(chr, range(2**16)))) + "\u200b\ufeff"
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=6
+).filter(lambda text: text.strip(BLANKS) != "")
 IDS = {
     "small": st.integers(0, 3).map(str),
     "any": st.integers(-(2**63), 2**63 - 1).map(str),
     "huge": st.integers(2**63, 2**70).map(str),  # beyond int64: text
     "zeros": st.sampled_from(["7", "07", "007", "-7", "8", "0", "-0"]),
+    "floats": st.sampled_from(["7.0", "7", "8.00", "-9.0", "0", "0.0", "1e3", "007.0"]),
+    "hex": st.sampled_from(["0x41a", "0X10", "1050", "+7", "9.06E+17", "1_000"]),
+    "blanks": st.sampled_from(["7", " 7", "7\u00a0", "\t7 ", " a b ", "a b"]),
     "text": TEXT,
     "mixed": st.sampled_from(
         ["1", "2", "x", "Zoë", "東京", "NA", "1.0", "a b", 'q"', "a,b", "a\nb"]
     ),
 }
-SECONDS = st.integers(0, 5) | st.integers(0, 4_102_444_800 - 2**28)
+SECONDS = st.integers(10**9, 10**9 + 5) | st.integers(2**28, 4_102_444_800 - 2**28)
 TIMES: dict[str, Callable[[int], str]] = {
     "seconds": str,
     "floats": lambda second: f"{second}.0",
@@ -75,9 +81,13 @@ def layouts(draw: st.DrawFn) -> tuple[str, str, str, str, str, bool]:
 
 
 def own_ids(column: list[str]) -> list[int] | list[str]:
-    """Returns ids as they are documented: integers if all of them are, else text as written."""
-    if all(re.fullmatch(r"-?[0-9]+", one) and -(2**63) <= int(one) < 2**63 for one in column):
-        return [int(one) for one in column]
+    """Returns ids as they are documented: integers if all print back or are whole, else text."""
+    column = [one.strip(BLANKS) for one in column]
+    if all(re.fullmatch(r"0|-?[1-9][0-9]*", one) for one in column):
+        if all(-(2**63) <= int(one) < 2**63 for one in column):
+            return [int(one) for one in column]
+    elif all(re.fullmatch(r"(0|-?[1-9][0-9]{0,15})(\.0+)?", one) for one in column):
+        return [int(float(one)) for one in column]
     return column
 
 
@@ -92,13 +102,23 @@ def test_a_good_file_is_read_and_split_as_documented(
         layout,
     )
 
+    # In files of tabs a quote is a plain character, unless the first row is quoted.
+    is_tabs = delimiter == "\t"
+    quotes |= is_tabs and any(re.search(r"[\t\n]", one) for one in [*users, *items])
+
     def field(text: str) -> str:
         must = not text.isprintable() or re.search(r'[",;\s:]', text) is not None
+        if is_tabs and not quotes:
+            return text
         return '"' + text.replace('"', '""') + '"' if quotes or must else text
 
-    columns = [["user", *map(field, users)], ["item", *map(field, items)]]
+    mark = '"' if quotes and is_tabs else ""
+    columns = [
+        [f"{mark}{name}{mark}", *map(field, ids)]
+        for name, ids in (("user", users), ("item", items))
+    ]
     if seconds is not None:
-        columns.append(["timestamp", *map(TIMES[kind], seconds)])
+        columns.append([f"{mark}timestamp{mark}", *map(TIMES[kind], seconds)])
     lines = map(delimiter.join, zip(*columns, strict=True))
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes((before + (newline + between).join(lines) + after).encode())

@@ -1,17 +1,19 @@
 """Tests of `datasets.py`: names and paths, titles, prepared data, and the real MovieLens sets."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ncf.data import datasets, movielens
+from ncf.data import cache, datasets, movielens
+from ncf.data.cache import sha256_of
 from ncf.data.columns import Columns
 from ncf.data.datasets import load_interactions
-from ncf.data.interactions import sha256_of
+from ncf.data.files import data_home
 
-REAL_HOME = movielens.data_home()  # read before the tests move it
-ROWS = "7\t30\t4\t100\n3\t10\t2\t300\n7\t10\t5\t200\n"
+REAL_HOME = data_home()  # read before the tests move it
+ROWS = "7\t30\t4\t1000000100\n3\t10\t2\t1000000300\n7\t10\t5\t1000000200\n"
 U_ITEM = "10|Café (1999) |01-Jan-1999||\n30|Brazil (1985)|||\n99|Unseen|||\n"
 
 
@@ -25,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def always_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keeps small files prepared, too; returns the folder of the prepared data."""
-    monkeypatch.setattr(datasets, "_CACHED_FROM_BYTES", 0)
+    monkeypatch.setattr(cache, "CACHED_FROM_BYTES", 0)
     return tmp_path / "cache" / "prepared"
 
 
@@ -112,6 +114,12 @@ def test_neither_a_name_nor_a_file() -> None:
         load_interactions("ml-2m")
 
 
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ValueError, match=r"pipe\.csv: not a file, and it is read more than once"):
+        load_interactions(str(tmp_path / "pipe.csv"))
+
+
 def test_the_second_call_reads_what_is_prepared(
     home: Path, always_prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +127,7 @@ def test_the_second_call_reads_what_is_prepared(
     first = load_interactions("ml-100k")
     monkeypatch.setattr(datasets, "_read", None)  # a second reading would fail
     second = load_interactions("ml-100k")
+    assert second.columns_read == first.columns_read != ()
     assert isinstance(second.items, np.memmap)
     assert second.fingerprint == first.fingerprint
     assert (second.name, titles_of("ml-100k")) == ("ml-100k", ["Café (1999)", "Brazil (1985)"])
@@ -135,7 +144,7 @@ def test_what_is_prepared_is_never_mixed_up(tmp_path: Path, always_prepared: Pat
         assert titles_of(str(bare)) is None
         assert load_interactions(str(named)).name == "v"
     assert len(list(always_prepared.iterdir())) == 4
-    one.write_text(ROWS + "3\t30\t5\t400\n")
+    one.write_text(ROWS + "3\t30\t5\t1000000400\n")
     assert load_interactions(str(one)).n_interactions == 4
     assert load_interactions(str(one), min_rating=4).n_interactions == 3
 
@@ -194,5 +203,5 @@ def test_both_sources_of_ml_100k_are_the_same(
     header = INTER.partition("\n")[0].encode() + b"\n"
     inter = tmp_path / "ml-100k.inter"
     inter.write_bytes(header + (REAL_HOME / "ml-100k" / "u.data").read_bytes())
-    assert sha256_of(inter) == movielens._WHEEL_SHA256["ml-100k.inter"]
+    assert sha256_of(inter) == movielens.WHEEL_SHA256["ml-100k.inter"]
     assert load_interactions(str(inter)).fingerprint == load_interactions("ml-100k").fingerprint

@@ -1,8 +1,6 @@
-"""Tests of `interactions.py`: orders worked by hand, a plain Python oracle, saving and loading."""
+"""Tests of `interactions.py`: orders worked by hand, a plain Python oracle."""
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ncf.data.interactions import Interactions, from_columns, load, save
+from ncf.data.interactions import Interactions, from_columns
 
 Row = tuple[int, int, int]
 
@@ -180,64 +178,3 @@ def test_columns_that_do_not_fit_are_refused(
     timestamps: NDArray[np.int64] | None = None if times is None else np.array(times)
     with pytest.raises(ValueError, match=f"^{message}"):
         from_columns("t", np.array(users), np.array(items), timestamps)
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    interactions = from_columns(
-        "saved", np.array(["a", "b", "b"]), np.array([1, 2, 1]), titles={1: "Ünë", 2: ""}
-    )
-    save(interactions, tmp_path / "parent" / "folder")
-    return tmp_path / "parent" / "folder"
-
-
-def test_what_is_saved_is_loaded_memory_mapped(saved: Path) -> None:
-    interactions = load(saved)
-    assert interactions.name == "saved"
-    assert interactions.titles is not None
-    assert interactions.titles.tolist() == ["Ünë", ""]
-    assert isinstance(interactions.items, np.memmap)
-    stored = interactions.fingerprint
-    assert stored == dataclasses.replace(interactions).fingerprint  # the copy computes its own
-    assert [path.name for path in saved.parent.iterdir()] == ["folder"]
-
-
-def test_saving_again_replaces(saved: Path) -> None:
-    save(build([(1, 5, 10), (1, 6, 20), (2, 6, 0)]), saved)
-    assert load(saved).name == "rows"
-    assert load(saved).titles is None
-    assert [path.name for path in saved.parent.iterdir()] == ["folder"]
-
-
-def test_a_save_that_fails_leaves_what_was_there(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*args: object, **kwargs: object) -> None:
-        raise OSError("No space left on device")
-
-    before = load(saved).fingerprint
-    monkeypatch.setattr(json, "dumps", full)
-    with pytest.raises(OSError, match="No space"):
-        save(build([(1, 5, 10), (1, 6, 20), (2, 6, 0)]), saved)
-    assert load(saved).fingerprint == before
-    assert [path.name for path in saved.parent.iterdir()] == ["folder"]
-
-
-def test_loading_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such folder"):
-        load(tmp_path / "absent")
-
-
-@pytest.mark.parametrize("file", ["items.npy", "user_ids.npy", "titles.npy", "interactions.json"])
-@pytest.mark.parametrize("damage", ["cut", "emptied", "removed", "lengthened", "changed"])
-def test_a_torn_folder_is_refused(saved: Path, file: str, damage: str) -> None:
-    path = saved / file
-    content = path.read_bytes()
-    damaged = {"cut": content[:-1], "emptied": b"", "lengthened": content + b"x"}
-    damaged["changed"] = content[:-1] + bytes([content[-1] ^ 1])
-    if damage == "removed":
-        path.unlink()
-    else:
-        path.write_bytes(damaged[damage])
-    with pytest.raises(ValueError, match="torn or foreign, make it again"):
-        load(saved)

@@ -15,12 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ncf.data import delimited
-from ncf.data.columns import USUAL_NAMES, Columns, breaks_rule, convert
-from ncf.data.interactions import from_columns
+from ncf.data import streams
+from ncf.data.columns import USUAL_NAMES, Columns
+from ncf.data.datasets import load_interactions
 from ncf.data.ratings import read_ratings
 
-ROWS = [(7, 30, 4.5, 100), (3, 10, 2.0, 300), (7, 10, 5.0, 200), (3, 30, 0.5, 100), (3, 20, 3, 100)]
+DAY = 1_000_000_000  # a second of 2001
+ROWS = [
+    (7, 30, 4.5, DAY + 100), (3, 10, 2.0, DAY + 300), (7, 10, 5.0, DAY + 200),
+    (3, 30, 0.5, DAY + 100), (3, 20, 3, DAY + 100),
+]  # fmt: skip
 
 
 def text(separator: str, header: str = "", rows: list[Any] = ROWS) -> str:
@@ -61,10 +65,10 @@ EXPECTED = [(user, item, time) for user, item, _, time in ROWS]
         ("quoted.csv", CSV.replace("7,30", '"7","30"').replace("userId", '"userId"')),
         ("more.csv", "x,userId,movieId,y,rating,timestamp\n" + "".join(
             f'"a,\n""b",{u},{i},\xe9,{r},{t}\n' for u, i, r, t in ROWS)),
-        ("floats.csv", CSV.replace(",100\n", ",1e2\n").replace(",300\n", ",300.0\n")),
-        ("iso.csv", CSV.replace(",100\n", ",1970-01-01T00:01:40Z\n")
-            .replace(",200\n", ",1970-01-01 00:03:20\n")
-            .replace(",300\n", ",1970-01-01T01:05:00+01:00\n")),
+        ("floats.csv", CSV.replace("1000000100\n", "10.000001e8\n").replace("300\n", "300.0\n")),
+        ("iso.csv", CSV.replace("1000000100\n", "2001-09-09T01:48:20Z\n")
+            .replace("1000000200\n", "2001-09-09 01:50:00\n")
+            .replace("1000000300\n", "2001-09-09T02:51:40+01:00\n")),
     ],
 )  # fmt: skip
 def test_text_formats(tmp_path: Path, name: str, content: str) -> None:
@@ -160,9 +164,7 @@ def test_all_formats_give_one_fingerprint(tmp_path: Path) -> None:
     (tmp_path / "r.csv.gz").write_bytes(gzip.compress(CSV.encode(), mtime=0))
     (tmp_path / "r.dat").write_text(text("::"))
     (tmp_path / "r.tsv").write_text(text("\t"))
-    fingerprints = {
-        from_columns(path.stem, *read_ratings(path)).fingerprint for path in tmp_path.iterdir()
-    }
+    fingerprints = {load_interactions(str(path)).fingerprint for path in tmp_path.iterdir()}
     assert len(fingerprints) == 1
 
 
@@ -196,8 +198,8 @@ def test_one_text_id_far_down_makes_all_ids_text(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("n_threads")
 def test_blocks_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 2**9)
-    rows = [(f"u{row % 7}", f"i{row}", row % 5, row) for row in range(500)]
+    monkeypatch.setattr(streams.read_blocks, "__defaults__", (2**9,))
+    rows = [(f"u{row % 7}", f"i{row}", row % 5, DAY + row) for row in range(500)]
     lines = [f'{user},{item},{rating},{time},"a\n""{row}"' for row, (user, item, rating, time)
              in enumerate(rows)]  # fmt: skip
     path = tmp_path / "r.csv"
@@ -252,7 +254,11 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             "1:x::2::3\n",
             "r.dat, line 1: a value has a ':' in it, which '::' files cannot ho",
         ),
-        ("r.csv", 'a,b\n"c,d\ne,f\n', "r.csv, line 2: expected 2 fields, got 1; correct or remove"),
+        (
+            "r.csv",
+            'a,b\n"c,d\ne,f\n',
+            "r.csv, line 2: a quote is not closed; double a quote",
+        ),
         ("r.csv", "user,rating\n1,2\n", "r.csv, line 1: no item column among 'user', 'rating'; na"),
         ("r.csv", "who,what\n1,2\n", "r.csv, line 1: no known column among 'who', 'what'; name th"),
         ("r.csv", "1,2,3,4,5\n", "r.csv, line 1: no known column among '1', '2', '3', '4', '5'; n"),
@@ -261,7 +267,7 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             "user,uid,item\n1,2,3\n",
             "r.csv, line 1: 'user' and 'uid' could each be the use",
         ),
-        ("r.txt", "1 2 3\n", "r.txt, line 1: one column only; separate users and items by a comma"),
+        ("r.txt", "1\n2\n", "r.txt, line 1: one column only; separate users and items by a comma"),
         ("r.csv", "1;2;3,5\n", "r.csv, line 1: rating '3,5' must be a finite number; correct it"),
         ("r.csv", "1,2,3\n1,2,\n", "r.csv, line 2: rating '' must be a finite number; correct it"),
         ("r.csv", "1,2,3\n1,2,x\n", "r.csv, line 2: rating 'x' must be a finite number; correct"),
@@ -295,7 +301,6 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             b"\x89PNG\r\n\x1a\n\0\0",
             "r.csv, line 2: binary data; give UTF-8 text or parque",
         ),
-        ("r.csv", "user,item\n1,2\n".encode("utf-16"), "r.csv, line 1: binary data; give UTF-8"),
         (
             "r.csv",
             gzip.compress(CSV.encode(), mtime=0),
@@ -329,11 +334,11 @@ def test_bad_files(tmp_path: Path, name: str, content: str | bytes, message: str
             {"user": np.array([2**64 - 1], np.uint64), "item": [1]},
             ", user ids must be below 2**63; cast the colum",
         ),
-        ({"user": [1.0, 2.0], "item": [1, 2]}, ", user ids must be integers or text, got double; "),
+        ({"user": [1.5, 2.0], "item": [1, 2]}, ", user ids must be integers or text, got double "),
         ({"user": ["a", None], "item": [1, 2]}, ", row 2: user None must not be empty, nor hol"),
         ({"user": ["a", ""], "item": [1, 2]}, ", row 2: user '' must not be empty, nor hold a NU"),
         ({"user": [1, 2], "item": [3, 4], "rating": [0.5, None]}, ", row 2: rating None must be a"),
-        ({"user": [1, 2], "item": [3, 4], "rating": ["x", "y"]}, ", a rating must be a number, go"),
+        ({"user": [1, 2], "item": [3, 4], "rating": ["x", "y"]}, ", row 1: rating 'x' must be a"),
         ({"user": [1, 2], "item": [3, 4], "time": [5, -7]}, ", row 2: timestamp -7 must be second"),
         ({"user": [1, 2], "item": [3, 4], "time": ["2001-01-01", "x"]}, ", row 2: timestamp 'x' m"),
         ({"user": [], "item": []}, ": no rows after the header; give a file with users and items"),
@@ -375,24 +380,8 @@ def test_options_that_do_not_fit(
 def test_missing_file_folder_and_nan(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent.csv: no such file; check the path"):
         read(tmp_path / "absent.csv")
-    with pytest.raises(ValueError, match="not a file; give the path of one file of ratings"):
+    with pytest.raises(ValueError, match="a folder of no files; give the path of one"):
         read(tmp_path)
     (tmp_path / "r.csv").write_text(CSV)
     with pytest.raises(ValueError, match="min_rating must be a finite number, got nan"):
         read(tmp_path / "r.csv", min_rating=float("nan"))
-
-
-@pytest.mark.parametrize(
-    ("role", "value"),
-    [
-        *(("rating", v) for v in ("", "x", "1", "-1.5", "nan", "inf", "1e3")),
-        *(("timestamp", v) for v in ("0", "-1", "4102444800", "4102444801", "1e11")),
-        *(("timestamp", v) for v in ("100000000001", "4102444800000", "4102444800001")),
-        *(("timestamp", v) for v in ("1.5", "nan", "inf")),
-        *(("user", v) for v in ("", " ", "a")),
-    ],
-)  # fmt: skip
-def test_the_slow_rules_equal_the_fast_ones(role: str, value: str) -> None:
-    column = pa.array([value]) if role == "user" else pd.to_numeric([value], errors="coerce")
-    fast = convert(role, pa.array(column))[1][0]
-    assert breaks_rule(role, value) == fast

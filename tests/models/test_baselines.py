@@ -9,22 +9,18 @@ import optuna
 import pytest
 from numpy.typing import NDArray
 
-from ncf.models import baselines
-from ncf.models.baselines import (
-    IALS,
-    IALSHyperparameters,
-    ItemKNNHyperparameters,
-    Popularity,
-    ials,
-    ials_space,
-    item_knn,
-    item_knn_space,
-    popularity,
-)
+from ncf.models import ials, item_knn
+from ncf.models.ials import IALSHyperparameters
+from ncf.models.item_knn import ItemKNNHyperparameters
+from ncf.models.popularity import PopularityHyperparameters
+from ncf.models.table import Setting, fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.splitting import History, Split, history_of
-from ncf.trials.messages import TrialData
+from ncf.serving import scorers
+from ncf.serving.factors import Factors
+from ncf.serving.scorers import Popularity
+from ncf.trials.data import TrialData
 
 no_warning = pytest.mark.filterwarnings("error")  # `implicit` warns of BLAS threads
 
@@ -76,7 +72,7 @@ def knn_by_hand(matrix: NDArray[np.float64], h: ItemKNNHyperparameters) -> NDArr
     return scores
 
 
-def ials_objective(scorer: IALS, history: History, h: IALSHyperparameters) -> float:
+def ials_objective(scorer: Factors, history: History, h: IALSHyperparameters) -> float:
     """Returns the objective of the module's formula."""
     r = dense(history, h.recency)
     targets, weights = (r > 0).astype(np.float64), np.where(r > 0, h.alpha * r, 1.0)
@@ -89,22 +85,20 @@ def all_scores(scorer: Scorer, n_users: int) -> NDArray[np.floating[Any]]:
     return scorer.score_all(np.arange(n_users))
 
 
-def fit(name: str, history: History) -> Scorer:
-    if name == "popularity":
-        return popularity(history)
-    if name == "ials":
-        return ials(history, SMALL, seed=1)
-    return item_knn(history, ItemKNNHyperparameters(5))
+def fitted(history: History, setting: Setting, seed: int = 1) -> Scorer:
+    (epoch,) = fit(history, setting, epochs=1, seed=np.random.SeedSequence(seed))
+    return epoch.scorer
 
 
-needing = pytest.mark.parametrize(
-    "name", ["popularity", *(pytest.param(name, marks=no_warning) for name in ("knn", "ials"))]
-)
+def factors(history: History, setting: IALSHyperparameters, seed: int = 1) -> Factors:
+    scorer = fitted(history, setting, seed)
+    assert isinstance(scorer, Factors)
+    return scorer
 
 
 def test_popularity_counts_users() -> None:
     history = random_history(30, 12, seed=1)
-    scorer = popularity(history)
+    scorer = fitted(history, PopularityHyperparameters())
     expected = np.bincount(history.items, minlength=12)
     assert isinstance(scorer, Popularity)
     assert all_scores(scorer, 30).tolist() == [expected.tolist()] * 30
@@ -126,7 +120,7 @@ def test_popularity_counts_users() -> None:
 )
 def test_item_knn_agrees_with_dense_arithmetic(h: ItemKNNHyperparameters) -> None:
     history = random_history(400, 15, seed=2)
-    scores, matrix = all_scores(item_knn(history, h), 400), dense(history, h.recency)
+    scores, matrix = all_scores(fitted(history, h), 400), dense(history, h.recency)
     assert isinstance(scores, np.ndarray)
     untouched = matrix == 0  # the others also count the item itself, and are never ranked
     expected = knn_by_hand(matrix, h)[untouched]
@@ -138,7 +132,7 @@ def test_item_knn_agrees_with_dense_arithmetic(h: ItemKNNHyperparameters) -> Non
 def test_more_iterations_of_ials_lower_its_objective() -> None:
     history = random_history(60, 40, seed=3)
     objectives = [
-        ials_objective(ials(history, h, seed=4), history, h)
+        ials_objective(factors(history, h, seed=4), history, h)
         for h in (
             IALSHyperparameters(8, 2.0, 5.0, iterations) for iterations in (1, 2, 4, 8, 16, 32)
         )
@@ -152,7 +146,7 @@ def test_more_iterations_of_ials_lower_its_objective() -> None:
 def test_ials_ends_where_each_user_and_item_is_at_its_least(recency: float) -> None:
     h = IALSHyperparameters(4, 3.0, 6.0, iterations=300, recency=recency)
     history = random_history(30, 20, seed=5)
-    scorer, r = ials(history, h, seed=6), dense(history, recency)
+    scorer, r = factors(history, h, seed=6), dense(history, recency)
     users, items = scorer.user_factors.astype(np.float64), scorer.item_factors.astype(np.float64)
     for this, that, matrix in ((users, items, r), (items, users, r.T)):
         for row, r_row in zip(this, matrix, strict=True):
@@ -163,55 +157,40 @@ def test_ials_ends_where_each_user_and_item_is_at_its_least(recency: float) -> N
             assert row == pytest.approx(best, abs=2e-3)
 
 
-@needing
-def test_score_is_a_part_of_score_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    history = random_history(50, 20, seed=7)
-    scorer = fit(name, history)
-    rng = np.random.default_rng(8)
-    users = rng.integers(0, 50, 33).astype(np.int32)
-    items = rng.integers(0, 20, (33, 6)).astype(np.int32)
-    every = scorer.score_all(users)
-    assert every.shape == (33, 20)
-    expected = np.take_along_axis(every, items, axis=1)
-    assert scorer.score(users, items) == pytest.approx(expected, abs=1e-6)
-    monkeypatch.setattr(baselines, "_BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
-    assert scorer.score(users, items) == pytest.approx(expected, abs=1e-6)
-
-
-@needing
-def test_the_same_again_is_the_same_bit_for_bit(name: str) -> None:
-    history = random_history(50, 20, seed=9)
-    once, again = (all_scores(fit(name, history), 50) for _ in range(2))
-    assert once.tobytes() == again.tobytes()
+def test_a_block_of_users_at_a_time_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, rng = fitted(random_history(50, 20, seed=7), ItemKNNHyperparameters(5)), np.random
+    items = rng.default_rng(8).integers(0, 20, (50, 6)).astype(np.int32)
+    whole = scorer.score(np.arange(50), items)
+    monkeypatch.setattr(scorers, "BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
+    np.testing.assert_array_equal(scorer.score(np.arange(50), items), whole)
 
 
 @no_warning
 def test_the_seed_of_ials_matters() -> None:
     history = random_history(50, 20, seed=9)
-    scores = [all_scores(ials(history, SMALL, seed), 50) for seed in (1, 2)]
+    scores = [all_scores(factors(history, SMALL, seed), 50) for seed in (1, 2)]
     assert not np.array_equal(scores[0], scores[1])
 
 
-@needing
-def test_who_has_no_history_is_scored_without_a_nan(name: str) -> None:
-    history = random_history(50, 20, seed=10)
-    scores = all_scores(fit(name, history), 50)
+@no_warning
+@pytest.mark.parametrize("setting", [ItemKNNHyperparameters(5), SMALL], ids=["knn", "ials"])
+def test_who_has_no_history_is_scored_zero(setting: Setting) -> None:
+    scores = all_scores(fitted(random_history(50, 20, seed=10), setting), 50)
     assert np.isfinite(scores).all()
-    if name != "popularity":
-        assert not scores[25].any()  # a user without history: all items tie
-        assert not scores[:, 10].any()  # an item without history
+    assert not scores[25].any()  # a user without history: all items tie
+    assert not scores[:, 10].any()  # an item without history
 
 
 @no_warning
-@pytest.mark.parametrize("name", ["knn", "ials"])
-def test_planted_tastes_are_found(name: str, split: Split, trial_data: TrialData) -> None:
+@pytest.mark.parametrize("setting", [ItemKNNHyperparameters(5), SMALL], ids=["knn", "ials"])
+def test_planted_tastes_are_found(setting: Setting, split: Split, trial_data: TrialData) -> None:
     def quality(scorer: Scorer) -> tuple[float, float]:
         sampled = sampled_ranks(scorer, split.validation.users, trial_data.candidates)
         whole = full_ranks(scorer, split.validation, split.train)
         return summarize(sampled, 10)["ndcg_10"], summarize(whole, 10)["ndcg_10"]
 
-    sampled, whole = quality(fit(name, split.train))
-    popular_sampled, popular_whole = quality(popularity(split.train))
+    sampled, whole = quality(fitted(split.train, setting))
+    popular_sampled, popular_whole = quality(fitted(split.train, PopularityHyperparameters()))
     assert sampled > 1.5 * popular_sampled
     assert whole > 1.5 * popular_whole
 
@@ -237,12 +216,12 @@ def test_ials_that_cannot_be(name: str) -> None:
 
 def test_search_spaces_reach_every_hyperparameter() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    neighbours = [item_knn_space(study.ask()) for _ in range(60)]
+    neighbours = [item_knn.space(study.ask()) for _ in range(60)]
     assert {h.similarity for h in neighbours} == {"cosine", "tfidf", "bm25"}
     assert len({h.n_neighbors for h in neighbours}) > 20
     assert {(h.k1, h.b) for h in neighbours if h.similarity != "bm25"} == {(1.2, 0.75)}
     assert len({(h.k1, h.b) for h in neighbours if h.similarity == "bm25"}) > 10
-    factors = [ials_space(study.ask()) for _ in range(60)]
+    factors = [ials.space(study.ask()) for _ in range(60)]
     for name in ("alpha", "regularization_per_alpha", "iterations"):
         assert len({getattr(h, name) for h in factors}) > 15
     assert {h.factors for h in factors} == {32, 64, 128, 256}
@@ -261,5 +240,5 @@ def test_blas_has_one_thread_meanwhile_and_its_own_number_after(
     monkeypatch.setattr("implicit.utils._checked_blas_config", False)  # it warns once a process
     with threadpool_limits(2, "blas"):
         before = threads()
-        ials(random_history(20, 10, seed=12), SMALL, seed=1)  # a warning is an error here
+        fitted(random_history(20, 10, seed=12), SMALL)  # a warning is an error here
         assert threads() == before

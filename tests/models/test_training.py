@@ -17,15 +17,22 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ncf.models import training
+from ncf.models import minibatches
+from ncf.models.gmf import fit as gmf_fit
+from ncf.models.gmf.fit import fit
+from ncf.models.gmf.kernel import Parameters
 from ncf.models.gmf.module import GMF
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import EpochResult, choose_device, train
+from ncf.models.gmf.start import start as start_of
+from ncf.models.model import Epoch
+from ncf.models.negatives import draw_negatives
+from ncf.models.training import choose_device
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
-from ncf.protocol.sampling import draw_negatives
 from ncf.protocol.splitting import History, Split, history_of
-from ncf.trials.messages import TrialData
+from ncf.serving.factors import Factors
+from ncf.serving.scorers import Popularity, Scorer
+from ncf.trials.data import TrialData
 
 ADAM = Hyperparameters(  # everything that an expectation here rests on, whatever the defaults
     optimizer="adam",
@@ -53,12 +60,14 @@ HELD_OUT = 2  # of `one_untouched`
 
 def epochs_of(
     history: History, setting: Hyperparameters, epochs: int, seed: int = 0
-) -> list[EpochResult]:
-    return list(train(history, setting, epochs=epochs, seed=np.random.SeedSequence(seed)))
+) -> list[Epoch]:
+    return list(fit(history, setting, epochs=epochs, seed=np.random.SeedSequence(seed)))
 
 
-def weights(model: GMF) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+def factors(epoch: Epoch) -> Factors:
+    """Returns a copy of the scorer, which the next epoch does not change."""
+    users, items, bias = (array.copy() for array in epoch.scorer.arrays().values())
+    return Factors(users, items, bias)
 
 
 def one_untouched(n_users: int = 6, n_items: int = 5) -> History:
@@ -71,44 +80,22 @@ def one_untouched(n_users: int = 6, n_items: int = 5) -> History:
 # Learning
 
 
-def popularity_of(history: History) -> GMF:
-    """Returns a model that scores every user by the items' popularity in train."""
-    model = GMF(history.n_users, history.n_items, 1)
-    with torch.no_grad():
-        model.item_bias.weight.copy_(torch.from_numpy(history.popularity)[:, None])
-    return model
-
-
 @ALL
 def test_planted_tastes_are_learnt(setting: Hyperparameters, trial_data: TrialData) -> None:
     users, candidates = trial_data.validation.users, trial_data.candidates
 
-    def ndcg_of(model: GMF) -> float:
+    def ndcg_of(model: Scorer) -> float:
         return summarize(sampled_ranks(model, users, candidates), 10)["ndcg_10"]
 
+    popularity = Popularity(trial_data.train.popularity.astype(np.float64))
     results = epochs_of(trial_data.train, setting, epochs=12)
-    assert ndcg_of(results[-1].model) > 2 * ndcg_of(popularity_of(trial_data.train))
+    assert ndcg_of(results[-1].scorer) > 2 * ndcg_of(popularity)
     assert [result.epoch for result in results] == list(range(1, 13))
     losses = [result.loss for result in results]
     assert losses[0] < 1
     assert losses[-1] < 0.9 * losses[0]
     assert results[0].n_samples == len(trial_data.train.items) * 5
     assert all(result.seconds > 0 for result in results)
-
-
-@ALL
-def test_the_model_is_usable_after_every_epoch(setting: Hyperparameters, split: Split) -> None:
-    users = np.arange(5, dtype=np.int32)
-    seen: list[NDArray[np.float32]] = []
-    for result in train(split.train, setting, epochs=3, seed=np.random.SeedSequence(0)):
-        seen.append(result.model.score_all(users))
-        assert np.isfinite(seen[-1]).all()
-        items = np.tile(np.arange(split.train.n_items, dtype=np.int32), (5, 1))
-        np.testing.assert_allclose(result.model.score(users, items), seen[-1], atol=1e-5)
-    assert not np.array_equal(seen[0], seen[1])
-    assert not np.array_equal(seen[1], seen[2])
-    unwatched = epochs_of(split.train, setting, epochs=3)[-1].model
-    np.testing.assert_array_equal(unwatched.score_all(users), seen[-1])  # a look changes nothing
 
 
 # Seeds
@@ -123,15 +110,15 @@ def test_equal_seeds_give_equal_weights_bit_for_bit(setting: Hyperparameters, sp
     same = epochs_of(split.train, setting, epochs=2, seed=7)
     assert torch.equal(torch.get_rng_state(), state)
     assert [result.loss for result in same] == [result.loss for result in first]
-    for name, tensor in weights(first[-1].model).items():
-        assert torch.equal(weights(same[-1].model)[name], tensor), name
+    for name, array in first[-1].scorer.arrays().items():
+        np.testing.assert_array_equal(same[-1].scorer.arrays()[name], array, name)
 
 
 @ALL
 def test_another_seed_gives_other_weights(setting: Hyperparameters, split: Split) -> None:
     first, other = (epochs_of(split.train, setting, 1, seed)[-1] for seed in (7, 8))
     assert first.loss != other.loss
-    assert not torch.equal(first.model.item_embedding.weight, other.model.item_embedding.weight)
+    assert not np.array_equal(factors(first).item_factors, factors(other).item_factors)
 
 
 @BOTH
@@ -139,7 +126,7 @@ def test_epochs_do_not_depend_on_how_many_are_asked_for(
     setting: Hyperparameters, split: Split
 ) -> None:
     """A trial that was stopped early had the same epochs as one that was not."""
-    long = train(split.train, setting, epochs=9, seed=np.random.SeedSequence(0))
+    long = fit(split.train, setting, epochs=9, seed=np.random.SeedSequence(0))
     losses = [result.loss for result in islice(long, 2)]
     assert [result.loss for result in epochs_of(split.train, setting, epochs=2)] == losses
 
@@ -162,7 +149,7 @@ def test_the_held_out_item_is_drawn_as_a_negative_and_train_items_are_not(
 ) -> None:
     history = one_untouched()
     *_, last = epochs_of(history, replace(setting, learning_rate=0.05, batch_size=5), epochs=30)
-    logits = last.model.score_all(np.arange(history.n_users, dtype=np.int32))
+    logits = last.scorer.score_all(np.arange(history.n_users, dtype=np.int32))
     assert (logits[:, HELD_OUT] < -0.5).all()
     assert (np.delete(logits, HELD_OUT, axis=1) > 0.5).all()
 
@@ -172,12 +159,14 @@ def test_negatives_of_adam_by_watching_the_draws(
 ) -> None:
     drawn: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
 
-    def watch(*arguments: Any, **options: Any) -> NDArray[np.int32]:
-        negatives = draw_negatives(*arguments, **options)
-        drawn.append((arguments[3], negatives))
+    def watch(
+        history: History, users: NDArray[np.int32], n: int, seed: int, popular_negatives: float
+    ) -> NDArray[np.int32]:
+        negatives = draw_negatives(history, users, n, seed, popular_negatives=popular_negatives)
+        drawn.append((users, negatives))
         return negatives
 
-    monkeypatch.setattr(training, "draw_negatives", watch)
+    monkeypatch.setattr(minibatches, "draw_negatives", watch)
     epochs_of(split.train, ADAM, epochs=3)
     train_pairs = {*zip(split.train.user_of.tolist(), split.train.items.tolist(), strict=True)}
     pairs: list[set[tuple[int, int]]] = []
@@ -197,7 +186,7 @@ def test_a_user_who_has_everything_is_an_error() -> None:
         np.array([0, 0, 1], np.int32), np.array([0, 1, 0], np.int32), n_users=2, n_items=2
     )
     with pytest.raises(ValueError, match="untouched item"):
-        next(train(history, ADAM, epochs=1, seed=np.random.SeedSequence(0)))
+        next(fit(history, ADAM, epochs=1, seed=np.random.SeedSequence(0)))
 
 
 # The optimizers
@@ -208,9 +197,9 @@ def test_the_learning_rate_decays_after_every_epoch(setting: Hyperparameters, sp
     def moves(decay: float) -> NDArray[np.float64]:
         """Returns how far epochs 2 and 3 move the item factors."""
         varied = replace(setting, learning_rate_decay=decay)
-        results = train(split.train, varied, epochs=3, seed=np.random.SeedSequence(0))
-        first, second, third = (weights(r.model)["item_embedding.weight"] for r in results)
-        return np.array([(second - first).norm(), (third - second).norm()], np.float64)
+        results = fit(split.train, varied, epochs=3, seed=np.random.SeedSequence(0))
+        first, second, third = (factors(epoch).item_factors for epoch in results)
+        return np.array([np.linalg.norm(second - first), np.linalg.norm(third - second)])
 
     ratio = moves(0.01) / moves(1.0)
     assert 0.3 < ratio[0] / 1e-2 < 3
@@ -222,12 +211,11 @@ def test_the_loss_of_adam_is_the_mean_over_positives_and_negatives(batch_size: i
     setting = replace(ADAM, learning_rate=STILL, batch_size=batch_size)
     history = one_untouched()
     (result,) = epochs_of(history, setting, epochs=1)
-    state = {name: tensor.double().numpy() for name, tensor in weights(result.model).items()}
-    losses = []
+    model, losses = factors(result), []
     for user, item in zip(history.user_of, history.items, strict=True):
         for candidate, label in ((item, 1.0), *[(HELD_OUT, 0.0)] * setting.n_negatives):
-            p, q = state["user_embedding.weight"][user], state["item_embedding.weight"][candidate]
-            probability = 1 / (1 + np.exp(-(p * q).sum()))  # biases 0 and output weights 1
+            product = model.user_factors[user].astype(float) @ model.item_factors[candidate]
+            probability = 1 / (1 + np.exp(-product))  # biases 0 and output weights 1
             losses.append(-np.log(probability if label else 1 - probability))
     assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
 
@@ -246,9 +234,9 @@ def test_adam_agrees_with_a_plain_pytorch_loop(
         weight_decay=weight_decay,
         learn_output_weight=learn_output_weight,
     )
-    (start,) = epochs_of(history, replace(setting, learning_rate=STILL), epochs=1)
-    model = start.model
-    model.output.weight.requires_grad_(learn_output_weight)
+    start_seed = np.random.SeedSequence(0).generate_state(1, np.uint64)[0]
+    model = GMF(start_of(history, setting, int(start_seed)), np.empty(0, np.float32))
+    model.output_weight.requires_grad_(learn_output_weight)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=0.02, weight_decay=weight_decay, fused=False
     )
@@ -263,57 +251,74 @@ def test_adam_agrees_with_a_plain_pytorch_loop(
         loss.backward()
         optimizer.step()
     *_, last = epochs_of(history, setting, epochs=4)
-    for name, tensor in weights(model).items():
-        torch.testing.assert_close(weights(last.model)[name], tensor, rtol=1e-3, atol=1e-4)
+    expected = gmf_fit.scorer_of(model.arrays(), setting, None).arrays()
+    for name, array in last.scorer.arrays().items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
     assert last.loss == pytest.approx(loss.item(), rel=1e-4)
 
 
 def test_the_spectral_start_has_the_asked_size(split: Split) -> None:
-    still = replace(SPECTRAL, learning_rate=STILL, init_rms=0.3)
-    (result,) = epochs_of(split.train, still, epochs=1)
-    factors = torch.cat([result.model.user_embedding.weight, result.model.item_embedding.weight])
-    assert factors.square().mean().sqrt().item() == pytest.approx(0.3, rel=0.25)
+    parameters = start_of(split.train, replace(SPECTRAL, init_rms=0.3), 0)
+    embeddings = np.concatenate(parameters[:2])
+    assert np.sqrt(np.mean(embeddings**2)) == pytest.approx(0.3, rel=0.25)
 
 
+XAVIER_48 = replace(SGD, embedding_dim=48)
 TALL = History(np.arange(2001), np.arange(2000, dtype=np.int32) % 100, 100)  # one item a user
 
 
+def test_it_starts_without_biases_and_with_plain_products() -> None:
+    parameters = start_of(TALL, XAVIER_48, 1)
+    assert (parameters.output_weight == 1).all()
+    assert not parameters.item_bias.any()
+    assert not parameters.output_bias.any()
+
+
 def test_the_xavier_start_fills_its_range_evenly() -> None:
-    still = replace(SGD, embedding_dim=48, learning_rate=STILL)
-    model = epochs_of(TALL, still, 1)[0].model
-    for embedding, n_rows in ((model.user_embedding, 2000), (model.item_embedding, 100)):
-        weight, bound = embedding.weight.detach(), (6 / (n_rows + 48)) ** 0.5
-        assert weight.abs().max() <= bound
+    parameters = start_of(TALL, XAVIER_48, 1)
+    for weight, n_rows in ((parameters.user_embedding, 2000), (parameters.item_embedding, 100)):
+        bound = (6 / (n_rows + 48)) ** 0.5
+        assert np.abs(weight).max() <= bound
         assert weight.max() > 0.99 * bound
         assert weight.min() < -0.99 * bound
-        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
-    assert (model.output.weight == 1).all()
+        assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.02)
 
 
 def test_the_gaussian_start_is_that_of_the_authors_code() -> None:
-    still = replace(GAUSSIAN, optimizer="sgd", embedding_dim=48, learning_rate=STILL)
-    model = epochs_of(TALL, still, 1)[0].model
-    for embedding in (model.user_embedding.weight, model.item_embedding.weight):
-        assert embedding.mean().item() == pytest.approx(0, abs=1e-3)
-        assert embedding.std().item() == pytest.approx(0.01, rel=0.05)
-    output, bound = model.output.weight.detach(), (3 / 48) ** 0.5
+    setting = replace(GAUSSIAN, embedding_dim=48)
+    parameters = start_of(TALL, setting, 1)
+    for embedding in (parameters.user_embedding, parameters.item_embedding):
+        assert embedding.mean() == pytest.approx(0, abs=1e-3)
+        assert embedding.std() == pytest.approx(0.01, rel=0.05)
+    output, bound = parameters.output_weight, (3 / 48) ** 0.5
     assert 0.8 * bound < output.max() <= bound
     assert -bound <= output.min() < -0.8 * bound
-    (result,) = epochs_of(TALL, replace(still, learn_output_weight=False), 1)
-    assert (result.model.output.weight == 1).all()
+    fixed = start_of(TALL, replace(setting, learn_output_weight=False), 1)
+    assert (fixed.output_weight == 1).all()
 
 
-@ALL
+@BOTH
 @pytest.mark.parametrize("learn_output_weight", [False, True])
 def test_output_weights_are_learnt_only_if_asked(
-    setting: Hyperparameters, learn_output_weight: bool, split: Split
+    setting: Hyperparameters,
+    learn_output_weight: bool,
+    split: Split,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    trained: list[Parameters] = []
+
+    def watch(parameters: Parameters, *others: Any) -> Factors:
+        trained.append(parameters)
+        return scorer_of(parameters, *others)
+
+    scorer_of = gmf_fit.scorer_of
+    monkeypatch.setattr(gmf_fit, "scorer_of", watch)
     setting = replace(setting, learn_output_weight=learn_output_weight, weight_decay=0.01)
-    *_, last = epochs_of(split.train, setting, epochs=2)
-    assert (last.model.output.weight == 1).any().item() is not learn_output_weight
-    assert (last.model.output.weight == 1).all().item() is not learn_output_weight
-    assert last.model.output.bias.item() != 0  # which is learnt in any case
-    assert last.model.item_bias.weight.all()
+    epochs_of(split.train, setting, epochs=2)
+    assert (trained[-1].output_weight == 1).any() != learn_output_weight
+    assert (trained[-1].output_weight == 1).all() != learn_output_weight
+    assert trained[-1].output_bias[0] != 0  # which is learnt in any case
+    assert trained[-1].item_bias.all()
 
 
 @BOTH
@@ -321,7 +326,7 @@ def test_item_biases_are_learnt_unless_they_are_not_to_be(
     setting: Hyperparameters, split: Split
 ) -> None:
     *_, last = epochs_of(split.train, replace(setting, learn_item_bias=False), epochs=2)
-    assert not last.model.item_bias.weight.any()
+    assert len(set(factors(last).item_bias)) == 1  # the output's bias alone
 
 
 @BOTH
@@ -333,7 +338,7 @@ def test_recency_prefers_what_came_last(setting: Hyperparameters) -> None:
 
     def lead_of_the_latest(recency: float) -> float:
         *_, last = epochs_of(history, replace(setting, recency=recency), epochs=3)
-        scores = last.model.score_all(np.arange(n_users))
+        scores = last.scorer.score_all(np.arange(n_users))
         return float((scores[:, n_each - 1] - scores[:, 0]).mean())
 
     assert lead_of_the_latest(2.0) > 1
@@ -377,7 +382,7 @@ def test_only_adam_asks_for_the_device(
         asked.append(device)
         return torch.device("cpu")
 
-    monkeypatch.setattr(training, "choose_device", note)
+    monkeypatch.setattr(gmf_fit, "choose_device", note)
     setting = replace(ADAM, optimizer=optimizer)
-    next(train(split.train, setting, epochs=1, seed=np.random.SeedSequence(0), device="auto"))
+    next(fit(split.train, setting, epochs=1, seed=np.random.SeedSequence(0), device="auto"))
     assert asked == (["auto"] if optimizer == "adam" else [])

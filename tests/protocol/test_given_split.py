@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncf.data.movielens import data_home
+from ncf.data.files import data_home
 from ncf.protocol.given_split import NAME, find, load_ready_made
 
 TRAIN = [

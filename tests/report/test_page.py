@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import optuna
@@ -26,8 +25,8 @@ SPACE: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-3, 1e-1, log=True),
     "n_negatives": IntDistribution(2, 12),
 }
-HEADINGS = ["Results", "What was searched", "Optimisation history", "Learning curves",
-            "Which parameters mattered", "Parallel coordinates", "Parameter by parameter", "Data",
+HEADINGS = ["Results", "Data", "What was searched", "Optimisation history", "Learning curves",
+            "Which parameters mattered", "Parallel coordinates", "Parameter by parameter",
             "Protocol", "Repeat it"]  # fmt: skip
 
 
@@ -78,14 +77,19 @@ def report(study: optuna.Study, **arguments: Any) -> str:
         study,
         **{
             "title": "GMF on planted",
+            "verdict": "GMF is better than popularity.",
+            "results": [{"model": "GMF", "nDCG@10": "0.41 [0.40, 0.42]"}],
             "facts": {"users": "160"},
-            "results": [{"model": "GMF", "nDCG@10": "0.41"}],
             "protocol": "Leave-one-out.\n\nTest read once.",
             "command": "python search.py --seed 3",
-            "k": 10,
+            "objective": "validation nDCG@10",
             **arguments,
         },
     )
+
+
+def without_plotly(html: str) -> str:
+    return html.replace(get_plotlyjs(), "")
 
 
 def traces(html: str, figure: str) -> list[dict[str, Any]]:
@@ -96,101 +100,79 @@ def traces(html: str, figure: str) -> list[dict[str, Any]]:
     return drawn
 
 
+def points(trace: dict[str, Any]) -> list[tuple[Any, Any]]:
+    return list(zip(trace["x"], trace["y"], strict=True))
+
+
 def headings(html: str) -> list[str]:
     return re.findall("<h2>(.*?)</h2>", html)
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return report(searched())
+    return report(searched(), winner=18)
 
 
-def test_has_every_section_in_order(page: str) -> None:
+def test_has_every_section_in_order_after_title_and_verdict(page: str) -> None:
     assert headings(page) == HEADINGS
-    for words in ("GMF on planted", "160", "0.41", "Leave-one-out.", "python search.py --seed 3"):
-        assert words in page
+    order = ["<h1>GMF on planted", "GMF is better", "0.41", "160", "Leave-one-out.", "--seed 3"]
+    places = [without_plotly(page).index(words) for words in order]
+    assert places == sorted(places)
 
 
 def test_loads_nothing(page: str) -> None:
-    class Loads(HTMLParser):
-        found: list[str]  # what a tag names, or is there to load
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            names = {"src", "href", "srcset", "data", "action", "poster"}
-            self.found += [f"{tag} {name}" for name, _ in attrs if name in names]
-            if tag in {"link", "iframe", "object", "embed", "base", "img"}:
-                self.found.append(tag)
-
-    parser = Loads()
-    parser.found = []
-    parser.feed(page)
-    assert parser.found == []
-    assert 'http-equiv="Content-Security-Policy" content="default-src \'none\'' in page
-    assert "://" not in page.replace(get_plotlyjs(), "")
+    html = without_plotly(page)
+    loads = r"<(?:link|iframe|object|embed|base|img)\b|\b(?:src|href|srcset|data|action|poster)="
+    assert re.findall(loads, html) == []
+    assert 'http-equiv="Content-Security-Policy" content="default-src \'none\'' in html
+    assert "://" not in html
 
 
-def test_offers_no_upload(page: str) -> None:
-    drawn = page.replace(get_plotlyjs(), "")
-    n_figures = drawn.count("Plotly.newPlot(")
-    assert n_figures == 5
-    assert drawn.count('"showSendToCloud": false') == n_figures
-
-
-def test_holds_plotly_once(page: str) -> None:
+def test_holds_plotly_once_and_offers_no_upload(page: str) -> None:
     assert page.count(get_plotlyjs()) == 1
     assert page.count("* plotly.js v") == 1
+    figures = without_plotly(page)
+    assert figures.count("Plotly.newPlot(") == figures.count('"showSendToCloud": false') == 5
 
 
 def test_the_same_study_makes_the_same_page(page: str) -> None:
-    assert report(searched()) == page
+    assert report(searched(), winner=18) == page
 
 
-def test_history_shows_how_trials_ended_and_the_best_so_far() -> None:
+def test_history_shows_how_trials_ended_the_best_so_far_and_the_winner() -> None:
     study = study_of(
         complete([0.3, 0.2]), ended(TrialState.PRUNED, [0.1, math.nan, 0.15]),
         complete([0.25]), complete([0.1, 0.4]), ended(TrialState.FAIL, [0.9]),
     )  # fmt: skip
-    drawn = {
-        t["name"]: list(zip(t["x"], t["y"], strict=True)) for t in traces(report(study), "history")
-    }
-    assert drawn == {
-        "best so far": [(0, 0.3), (2, 0.3), (3, 0.4)],
-        "pruned": [(1, 0.15)],
-        "finished": [(0, 0.3), (2, 0.25)],
-        "best": [(3, 0.4)],
-    }
+    drawn = {t["name"]: points(t) for t in traces(report(study, winner=0), "history")}
+    assert drawn["validation nDCG@10"] == [(0, 0.3), (2, 0.25), (3, 0.4)]
+    assert drawn["Best Value"] == [(0, 0.3), (1, 0.3), (2, 0.3), (3, 0.4), (4, 0.4)]
+    assert drawn["pruned"] == [(1, 0.15)]
+    assert drawn["winner"] == [(0, 0.3)]
 
 
-def test_learning_curves_highlight_the_best_and_skip_nan() -> None:
-    curves = [[0.1, 0.2], [0.2, math.nan, 0.5, 0.4], [0.3], [0.4]]
+def test_learning_curves_end_with_the_winner_and_have_a_gap_for_nan() -> None:
     study = study_of(
-        *(create_trial(value=max(v for v in c if v == v), intermediate_values=dict(enumerate(c, 1)))
-          for c in curves),
+        complete([0.1, 0.2]),
+        create_trial(value=0.5, intermediate_values={1: 0.2, 2: math.nan, 3: 0.5}),
+        complete([0.3]),
         ended(TrialState.PRUNED, [0.05, 0.06]),
-    )  # fmt: skip
-    drawn = traces(report(study), "curves")
-    assert [(t["name"], t["x"], t["y"]) for t in drawn] == [
-        ("pruned", [1, 2], [0.05, 0.06]),
-        ("finished", [1, 2], [0.1, 0.2]),
-        ("trial 1: 0.5000", [1, 3, 4], [0.2, 0.5, 0.4]),
-        ("trial 3: 0.4000", [1], [0.4]),
-        ("trial 2: 0.3000", [1], [0.3]),
-    ]
-    assert [t["line"]["width"] > 2 for t in drawn] == [False, False, True, True, True]
-    assert drawn[2]["marker"]["size"] == [0, 8, 0]  # at the best epoch
+        ended(TrialState.RUNNING, [0.07]),
+    )
+    drawn = traces(report(study, winner=1), "curves")
+    assert [t["name"] for t in drawn] == ["Trial3", "Trial0", "Trial2", "Trial1"]
+    assert points(drawn[-1]) == [(1, 0.2), (2, None), (3, 0.5)]
+    assert [t["mode"] for t in drawn] == ["lines", "lines", "markers", "lines"]
+    assert [t["line"]["width"] > 2 for t in drawn] == [False, False, False, True]
 
 
-def test_importance_finds_the_parameter_that_matters(page: str) -> None:
-    (bars,) = traces(page, "importance")
-    assert sum(bars["x"]) == pytest.approx(1)
+@pytest.mark.parametrize(("n_trials", "method"), [(24, "fANOVA"), (301, "PED-ANOVA")])
+def test_importance_finds_the_parameter_that_matters(n_trials: int, method: str) -> None:
+    html = report(searched(n_trials))
+    (bars,) = traces(html, "importance")
     assert bars["y"][-1] == "learning_rate"
     assert bars["x"][-1] > 0.7
-
-
-def test_large_studies_take_the_quicker_importance() -> None:
-    html = report(searched(301))
-    assert "PED-ANOVA over" in html
-    assert traces(html, "importance")[0]["y"][-1] == "learning_rate"
+    assert f"{method} over" in html
 
 
 @pytest.mark.parametrize(
@@ -205,48 +187,68 @@ def test_large_studies_take_the_quicker_importance() -> None:
 def test_importance_is_left_out_with_a_reason(trials: list[FrozenTrial], reason: str) -> None:
     html = report(study_of(*trials))
     assert reason in html
-    assert '"importance"' not in html.replace(get_plotlyjs(), "")
+    assert '"importance"' not in without_plotly(html)
 
 
-def test_parallel_coordinates_are_of_finished_trials_on_log_axes() -> None:
-    study = study_of(
-        complete([0.4], learning_rate=0.01, n_negatives=5),
-        ended(TrialState.PRUNED, [0.1]),
-        complete([0.2], learning_rate=0.1, n_negatives=12, embedding_dim=32),
+def test_parallel_coordinates_mark_the_line_of_the_winner() -> None:
+    study = study_of(*(complete([0.3 + n / 100], n) for n in (9, 4, 6, 1, 12)))
+    drawn = traces(report(study, winner=1), "parallel")
+    assert len(drawn) == 5
+    assert drawn[-1]["line"]["width"] == 3
+    shown = dict(drawn[-1]["customdata"])
+    assert {"embedding_dim": "64", "n_negatives": "6"}.items() <= shown.items()
+    assert float(shown["validation nDCG@10"]) == 0.34
+
+
+def test_parallel_coordinates_mark_no_line_where_two_are_as_good() -> None:
+    study = study_of(*(complete([value], n) for n, value in enumerate([0.3, 0.4, 0.4])))
+    drawn = traces(report(study, winner=1), "parallel")
+    assert [t["line"]["width"] > 2 for t in drawn] == [False, False, False]
+
+
+def test_slices_show_each_parameter_with_pruned_trials_and_the_winner(page: str) -> None:
+    drawn = traces(page, "slices0")
+    assert len(drawn) == 3
+    for trace in drawn:
+        assert len(trace["x"]) == 26
+        assert trace["customdata"][-1] == 18
+        assert trace["marker"]["size"] == [7] * 25 + [11]
+    pruned = [y for y, n in zip(drawn[0]["y"], drawn[0]["customdata"], strict=True) if n >= 24]
+    assert pruned == [0.31, 0.1]
+
+
+def test_many_parameters_take_several_rows() -> None:
+    names = [f"p{n}" for n in range(9)]
+    trial = create_trial(
+        value=0.1,
+        params=dict.fromkeys(names, 3),
+        distributions=dict.fromkeys(names, IntDistribution(1, 5)),
     )
-    (lines,) = traces(report(study), "parallel")
-    dim, rate, negatives, ndcg = lines["dimensions"]
-    assert [d["values"] for d in (dim, rate, negatives, ndcg)] == [
-        [0, 1], [pytest.approx(-1), pytest.approx(-2)], [12, 5], [0.2, 0.4],
-    ]  # fmt: skip
-    assert dim["ticktext"] == ["32", "64"]
-    assert rate["range"] == [pytest.approx(-3), pytest.approx(-1)]
-    assert dict(zip(rate["ticktext"], rate["tickvals"], strict=True))["0.01"] == pytest.approx(-2)
+    html = report(study_of(trial))
+    assert [len(traces(html, f"slices{n}")) for n in range(3)] == [4, 4, 1]
 
 
-def test_slices_show_each_parameter_and_how_trials_ended(page: str) -> None:
-    drawn = traces(page, "slices")
-    assert [t["name"] for t in drawn] == ["pruned", "finished", "best"] * 3
-    assert [len(t["x"]) for t in drawn] == [2, 23, 1] * 3
-    assert "trial 19</b>, finished, 0.3900<br>embedding_dim 32<br>" in drawn[2]["hovertext"][0]
-
-
-def test_space_shows_ranges_defaults_and_what_is_fixed() -> None:
-    study = searched()
-    study.add_trial(
-        create_trial(
-            value=0.9,
-            params={"learning_rate": 0.02},
-            distributions={"learning_rate": FloatDistribution(1e-3, 1e-1, log=True)},
-        )
-    )
-    html = report(study)
-    row = "<td>learning_rate</td><td>0.001 to 0.1, log</td><td>0.001</td><td>0.02</td>"
-    assert row in html
-    assert "<td>embedding_dim</td><td>32, 64</td><td>64</td><td>-</td>" in html
+def test_space_shows_ranges_defaults_the_winner_and_what_is_fixed() -> None:
     first = complete([0.3])
-    first.user_attrs = {"hyperparameters": {"embedding_dim": 32, "optimizer": "sgd"}}
-    assert "The same in every trial: optimizer sgd." in report(study_of(first))
+    first.user_attrs = {"hyperparameters": {"embedding_dim": 64, "optimizer": "sgd"}}
+    winner = create_trial(
+        value=0.9,
+        params={"learning_rate": 0.02, "batch_size": 16384},
+        distributions={
+            "learning_rate": SPACE["learning_rate"],
+            "batch_size": IntDistribution(512, 65536, log=True),
+        },
+    )
+    html = report(study_of(first, winner), winner=1)
+    for row in (
+        "<th>parameter</th><th>searched</th><th>trial 0</th><th>winner (trial 1)</th>",
+        "<td>embedding_dim</td><td>32, 64</td><td>64</td><td>-</td>",
+        "<td>learning_rate</td><td>0.001 to 0.1, log</td><td>0.001</td><td>0.02</td>",
+        "<td>batch_size</td><td>512 to 65536, log</td><td>-</td><td>16384</td>",
+        "<dt>winner (trial 1), validation nDCG@10</dt><dd>0.9000</dd>",
+        "The same in every trial: optimizer sgd.",
+    ):
+        assert row in html
 
 
 def test_identity_is_shown_with_the_seed() -> None:
@@ -254,37 +256,53 @@ def test_identity_is_shown_with_the_seed() -> None:
     study.set_user_attr("identity", {"seed": 31, "space": {"n_negatives": ["hidden"]}})
     html = report(study)
     assert "<td>seed</td><td>31</td>" in html
-    assert "hidden" not in html.replace(get_plotlyjs(), "")
+    assert "hidden" not in without_plotly(html)
 
 
-def test_results_may_have_different_columns() -> None:
-    html = report(searched(), results=[{"model": "a", "HR": "1"}, {"model": "b", "MRR": "2"}])
+def test_results_may_have_different_columns_and_keep_intervals_whole() -> None:
+    html = report(
+        searched(), results=[{"model": "a", "HR": "1 [0, 2], p 3"}, {"model": "b", "MRR": "2"}]
+    )
     assert "<th>model</th><th>HR</th><th>MRR</th>" in html
+    assert "<td>1\n[0,\N{NO-BREAK SPACE}2],\N{NO-BREAK SPACE}p\N{NO-BREAK SPACE}3</td>" in html
     assert "<td>b</td><td></td><td>2</td>" in html
 
 
 def test_escapes_what_it_is_given() -> None:
     evil = "</script><script>alert('x')</script><b>&"
-    name = create_trial(
-        value=0.1,
-        params={evil: evil},
-        distributions={evil: CategoricalDistribution([evil, "b"])},
-        intermediate_values={1: 0.1},
-        user_attrs={"hyperparameters": {evil + "2": evil}},
-    )
-    study = study_of(name)
+    trials = [
+        create_trial(
+            value=0.1 + n / 100,
+            params={evil: (evil, "b")[n % 2]},
+            distributions={evil: CategoricalDistribution([evil, "b"])},
+            intermediate_values={1: 0.1},
+            user_attrs={"hyperparameters": {evil + "2": evil}},
+        )
+        for n in range(12)
+    ]
+    study = optuna.create_study(study_name=evil, direction="maximize")
+    study.add_trials(trials)
     study.set_user_attr("identity", {evil: evil})
     html = report(
         study,
         title=evil,
-        facts={evil: evil},
+        verdict=evil,
         results=[{evil: evil}],
+        facts={evil: evil},
         protocol=evil,
         command=evil,
+        objective=evil,
     )
-    hover = traces(html, "slices")[-1]["hovertext"][0]  # plotly.js would make tags of it
-    assert re.findall("<[^>]*>", hover) == ["<b>", "</b>", "<br>"]
-    html = html.replace(get_plotlyjs(), "")
+    for figure in (
+        "history",
+        "curves",
+        "importance",
+        "parallel",
+        "slices0",
+    ):  # plotly.js reads tags
+        tags = set(re.findall("<[^>]*>", str(traces(html, figure))))
+        assert tags <= {"<extra>", "</extra>"}, figure
+    html = without_plotly(html)
     assert "alert(" in html
     assert "<script>alert" not in html
     assert not re.search(r"<b>(?!trial)", html)
@@ -310,7 +328,13 @@ def test_escapes_what_it_is_given() -> None:
 def test_any_study_makes_a_page(trials: list[FrozenTrial]) -> None:
     html = report(study_of(*trials))
     assert {"Results", "What was searched", "Data", "Protocol", "Repeat it"} <= set(headings(html))
-    assert "NaN" not in html.replace(get_plotlyjs(), "")
+    assert "NaN" not in without_plotly(html)
+
+
+def test_without_a_search_space_the_page_says_so() -> None:
+    html = report(study_of(create_trial(value=0.1, intermediate_values={1: 0.1})), winner=0)
+    assert "No parameter was searched." in html
+    assert not {"Which parameters mattered", *HEADINGS[6:8]} & set(headings(html))
 
 
 def test_conditional_parameters_have_a_place_where_they_are_not_set() -> None:
@@ -322,35 +346,9 @@ def test_conditional_parameters_have_a_place_where_they_are_not_set() -> None:
         )
         for n in range(12)
     ]  # fmt: skip
-    html = report(study_of(*trials))
+    html = report(study_of(*trials), winner=11)
     assert traces(html, "importance")[0]["y"] == ["learning_rate"]
     assert "Parameters that only some trials have are left out." in html
-    dimensions = {d["label"]: d for d in traces(html, "parallel")[0]["dimensions"]}
-    negatives = dimensions["n_negatives"]
-    unset = dict(zip(negatives["ticktext"], negatives["tickvals"], strict=True))["none"]
-    assert unset < 2
-    assert negatives["values"].count(unset) == 4
-    drawn = {t["xaxis"]: len(t["x"]) for t in traces(html, "slices") if t["name"] == "finished"}
-    assert sorted(drawn.values()) == [7, 7, 11]  # and the best
-
-
-def test_every_kind_of_point_is_named_once_in_the_legend_of_the_slices() -> None:
-    rate = {"learning_rate": SPACE["learning_rate"]}
-    study = study_of(
-        create_trial(value=0.3, params={"learning_rate": 0.01}, distributions=rate),
-        complete([0.2]),
-        ended(TrialState.PRUNED, [0.1]),
-    )
-    drawn = traces(report(study), "slices")
-    assert sorted(t["name"] for t in drawn if t["showlegend"]) == ["best", "finished", "pruned"]
-    assert all(t["x"] for t in drawn if t["showlegend"])
-
-
-def test_large_whole_numbers_are_written_out() -> None:
-    trial = create_trial(
-        value=0.1,
-        params={"batch_size": 16384},
-        distributions={"batch_size": IntDistribution(512, 65536, log=True)},
-    )
-    row = "<td>batch_size</td><td>512 to 65536, log</td><td>16384</td><td>16384</td>"
-    assert row in report(study_of(trial))
+    shown = [dict(line["customdata"])["n_negatives"] for line in traces(html, "parallel")]
+    assert shown.count("None") == 4
+    assert sorted(len(t["x"]) for t in traces(html, "slices0")) == [8, 8, 12]

@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.search import journal
-from ncf.search.coordinator import MAX_DEATHS, MAX_FAILURES, Coordinator, Settings, Stopped
+from ncf.search import journal, storage
+from ncf.search.coordinator import Coordinator, Space, TrialEnded, TrialStarted
+from ncf.search.coordinator import Event as Happened
 from ncf.search.experiment import Experiment
-from ncf.tracking.logged_models import ModelFiles
-from ncf.tracking.mirror import Mirror
-from ncf.tracking.tracker import Tracker
-from ncf.trials.local import LocalWorkers
-from ncf.trials.messages import EpochReport, Failure, Outcome, Task
+from ncf.search.plan import Plan, Settings, Source
+from ncf.search.storage import open_storage
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
+from ncf.trials.workers import MAX_DEATHS, MAX_FAILURES, Stopped
 
 Event = EpochReport | Outcome | Failure
 Answer = Callable[[Task], Iterator[Event]]
@@ -40,11 +41,18 @@ EXPERIMENT = Experiment(
 )
 
 
+NOTHING = np.zeros((0, 2), np.int32)
+PLAN = Plan(
+    "toy", EXPERIMENT, Settings(N_TRIALS, seed=0), Source("toy"), cast(Any, None), cast(Any, None),
+    "", NOTHING, NOTHING,
+)  # fmt: skip
+
+
 def train(task: Task) -> Iterator[Event]:
     """Yields a curve that depends on the task alone, and stops where it is to."""
-    assert isinstance(task.hyperparameters, Hyperparameters)
+    assert isinstance(task.setting, Hyperparameters)
     noise = float(task.seed.generate_state(1)[0]) / 2**32
-    top = 0.5 - 0.1 * abs(math.log10(task.hyperparameters.learning_rate / 0.05)) + 0.01 * noise
+    top = 0.5 - 0.1 * abs(math.log10(task.setting.learning_rate / 0.05)) + 0.01 * noise
     best = 0.0
     for epoch in range(1, task.epochs + 1):
         best = top * (1 - 0.5**epoch)
@@ -68,7 +76,8 @@ class PlantedWorkers:
     def n_idle(self) -> int:
         return self.n - len(self.running)
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task | Refit) -> None:
+        assert isinstance(task, Task)
         self.tasks.append(task)
         self.running.append(self.answer(task))
 
@@ -80,69 +89,39 @@ class PlantedWorkers:
         return [event]
 
 
-class PlantedTracker:
-    """Notes the runs of trials."""
-
-    def __init__(self) -> None:
-        self.runs: dict[str, dict[str, Any]] = {}
-
-    def logged_trials(self) -> set[int]:
-        return set()
-
-    def start_trial(self, number: int, hyperparameters: Hyperparameters, at: float) -> str:
-        assert str(number) not in self.runs
-        self.runs[str(number)] = {"epochs": []}
-        return str(number)
-
-    def log_trial(
-        self,
-        run_id: str,
-        params: dict[str, Any],
-        reports: list[EpochReport],
-        outcome: Outcome | None,
-        model_id: str | None,
-    ) -> None:
-        self.runs[run_id]["epochs"] += [report.epoch for report in reports]
-        if params:
-            self.runs[run_id]["params"] = params
-        if outcome is not None:
-            self.runs[run_id]["state"] = "finished"
-
-    def fail_trial(self, run_id: str, failure: Failure, state: str) -> None:
-        self.runs[run_id] |= {"state": state, "failure": failure}
-
-
 def run(
     folder: Path,
     workers: PlantedWorkers,
     is_stopped: Callable[[], bool] = lambda: False,
     n_trials: int = N_TRIALS,
-    tracker: PlantedTracker | None = None,
-) -> PlantedTracker:
-    """Runs the study of a folder to its end, or until it raises."""
+) -> list[Happened]:
+    """Runs the study of a folder to its end; returns what happened."""
+    happened: list[Happened] = []
+    run_into(happened, folder, workers, is_stopped, n_trials)
+    return happened
+
+
+def run_into(
+    happened: list[Happened],
+    folder: Path,
+    workers: PlantedWorkers,
+    is_stopped: Callable[[], bool] = lambda: False,
+    n_trials: int = N_TRIALS,
+) -> None:
+    """The same; what happened is there too where it raises."""
     folder.mkdir(exist_ok=True)
-    study = journal.open_study(journal.open_storage(str(folder / "journal")), "toy", {})
-    tracker, mirror = tracker or PlantedTracker(), Mirror()
-    settings = Settings(n_trials=n_trials, seed=0, k=10, device="cpu", timeout=None)
-    coordinator = Coordinator(
-        study,
-        cast(Tracker, tracker),
-        mirror,
-        EXPERIMENT,
-        settings,
-        ModelFiles(folder, cast(Any, None), ""),
-    )
-    try:
-        for _ in coordinator.run(cast(LocalWorkers, workers), is_stopped):
-            pass
-    finally:
-        coordinator.close()
-        assert mirror.finish(10.0) == ""
-    return tracker
+    study = journal.open_study(open_storage(str(folder / "journal")), "toy", {})
+    space = Space("trial", EXPERIMENT.defaults, search_space, 0, n_trials, prune=True)
+    for event in Coordinator(study, space, PLAN).run(workers, is_stopped):
+        happened.append(event)
+
+
+def epochs_of(happened: list[Happened], number: int) -> list[int]:
+    return [e.epoch for e in happened if isinstance(e, EpochReport) and e.number == number]
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    storage = journal.open_storage(str(folder / "journal"))
+    storage = open_storage(str(folder / "journal"))
     return optuna.load_study(storage=storage, study_name="toy").get_trials()
 
 
@@ -157,9 +136,10 @@ def results_of(folder: Path) -> list[tuple[Any, ...]]:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What a search comes to that nothing happens to."""
     folder = tmp_path_factory.mktemp("unbroken")
-    tracker = run(folder, PlantedWorkers(1))
-    assert len(tracker.runs) == N_TRIALS
-    assert {each["state"] for each in tracker.runs.values()} == {"finished"}
+    happened = run(folder, PlantedWorkers(1))
+    numbers = [event.number for event in happened if isinstance(event, TrialStarted)]
+    assert numbers == [*range(N_TRIALS)]
+    assert sum(isinstance(event, TrialEnded) for event in happened) == N_TRIALS
     results = results_of(folder)
     assert TrialState.PRUNED in {result[1] for result in results}
     return results
@@ -173,11 +153,11 @@ class Killed(BaseException):
 def test_kills_at_any_write_of_the_record_change_nothing(
     unbroken: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = journal._File.append_logs
+    append = storage._File.append_logs
     rng = random.Random(0)
     life = 0
 
-    def mortal(file: journal._File, logs: list[dict[str, Any]]) -> None:
+    def mortal(file: storage._File, logs: list[dict[str, Any]]) -> None:
         nonlocal life
         life -= 1
         if life == 0 and rng.random() < 0.5:
@@ -186,7 +166,7 @@ def test_kills_at_any_write_of_the_record_change_nothing(
         if life <= 0:
             raise Killed
 
-    monkeypatch.setattr(journal._File, "append_logs", mortal)
+    monkeypatch.setattr(storage._File, "append_logs", mortal)
     n_kills = 0
     while True:
         life = rng.randint(3, 30)  # writes; a trial takes about ten
@@ -199,7 +179,7 @@ def test_kills_at_any_write_of_the_record_change_nothing(
     assert results_of(tmp_path) == unbroken
 
 
-def test_a_dead_workers_trial_goes_on_in_its_run(
+def test_a_dead_workers_trial_goes_on_where_it_was(
     unbroken: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     rng = random.Random(1)
@@ -213,14 +193,12 @@ def test_a_dead_workers_trial_goes_on_in_its_run(
                 return
             yield event
 
-    tracker = run(tmp_path, PlantedWorkers(3, dying))
+    happened = run(tmp_path, PlantedWorkers(3, dying))
     assert deaths.total() >= 5
     assert results_of(tmp_path) == unbroken
-    for number, _, _, _, curve, noted in unbroken:
-        run_of_trial = tracker.runs[str(number)]
-        assert run_of_trial["epochs"] == list(curve)
-        assert run_of_trial["params"] == noted["hyperparameters"]
-        assert run_of_trial["state"] == "finished"
+    for number, _, _, _, curve, _ in unbroken:
+        assert epochs_of(happened, number) == list(curve)  # none of them twice
+    assert sum(isinstance(event, TrialStarted) for event in happened) == N_TRIALS
 
 
 def test_one_trial_never_ends_the_search(tmp_path: Path) -> None:
@@ -233,13 +211,12 @@ def test_one_trial_never_ends_the_search(tmp_path: Path) -> None:
             yield from train(task)
 
     workers = PlantedWorkers(2, answer)
-    tracker = run(tmp_path, workers)
+    run(tmp_path, workers)
     trials = trials_of(tmp_path)
     assert [t.number for t in trials if t.state == TrialState.FAIL] == [2, 3]
     assert sum(map(journal.is_trained, trials)) == N_TRIALS  # failed ones are no part of them
     assert [task.number for task in workers.tasks].count(3) == MAX_DEATHS
-    assert tracker.runs["2"]["state"] == tracker.runs["3"]["state"] == "failed"
-    assert tracker.runs["2"]["failure"] == Failure(2, "ValueError: no", "Traceback ...")
+    assert journal.failure_of(trials[2]) == Failure(2, "ValueError: no", "Traceback ...")
 
 
 def test_failures_in_a_row_end_the_search_with_their_reason(tmp_path: Path) -> None:
@@ -252,7 +229,7 @@ def test_failures_in_a_row_end_the_search_with_their_reason(tmp_path: Path) -> N
             yield Failure(task.number, reason)
 
     workers = PlantedWorkers(1, answer)
-    message = "10 trials in a row failed, 9 of them so: RuntimeError: no such device"
+    message = "10 in a row failed .* 9 of them with: RuntimeError: no such device"
     with pytest.raises(RuntimeError, match=message):
         run(tmp_path, workers)
     assert len(workers.tasks) == 3 + MAX_FAILURES + 1  # a worker never waits for a record
@@ -271,16 +248,15 @@ def test_the_first_interrupt_lets_the_epochs_end(tmp_path: Path) -> None:
         n_asked += 1
         return n_asked > 12
 
-    tracker = PlantedTracker()
+    happened: list[Happened] = []
     with pytest.raises(Stopped):
-        run(tmp_path, PlantedWorkers(2, counted), is_stopped, tracker=tracker)
+        run_into(happened, tmp_path, PlantedWorkers(2, counted), is_stopped)
     running = [t for t in trials_of(tmp_path) if not t.state.is_finished()]
     assert running
     for number, n_epochs in sent.items():
-        assert tracker.runs[str(number)]["epochs"] == list(range(1, n_epochs + 1))
+        assert epochs_of(happened, number) == list(range(1, n_epochs + 1))
     for trial in running:
         assert sent[trial.number] > 0
-        assert tracker.runs[str(trial.number)]["state"] == "interrupted"
 
 
 @pytest.mark.filterwarnings("ignore:The reported value is ignored")
@@ -312,17 +288,3 @@ def test_fewer_workers_after_an_interruption_train_no_trial_more(tmp_path: Path)
     assert sum(not trial.state.is_finished() for trial in trials_of(tmp_path)) >= 2
     run(tmp_path, PlantedWorkers(1), n_trials=9)
     assert len(trials_of(tmp_path)) == 9
-
-
-def test_what_mlflow_lacks_is_written_from_the_journal(tmp_path: Path) -> None:
-    run(tmp_path, PlantedWorkers(2), n_trials=5)
-    tracker = PlantedTracker()  # a store that has nothing
-    workers = PlantedWorkers(2)
-    run(tmp_path, workers, n_trials=5, tracker=tracker)
-    assert workers.tasks == []
-    for trial in trials_of(tmp_path):
-        assert tracker.runs[str(trial.number)] == {
-            "epochs": list(trial.intermediate_values),
-            "params": trial.user_attrs["hyperparameters"],
-            "state": "finished",
-        }

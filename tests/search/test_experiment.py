@@ -51,7 +51,7 @@ def test_edges_are_accepted() -> None:
     assert Hyperparameters(**asdict(edge)) == edge
 
 
-@pytest.mark.parametrize("field", ["epochs", "patience", "n_candidates"])
+@pytest.mark.parametrize("field", ["epochs", "patience", "n_sampled_negatives"])
 def test_an_experiment_needs_counts_of_one_or_more(field: str) -> None:
     defaults = Hyperparameters()
 
@@ -82,3 +82,10 @@ def test_runs_are_named_by_what_was_searched() -> None:
     ]
     assert len({describe(one) for one in [setting, *varied]}) == 7
     assert "batch" not in describe(replace(setting, optimizer="sgd"))  # which has no batches
+
+
+def test_files_written_before_may_call_the_sampled_negatives_candidates() -> None:
+    defaults = Hyperparameters()
+    before = Experiment("name", "data", defaults, lambda trial: defaults, n_candidates=99)
+    assert before.n_sampled_negatives == 99
+    assert replace(before, data="other").n_sampled_negatives == 99

@@ -17,6 +17,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from ncf.search import journal
+from ncf.search.storage import lock_study, open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 IDENTITY: dict[str, Any] = {"data": "toy", "seed": 0, "space": {"x": ["..."]}, "prune": True}
@@ -31,7 +32,7 @@ def outcome(number: int, pruned: bool = False) -> Outcome:
 
 
 def open_study(path: Path, name: str = "toy") -> optuna.Study:
-    return journal.open_study(journal.open_storage(str(path)), name, IDENTITY)
+    return journal.open_study(open_storage(str(path)), name, IDENTITY)
 
 
 def begin(study: optuna.Study) -> optuna.Trial:
@@ -113,7 +114,7 @@ def test_a_study_is_continued_only_with_the_settings_it_was_begun_with(path: Pat
     assert open_study(path).user_attrs["identity"] == IDENTITY == study.user_attrs["identity"]
     changed = {**IDENTITY, "seed": 7, "space": {"x": ["other"]}}
     with pytest.raises(ValueError, match="study 'toy' was begun with other settings") as raised:
-        journal.open_study(journal.open_storage(str(path)), "toy", changed)
+        journal.open_study(open_storage(str(path)), "toy", changed)
     message = str(raised.value)
     assert "seed was 0, now 7" in message
     assert "space was " in message
@@ -125,9 +126,9 @@ def test_a_setting_that_came_or_went_is_a_difference(path: Path) -> None:
     open_study(path)
     without = {key: value for key, value in IDENTITY.items() if key != "prune"}
     with pytest.raises(ValueError, match="prune was True, now None"):
-        journal.open_study(journal.open_storage(str(path)), "toy", without)
+        journal.open_study(open_storage(str(path)), "toy", without)
     with pytest.raises(ValueError, match="k was None, now 5"):
-        journal.open_study(journal.open_storage(str(path)), "toy", {**IDENTITY, "k": 5})
+        journal.open_study(open_storage(str(path)), "toy", {**IDENTITY, "k": 5})
 
 
 def test_studies_of_other_names_share_the_file(path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_torn_last_line_is_dropped(
 
 def test_a_line_that_another_process_is_writing_is_not_torn(path: Path) -> None:
     begin(open_study(path))
-    opened = Thread(target=journal.open_storage, args=(str(path),))
+    opened = Thread(target=open_storage, args=(str(path),))
     with FileLock(f"{path}.filelock"), path.open("ab", buffering=0) as file:
         file.write(b'{"op_code": 0, "worker_id": "w", "study_name": "half", ')
         opened.start()
@@ -221,7 +222,7 @@ def test_another_file_is_refused_and_left_alone(path: Path, content: str) -> Non
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(ValueError, match="not an Optuna journal; give another file"):
-        journal.open_storage(str(path))
+        open_storage(str(path))
     assert path.read_text() == content
 
 
@@ -231,13 +232,13 @@ def test_a_line_that_was_changed_is_told(path: Path, old: str) -> None:
     head, _, tail = path.read_text().rpartition(old)
     path.write_text(head + "\x00" + tail + "\n")
     with pytest.raises(ValueError, match=r"damaged \(.*\); restore it, or begin another with"):
-        journal.open_storage(str(path))
+        open_storage(str(path))
 
 
 def test_a_whole_file_is_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     begin(open_study(path))
     before = path.read_bytes()
-    journal.open_storage(str(path))
+    open_storage(str(path))
     assert path.read_bytes() == before
     assert "dropped" not in caplog.text
 
@@ -246,7 +247,7 @@ def test_a_relative_path_survives_a_change_of_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    storage = journal.open_storage("results/optuna.journal")
+    storage = open_storage("results/optuna.journal")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     journal.open_study(storage, "toy", IDENTITY)
@@ -267,21 +268,21 @@ def test_a_second_process_is_refused_and_the_lock_ends_with_its_process(tmp_path
     folder = tmp_path / "toy"
     folder.mkdir()
     take = (
-        "import os, sys; from pathlib import Path; from ncf.search.journal import lock_study\n"
+        "import os, sys; from pathlib import Path; from ncf.search.storage import lock_study\n"
         "lock = lock_study(Path(sys.argv[1])); print('taken', flush=True); os._exit(9)"
     )
-    with journal.lock_study(folder):
+    with lock_study(folder):
         refused = run_python(take, str(folder))
         assert refused.returncode == 1
         assert "RuntimeError: study 'toy' is being searched by another process" in refused.stderr
     died = run_python(take, str(folder))  # without letting go of it
     assert (died.returncode, died.stdout) == (9, "taken\n")
-    with journal.lock_study(folder) as lock:
+    with lock_study(folder) as lock:
         assert lock.is_locked
 
 
 def test_another_study_is_not_refused(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    with journal.lock_study(tmp_path / "one"), journal.lock_study(tmp_path / "two") as lock:
+    with lock_study(tmp_path / "one"), lock_study(tmp_path / "two") as lock:
         assert lock.is_locked

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import Setting
 from ncf.search import proposals
 from ncf.search.experiment import Experiment
 from ncf.search.proposals import LAG, Proposals, describe_space, is_decidable, known_outcomes
@@ -22,11 +23,11 @@ Space = Callable[[optuna.Trial], Hyperparameters]
 
 def propose_for(
     experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
-) -> tuple[Hyperparameters, FrozenTrial]:
+) -> tuple[Setting, FrozenTrial]:
     return proposals_for(experiment, seed).next(trials)
 
 
-def proposals_for(experiment: Experiment, seed: int) -> Proposals[Hyperparameters]:
+def proposals_for(experiment: Experiment, seed: int) -> Proposals[Setting]:
     return Proposals(experiment.name, experiment.defaults, experiment.search_space, seed)
 
 
@@ -78,7 +79,7 @@ TRIALS = searched(NUMBER)
 FIRST_UNKNOWN = NUMBER - LAG + 1
 
 
-def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Hyperparameters:
+def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Setting:
     return propose_for(EXPERIMENT, trials, seed)[0]
 
 
@@ -109,7 +110,7 @@ def test_of_the_trials_before_the_last_block_only_the_best_count(
     ranking = sorted(range(FIRST_UNKNOWN), key=lambda n: -value_of(TRIALS[n]))
     kept, forgotten = [n for n in ranking[:8] if n in old], [n for n in ranking[8:] if n in old]
 
-    def changed(number: int, value: float) -> Hyperparameters:
+    def changed(number: int, value: float) -> Setting:
         trials = [*TRIALS]
         trials[number] = ended(trials[number], value)
         return proposed(trials)
@@ -230,6 +231,7 @@ def test_later_trials_are_nearer_to_the_best() -> None:
 
 def test_the_recorded_trial_is_what_was_proposed() -> None:
     hyperparameters, trial = propose_for(EXPERIMENT, TRIALS, 0)
+    assert isinstance(hyperparameters, Hyperparameters)
     assert trial.params["learning_rate"] == hyperparameters.learning_rate
     assert trial.params["embedding_dim"] == hyperparameters.embedding_dim
     study = optuna.create_study()

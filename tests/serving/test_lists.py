@@ -1,4 +1,4 @@
-"""Lists of every user against `Recommender.recommend`, which is tested against torch."""
+"""Lists of every user against `Recommender.recommend`, which is tested against the formula."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 
 from ncf.protocol.splitting import history_of
 from ncf.serving import lists
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors
 from ncf.serving.lists import check_file, write_lists
-from ncf.serving.recommender import Catalogue, Recommender
+from ncf.serving.recommender import Recommender
 
 N_USERS, N_ITEMS = 50, 30
 
@@ -28,14 +30,13 @@ def recommender(text_ids: bool, titles: bool) -> Recommender:
         rng.integers(-3, 4, (n, 4)).astype(np.float32) for n in (N_USERS, N_ITEMS)
     )  # ties
     return Recommender(
-        of_users,
-        of_items,
-        item_bias=np.zeros(N_ITEMS, np.float32),
-        catalogue=Catalogue(
+        Factors(of_users, of_items, np.zeros(N_ITEMS, np.float32)),
+        Catalogue(
             np.array([f"u{n:04}" for n in user_ids]) if text_ids else user_ids,
             np.array([f"i{n:04}" for n in item_ids]) if text_ids else item_ids,
             np.array([f"Title, {n}" for n in item_ids]) if titles else None,
-            seen,
+            seen.indptr,
+            seen.items,
         ),
     )
 
@@ -52,7 +53,7 @@ def test_lists_are_the_recommenders(
     include_seen: bool,
     k: int,
 ) -> None:
-    monkeypatch.setattr(lists, "_BLOCK_BYTES", 4 * N_ITEMS * 7)  # several blocks, a short last
+    monkeypatch.setattr(lists, "BLOCK_BYTES", 4 * N_ITEMS * 7)  # several blocks, a short last
     model, file = recommender(text_ids, titles=text_ids), tmp_path / name
     assert list(write_lists(model, file, k, include_seen)) == [7] * 7 + [1]
     read = pd.read_parquet if name.endswith("parquet") else pd.read_csv
@@ -77,7 +78,7 @@ def test_lists_are_the_recommenders(
 
 def test_what_is_not_scored_is_in_no_list(tmp_path: Path) -> None:
     model = recommender(text_ids=False, titles=False)
-    model.item_factors[5] = np.nan
+    model.scorer.arrays()["item_factors"][5] = np.nan
     list(write_lists(model, tmp_path / "lists.csv", N_ITEMS))
     lists = pd.read_csv(tmp_path / "lists.csv")
     assert 105 not in set(lists["item_id"])

@@ -1,8 +1,8 @@
-"""Answers of a saved model against torch's GMF and plain-Python sorting."""
+"""Answers of a saved model against the formula and plain-Python sorting."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import pickle
 import sys
@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from ncf.data.interactions import Interactions, from_columns
-from ncf.models.gmf.module import GMF
 from ncf.protocol.splitting import History, history_of
-from ncf.serving.recommender import Catalogue, Recommender, keep_weights, load_recommender
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors, Recent
+from ncf.serving.packaged import load_recommender, write_model
+from ncf.serving.recommender import Recommendations, Recommender
+from ncf.serving.scorers import Popularity
 
 N_USERS, N_ITEMS = 5, 12
 USER_IDS = np.array([3, 17, 20, 404, 5000])
@@ -46,30 +47,22 @@ def catalogue_of(
     item_ids: NDArray[Any] = ITEM_IDS,
     titles: NDArray[np.str_] | None = TITLES,
 ) -> Catalogue:
-    return Catalogue(user_ids, item_ids, titles, history())
+    return Catalogue(user_ids, item_ids, titles, history().indptr, history().items)
 
 
-def model_of(item_biases: Sequence[float] | None = None) -> GMF:
+def model_of(item_biases: Sequence[float] | None = None) -> Factors:
     """Returns a model in which every parameter matters."""
-    generator = torch.Generator().manual_seed(0)
-    model = GMF(N_USERS, N_ITEMS, 3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        if item_biases is not None:
-            model.item_bias.weight.copy_(torch.tensor(item_biases)[:, None])
-    return model
+    rng = np.random.default_rng(0)
+    users, items, bias = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((N_USERS, 3), (N_ITEMS, 3), N_ITEMS)
+    )
+    return Factors(users, items, bias if item_biases is None else np.array(item_biases, np.float32))
 
 
-def saved(folder: Path, model: GMF, catalogue: Catalogue) -> Recommender:
-    keep(folder, model)
-    catalogue.save(folder / "catalogue.npz")
+def saved(folder: Path, model: Factors, catalogue: Catalogue) -> Recommender:
+    write_model(folder, model.arrays(), {"embedding_dim": 3}, catalogue)
     return load_recommender(folder)
-
-
-def keep(folder: Path, model: GMF) -> None:
-    save_file(model.state_dict(), folder / "trained.safetensors")
-    keep_weights(folder / "trained.safetensors", folder)
 
 
 @pytest.fixture
@@ -82,12 +75,13 @@ def seen_by(user: int) -> set[int]:
 
 
 def best_by_hand(user: int, k: int, left_out: set[int]) -> list[tuple[int, float]]:
-    """Returns the k best items of a user with torch's probabilities."""
-    users = torch.full((1,), user)
-    probabilities = torch.sigmoid(model_of()(users, torch.arange(N_ITEMS)[None])).squeeze(0)
+    """Returns the k best items of a user with their probabilities."""
+    model = model_of()
+    logits = model.item_factors.astype(float) @ model.user_factors[user] + model.item_bias
+    probabilities = 1 / (1 + np.exp(-logits))
     items = [item for item in range(N_ITEMS) if item not in left_out]
-    items.sort(key=lambda item: -probabilities[item].item())
-    return [(item, probabilities[item].item()) for item in items[:k]]
+    items.sort(key=lambda item: -probabilities[item])
+    return [(item, float(probabilities[item])) for item in items[:k]]
 
 
 # Known users
@@ -95,7 +89,7 @@ def best_by_hand(user: int, k: int, left_out: set[int]) -> list[tuple[int, float
 
 @pytest.mark.parametrize("k", [1, 4, N_ITEMS])
 @pytest.mark.parametrize("include_seen", [False, True])
-def test_agrees_with_torch(recommender: Recommender, k: int, include_seen: bool) -> None:
+def test_agrees_with_the_formula(recommender: Recommender, k: int, include_seen: bool) -> None:
     answers = recommender.recommend(USER_IDS.tolist(), k, include_seen)
     assert [answer.user_id for answer in answers] == ["3", "17", "20", "404", "5000"]
     for user, answer in enumerate(answers):
@@ -154,7 +148,7 @@ def test_extreme_logits_warn_of_nothing(tmp_path: Path) -> None:
 
 
 def test_similar_items_are_those_of_the_highest_cosines(recommender: Recommender) -> None:
-    factors = model_of().item_embedding.weight.detach().numpy()
+    factors = model_of().item_factors
     unit = factors / np.linalg.norm(factors, axis=1, keepdims=True)
     cosines = unit @ unit[4]
     best = [item for item in np.argsort(-cosines) if item != 4][:5]
@@ -173,12 +167,17 @@ def test_similar_items_of_what_is_not_known_are_refused(recommender: Recommender
         recommender.similar(ITEM_IDS[0], k=0)
 
 
-def test_a_recommender_scores_as_evaluation_wants_it(recommender: Recommender) -> None:
-    users, items = np.array([3, 0]), np.array([[1, 2, 11], [0, 5, 5]])
-    expected = model_of()(torch.from_numpy(users), torch.from_numpy(items)).detach().numpy()
-    np.testing.assert_allclose(recommender.score(users, items), expected, rtol=1e-5, atol=1e-6)
-    every = recommender.score_all(users)
-    np.testing.assert_allclose(np.take_along_axis(every, items, 1), expected, rtol=1e-5, atol=1e-6)
+def test_a_model_without_factors_has_no_similar_items() -> None:
+    recommender = Recommender(Popularity(np.arange(12.0)), catalogue_of())
+    with pytest.raises(ValueError, match="no factors of items"):
+        recommender.similar(ITEM_IDS[0])
+
+
+def test_scores_that_are_no_logits_are_shown_as_they_are() -> None:
+    recommender = Recommender(Popularity(np.arange(12.0)), catalogue_of())
+    (answer,) = recommender.recommend([USER_IDS[2]], k=2)  # who has seen item 11
+    assert answer.item_ids == ITEM_IDS[[10, 9]].tolist()
+    assert answer.scores == [10.0, 9.0]
 
 
 # Unknown users
@@ -212,10 +211,116 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(
         assert answer.item_ids == whole.item_ids[:k]
 
 
+# Given items
+
+LATEST = [(1, 8), (4,), (), (2, 3), (0, 9)]  # each user's last items, latest first
+
+
+def model_of_last_items(dim: int = 2) -> Factors:
+    rng = np.random.default_rng(6)
+    users, items, factors = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((N_USERS, dim), (N_ITEMS, dim + 3), (N_ITEMS, 3))
+    )
+    last = np.array([[*row, -1, -1][:2] for row in LATEST], np.int32)
+    block = Recent(factors, np.array([0.9, 0.4], np.float32), last)
+    return Factors(users, items, np.linspace(-1, 1, N_ITEMS, dtype=np.float32), block)
+
+
+def scores_by_hand(
+    model: Factors, own: NDArray[Any], latest_first: Sequence[int]
+) -> NDArray[np.float64]:
+    assert model.recent is not None
+    shares = zip((0.9, 0.4), latest_first, strict=False)
+    x = sum((share * model.recent.factors[item] for share, item in shares), np.zeros(3))
+    vector = np.concatenate([own, x])
+    return np.asarray(1 / (1 + np.exp(-(model.item_factors @ vector + model.item_bias))))
+
+
+def expect(answer: Recommendations, scores: NDArray[np.float64], left_out: set[int]) -> None:
+    left = [item for item in np.argsort(-scores) if item not in left_out]
+    assert answer.item_ids == ITEM_IDS[left[: len(answer.item_ids)]].tolist()
+    np.testing.assert_allclose(answer.scores, scores[left[: len(answer.item_ids)]], atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [0, 2])
+def test_a_new_user_is_answered_from_the_given_items(tmp_path: Path, dim: int) -> None:
+    model = model_of_last_items(dim)
+    recommender = saved(tmp_path, model, catalogue_of())
+    given = [ITEM_IDS[item] for item in (7, 3, 6)]  # latest last; the model reads two
+    own = model.user_factors.mean(axis=0)
+    for user_ids in ([], ["nobody"]):
+        (answer,) = recommender.recommend(user_ids, k=5, items=given)
+        assert answer.known
+        assert answer.user_id == "".join(user_ids)
+        assert len(answer.item_ids) == 5
+        expect(answer, scores_by_hand(model, own, [6, 3]), {7, 3, 6})
+    (answer,) = recommender.recommend(k=12, items=given, include_seen=True)
+    expect(answer, scores_by_hand(model, own, [6, 3]), set())
+
+
+def test_a_known_users_newer_items_take_the_place_of_the_last(tmp_path: Path) -> None:
+    model = model_of_last_items()
+    recommender = saved(tmp_path, model, catalogue_of())
+    (answer,) = recommender.recommend([USER_IDS[0]], k=5, items=[str(ITEM_IDS[4])])
+    expect(answer, scores_by_hand(model, model.user_factors[0], [4]), {4, 0, 5})
+    (before,) = recommender.recommend([USER_IDS[0]], k=5)
+    expect(before, scores_by_hand(model, model.user_factors[0], LATEST[0]), {0, 5})
+
+
+def test_given_items_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    a, b = (ITEM_IDS[item].item() for item in (2, 9))
+    expected = recommender.recommend(k=4, items=[a, b])
+    assert recommender.recommend(k=4, items=[a, "nothing", b, 10**30]) == expected
+    assert recommender.recommend(k=4, items=[a, b, a, b]) == expected  # the latest time counts
+    (answer,) = recommender.recommend(k=2, items=["nothing"])
+    assert not answer.known
+    assert answer.item_ids == [ITEM_IDS[5], ITEM_IDS[0]]  # the most popular
+    assert recommender.recommend([3], k=2, items=[]) == recommender.recommend([3], k=2)
+
+
+def test_items_that_cannot_be_taken_are_refused(recommender: Recommender, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="n_recent > 0"):
+        recommender.recommend(items=[ITEM_IDS[0]])
+    (tmp_path / "other").mkdir()
+    reading = saved(tmp_path / "other", model_of_last_items(), catalogue_of())
+    with pytest.raises(ValueError, match="items are one user's, but got 2 user ids"):
+        reading.recommend([3, 17], items=[ITEM_IDS[0]])
+    with pytest.raises(ValueError, match="an item id must be text or an integer"):
+        reading.recommend(items=[1.5])
+
+
+def test_predict_takes_items_as_a_list_or_as_text(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    a, b = (str(ITEM_IDS[item]) for item in (2, 9))
+    rows = [(None, [a, b]), ("3", f"{a}, {b}"), ("3", None), ("zz", ""), (None, f"{a}")]
+    asked = pd.DataFrame(rows, columns=["user_id", "item_ids"])
+    found = recommender.predict(asked, {"k": 3})
+    expected = [
+        *recommender.recommend(k=3, items=[a, b]),
+        *recommender.recommend(["3"], k=3, items=[a, b]),
+        *recommender.recommend(["3", "zz"], k=3),
+        *recommender.recommend(k=3, items=[a]),
+    ]
+    assert found["item_ids"].tolist() == [answer.item_ids for answer in expected]
+    assert found["known"].tolist() == [True, True, True, False, True]
+    alone = recommender.predict(asked.iloc[:1][["item_ids"]], {"k": 3})
+    assert alone["item_ids"].tolist() == [expected[0].item_ids]
+    for bad in (3.5, True):
+        with pytest.raises(MlflowException, match="item_ids must be a list or text"):
+            recommender.predict(pd.DataFrame({"item_ids": pd.Series([bad], dtype=object)}))
+
+
+def test_similar_items_of_a_model_of_last_items(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    assert len(recommender.similar(ITEM_IDS[4], k=5).item_ids) == 5
+
+
 # Own ids
 
 
-@pytest.mark.parametrize("asked", [17, "17", np.int64(17), np.int32(17)])
+@pytest.mark.parametrize("asked", [17, "17", "17.0", np.int64(17), np.int32(17)])
 def test_integer_ids_are_found_as_numbers_and_as_text(
     recommender: Recommender, asked: object
 ) -> None:
@@ -237,7 +342,12 @@ def test_text_ids_are_found_exactly(tmp_path: Path) -> None:
 def test_text_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     ids = np.array(["007", "10", "17", "7", "8"])
     recommender = saved(tmp_path, model_of(), catalogue_of(user_ids=ids))
-    assert [recommender.index_of(user_id) for user_id in ("007", "7", 7, "07")] == [0, 3, 3, None]
+    assert [recommender.catalogue.user_of(user_id) for user_id in ("007", "7", 7, "07")] == [
+        0,
+        3,
+        3,
+        None,
+    ]
 
 
 def test_without_titles_they_are_empty(tmp_path: Path) -> None:
@@ -281,6 +391,27 @@ def test_predict_answers_a_frame_with_a_frame(recommender: Recommender) -> None:
 # Files
 
 
+def test_a_model_of_the_code_before_answers_as_it_did(tmp_path: Path) -> None:
+    """Its arrays had the names of PyTorch's state, and the output's weights of their own."""
+    rng = np.random.default_rng(3)
+    shapes = {
+        "user_embedding.weight": (N_USERS, 3),
+        "item_embedding.weight": (N_ITEMS, 3),
+        "item_bias.weight": (N_ITEMS, 1),
+        "output.weight": (1, 3),
+        "output.bias": (1,),
+    }
+    state = {name: rng.standard_normal(s).astype(np.float32) for name, s in shapes.items()}
+    write_model(tmp_path, state, {"optimizer": "sgd", "embedding_dim": 3}, catalogue_of())
+    scores = load_recommender(tmp_path).scorer.score_all(np.arange(N_USERS))
+    p, q, c, w, b = (state[name].astype(float) for name in shapes)
+    np.testing.assert_allclose(scores, (p * w) @ q.T + c[:, 0] + b, rtol=1e-5, atol=1e-6)
+    import ncf.recommender  # whose name the MLmodel file of such a model has
+
+    (answer,) = ncf.recommender._load_pyfunc(str(tmp_path)).recommend([USER_IDS[0]], k=1)
+    assert answer.known
+
+
 def interactions_of(titles: dict[int, str] | None) -> Interactions:
     users, items = np.array(SEEN).T
     return from_columns("toy", users + 50, items + 900, titles=titles)
@@ -298,9 +429,9 @@ def test_a_catalogue_comes_back_as_it_was_saved(
     loaded = Catalogue.load(path)
     np.testing.assert_array_equal(loaded.user_ids, [50, 51, 52, 54])
     np.testing.assert_array_equal(loaded.item_ids, [900, 901, 905, 911])
-    np.testing.assert_array_equal(loaded.seen.indptr, seen.indptr)
-    np.testing.assert_array_equal(loaded.seen.items, seen.items)
-    assert loaded.seen.n_items == seen.n_items == 4
+    np.testing.assert_array_equal(loaded.seen_indptr, seen.indptr)
+    np.testing.assert_array_equal(loaded.seen_items, seen.items)
+    assert loaded.n_items == seen.n_items == 4
     if titles is None:
         assert loaded.titles is None
     else:
@@ -354,8 +485,9 @@ def test_loading_runs_no_code_of_the_model(tmp_path: Path) -> None:
     np.savez(tmp_path / "catalogue.npz", **arrays)
     with pytest.raises(ValueError, match="the model is damaged"):
         load_recommender(tmp_path)
-    torch.save({"user_embedding.weight": Code(trace)}, tmp_path / "trained.safetensors")
-    keep_weights(tmp_path / "trained.safetensors", tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes(pickled)
+    checksum = hashlib.sha256(pickled).hexdigest()
+    (tmp_path / "weights.sha256").write_text(checksum)
     with pytest.raises(ValueError, match="the model is damaged"):
         load_recommender(tmp_path)
     assert not trace.exists()
@@ -373,8 +505,7 @@ def test_a_trials_model_shares_its_studys_catalogue(
     elsewhere, folder = tmp_path / "study.npz", tmp_path / "model"
     folder.mkdir()
     catalogue_of().save(elsewhere)
-    keep(folder, model_of())
-    (folder / "catalogue.json").write_text(json.dumps({"uri": "runs:/abc/catalogue.npz"}))
+    write_model(folder, model_of().arrays(), {}, "runs:/abc/catalogue.npz")
     files = {"runs:/abc/catalogue.npz": str(elsewhere)}
     artifacts = SimpleNamespace(download_artifacts=files.__getitem__)
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(artifacts=artifacts))

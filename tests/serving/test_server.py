@@ -1,6 +1,6 @@
 """A real `mlflow models serve`: it answers what it should and refuses everything else.
 
-`pytest --hypothesis-profile long tests/test_serving.py` sends thousands of requests.
+Slow: `pytest -m slow`; with `--hypothesis-profile long` it sends thousands of requests.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.tracking.logged_models import package
 from tests.conftest import PROJECT
 from tests.serving.test_recommender import ITEM_IDS, catalogue_of, model_of
+
+pytestmark = pytest.mark.slow
 
 
 def post(port: int, body: bytes, kind: str = "application/json") -> tuple[int, str]:
@@ -40,7 +42,7 @@ def post(port: int, body: bytes, kind: str = "application/json") -> tuple[int, s
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server of a model that knows users 3 to 5000."""
     folder = tmp_path_factory.mktemp("served")
-    save_file(model_of().state_dict(), folder / "weights.safetensors")
+    save_file(model_of().arrays(), folder / "weights.safetensors")
     package(folder / "model", folder / "weights.safetensors", Hyperparameters(), catalogue_of())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -64,6 +66,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         assert server.poll() is None, "the server died"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def request(user_ids: list[Any], **params: Any) -> bytes:

@@ -30,7 +30,7 @@ class Store:
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
     return Store()
 
 
@@ -58,8 +58,8 @@ def test_what_fails_is_written_when_the_store_is_back(
     store.is_down = False
     assert queue.finish(patience=10.0) == ""
     assert sorted(store.told) == ["a", "b"]  # once each
-    assert caplog.text.count("told of a: http://***@host: cannot be told of a") == 1
-    assert caplog.text.count("MLflow has been told all that it could not be") == 1
+    assert caplog.text.count("take a: http://***@host: cannot be told of a") == 1
+    assert caplog.text.count("MLflow has now taken all that it did not take before") == 1
 
 
 def test_one_that_always_fails_holds_up_no_others_and_is_named(store: Store) -> None:
@@ -85,8 +85,8 @@ def test_the_newer_of_a_name_takes_the_olders_place(store: Store) -> None:
 
 
 def test_pauses_grow_and_end_with_the_study(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "_LONGEST_PAUSE", 60.0)
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(mirror, "LONGEST_PAUSE", 60.0)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.05)
     queue = Mirror()
     store.is_down = True
     queue.put("a", lambda: store.tell("a"))
@@ -101,7 +101,7 @@ def test_pauses_grow_and_end_with_the_study(store: Store, monkeypatch: pytest.Mo
 def test_a_store_that_says_nothing_is_not_waited_for_without_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "_SLOWNESS", 2)
+    monkeypatch.setattr(mirror, "SLOWNESS", 2)
     queue = Mirror()
     silence = threading.Event()
     queue.put("a", silence.wait)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,10 +17,13 @@ from mlflow.entities import Run
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.search.experiment import DataFacts
+from ncf.search.results import Confirmed, Contestant
 from ncf.tracking import mirror, registry, store
-from ncf.tracking.logged_models import ModelFiles
-from ncf.tracking.mirror import Mirror, TrialRecord, write_trial
+from ncf.tracking.contest_runs import log_baseline, log_confirmation
+from ncf.tracking.logged_models import ModelFiles, log_model
+from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker
+from ncf.tracking.trial_runs import TrialRecord, logged_trials, write_trial
 from ncf.trials.messages import EpochReport, Failure, Outcome
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy
 
@@ -57,7 +54,8 @@ class PlantedModels:
         packaged = self.folder / f"model-{end.number}"
         packaged.mkdir(exist_ok=True)
         (packaged / "MLmodel").write_bytes(self.weights(end.number).read_bytes())
-        return tracker.log_model(run_id, "key", f"trial-{end.number}", packaged, {"a": 1}, 2)
+        name = f"trial-{end.number}"
+        return log_model(tracker, run_id, "key", name, packaged, {"a": 1}, 2)
 
 
 @pytest.fixture
@@ -65,38 +63,6 @@ def models(tmp_path: Path) -> ModelFiles:
     for number in range(3):
         (tmp_path / f"{number}.safetensors").write_text("flavors: {}")
     return cast(ModelFiles, PlantedModels(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A real `mlflow server`; its port."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(port):
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield port
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read())
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +74,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short pauses, and the environment as it was."""
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(mirror, "_LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr(store, "_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(store, "PAUSE", 0.01)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = mlflow.get_tracking_uri()
     yield
@@ -124,9 +90,10 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
     (folder / "report.html").write_text("page")
 
     def register() -> None:
-        model_id = tracker.log_model(tracker.parent, "winner", "winner", folder / "winner", {}, 2)
+        packaged = folder / "winner"
+        model_id = log_model(tracker, tracker.parent, "winner", "winner", packaged, {}, 2)
         tracker.log_result({"test/ndcg_10": 0.75}, 1.8e9, model_id)
-        tags = {f"{registry.OBJECTIVE}10": "0.25"}
+        tags = {f"{registry.OBJECTIVE}ndcg_10": "0.25"}
         version = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
         registered["decision"] = registry.promote(tracker.client, version)
 
@@ -140,10 +107,12 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
     for each, end in zip(running, ends, strict=True):
         each.end = end
         queue.put(f"trial {each.number}", partial(write_trial, each, tracker, models))
-    outcomes = [replace(outcome(0), time=1.8e9 + seed) for seed in (0, 1)]
-    queue.put("confirmation", lambda: tracker.log_confirmation(0, SETTING, outcomes, 0.25, 0.1))
-    of_baseline = ("ials", SETTING, {"test/x": 0.5}, "one setting", 1.8e9)
-    queue.put("baseline", lambda: tracker.log_baseline(*of_baseline))
+    outcomes = tuple(replace(outcome(0), time=1.8e9 + seed) for seed in (0, 1))
+    confirmed = Confirmed(0, SETTING, outcomes, (0.25, 0.35))
+    queue.put("confirmation", lambda: log_confirmation(tracker, confirmed))
+    baseline = Contestant("ials", 0, SETTING, {}, 0, {}, "one setting")
+    metrics = {"test/x": 0.5}
+    queue.put("baseline", lambda: log_baseline(tracker, baseline, metrics, "a note", 1.8e9))
     queue.put("report", lambda: tracker.keep(folder / "report.html"))
     queue.put("registration", register)
     queue.put("end", lambda: tracker.end_study("finished"))
@@ -160,8 +129,9 @@ def runs_by_key(client: MlflowClient) -> dict[str, list[Run]]:
     return found
 
 
+@pytest.mark.slow
 def test_lost_answers_errors_and_refusals_leave_everything_there_once(
-    server: int, models: ModelFiles, tmp_path: Path
+    tracking_server: int, models: ModelFiles, tmp_path: Path
 ) -> None:
     n_calls: Counter[str] = Counter()
 
@@ -170,16 +140,16 @@ def test_lost_answers_errors_and_refusals_leave_everything_there_once(
         n_calls[kind] += 1
         return [LOSE, ERROR, REFUSE, *[PASS] * 9][(n_calls[kind] - 1) % 12]
 
-    with Proxy(server, fault) as proxy:
+    with Proxy(tracking_server, fault) as proxy:
         registered = write_study(Tracker(proxy.uri, tmp_path, "toy", FACTS), models, tmp_path)
     assert min(proxy.counts[fault] for fault in (LOSE, ERROR, REFUSE)) >= 15
-    client = MlflowClient(f"http://127.0.0.1:{server}")
-    mlflow.set_tracking_uri(f"http://127.0.0.1:{server}")
+    client = MlflowClient(f"http://127.0.0.1:{tracking_server}")
+    mlflow.set_tracking_uri(f"http://127.0.0.1:{tracking_server}")
     runs = runs_by_key(client)
     states = {"study": "FINISHED", "trial-0": "FINISHED", "trial-1": "KILLED", "trial-2": "FAILED"}
     states |= {"confirmation-0-0": "FINISHED", "confirmation-0-1": "FINISHED"}
     states |= {"baseline-ials": "FINISHED"}
-    assert {key: [run.info.status for run in of] for key, of in runs.items()} == {
+    assert {key: [run.info.status for run in found] for key, found in runs.items()} == {
         key: [state] for key, state in states.items()
     }
     for key in ("trial-0", "trial-1", "trial-2"):
@@ -222,9 +192,9 @@ def test_what_a_kill_left_running_is_closed_and_its_model_deleted(
     assert (run.info.status, run.data.tags["ncf.state"]) == ("FAILED", "interrupted")
     assert again.client.search_logged_models([again.experiment_id]) == []
     assert again.client.get_run(others.run_id).info.status == "RUNNING"
-    assert again.logged_trials() == set()
+    assert logged_trials(again) == set()
     write_trial(record(0, outcome(0)), again, models)
-    assert again.logged_trials() == {0}
+    assert logged_trials(again) == {0}
     assert len(again.client.search_logged_models([again.experiment_id])) == 1
 
 
@@ -246,7 +216,7 @@ def test_two_studies_may_make_the_experiment_at_once(
 def test_a_store_that_does_not_answer_is_one_line_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_PATIENCE", 0.0)
+    monkeypatch.setattr(store, "PATIENCE", 0.0)
     with pytest.raises(ConnectionError, match="--tracking-uri") as raised:
         Tracker("http://me:secret@127.0.0.1:9", tmp_path, "toy", FACTS)
     assert "secret" not in str(raised.value)

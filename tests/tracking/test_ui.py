@@ -1,4 +1,4 @@
-"""What a person sees in the MLflow UI after a search, in headless Chromium."""
+"""What a person sees in the MLflow UI after a search, in headless Chromium: `pytest -m slow`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ take = pytest.importorskip(
     "experiments.screenshots.take", reason="no playwright", exc_type=ImportError
 )
 CHROMIUM = take.find_chromium()
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium in the PATH (Debian: apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium in the PATH (Debian: apt-get install chromium)"
+    ),
+]
 
 
 Show = Callable[[str], str]

@@ -18,19 +18,20 @@ TRIAL = f"""
 import numpy as np
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.splitting import History
-from ncf.models.training import train
+from ncf.models.table import fit
 {SIZE}
 rng = np.random.default_rng(0)
 rows = np.sort(rng.integers(0, n_items // per_user, (n_users, per_user)), axis=1)
 items = (rows + np.arange(per_user) * (n_items // per_user)).astype(np.int32).ravel()
 history = History(np.arange(n_users + 1) * per_user, items, n_items)
 h = Hyperparameters(initialization="xavier", embedding_dim=256, n_negatives=1)
-next(train(history, h, epochs=1, seed=np.random.SeedSequence(0)))
+next(fit(history, h, epochs=1, seed=np.random.SeedSequence(0)))
 peak = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
 print(int(peak[0].split()[1]) * 1024)  # getrusage would count the parent's, too
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_memory_is_right_within_a_factor_of_two() -> None:
     command = [sys.executable, "-c", TRIAL]

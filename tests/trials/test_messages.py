@@ -11,11 +11,21 @@ import numpy as np
 import pytest
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.protocol.metrics import Objective
 from ncf.protocol.splitting import HeldOut, History, Split
-from ncf.trials.messages import EpochReport, Failure, Outcome, Task, TrialData
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Failure, Outcome, Task
 
 TASK = Task(
-    3, Hyperparameters(), np.random.SeedSequence(1), 30, 4, 10, "cpu", (0.1, 0.2), Path("weights")
+    3,
+    Hyperparameters(),
+    np.random.SeedSequence(1),
+    30,
+    4,
+    Objective(),
+    "cpu",
+    (0.1, 0.2),
+    Path("weights"),
 )
 REPORT = EpochReport(3, 1, 1.7e9, 0.69, 0.01, 100, {"ndcg_10": 0.3})
 OUTCOME = Outcome(3, False, 5, 4, {"ndcg_10": 0.3}, {"ndcg_10": 0.1}, 1.5, 1.7e9)

@@ -14,18 +14,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
-from ncf.models.gmf.module import GMF
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.training import EpochResult, train
-from ncf.protocol.metrics import summarize
+from ncf.models.model import Epoch
+from ncf.models.table import BASELINES, MODELS, fit
+from ncf.protocol.metrics import Objective, summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.protocol.splitting import HeldOut, History, Split
+from ncf.serving.scorers import Popularity, Scorer, load_scorer
 from ncf.trials import trial
-from ncf.trials.messages import EpochReport, Outcome, Refit, Task, TrialData
+from ncf.trials.data import TrialData
+from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
 N_USERS, N_ITEMS = 3, 21
 SGD = Hyperparameters(
@@ -36,11 +37,11 @@ SGD = Hyperparameters(
 def task_of(folder: Path, epochs: int = 10, **changes: Any) -> Task:
     task = Task(
         number=5,
-        hyperparameters=SGD,
+        setting=SGD,
         seed=spawn(3, Purpose.TRIAL, 5),
         epochs=epochs,
         patience=epochs,
-        k=10,
+        objective=Objective(),
         device="cpu",
         stop_below=(-math.inf,) * epochs,
         weights=folder / "trial.safetensors",
@@ -55,12 +56,14 @@ def run(task: Task, data: TrialData) -> tuple[list[EpochReport], Outcome]:
     return [report for report in reports if isinstance(report, EpochReport)], outcome
 
 
-def model_with(weights: Path, data: TrialData) -> GMF:
-    state = load_file(weights)
-    dim = state["output.weight"].shape[1]
-    model = GMF(data.train.n_users, data.train.n_items, dim)
-    model.load_state_dict(state)
-    return model
+def written(task: Task) -> bytes:
+    assert task.weights is not None
+    return task.weights.read_bytes()
+
+
+def kept(weights: Path | None) -> Scorer:
+    assert weights is not None
+    return load_scorer(load_file(weights))
 
 
 # A training with a known curve
@@ -77,23 +80,22 @@ def data() -> TrialData:
 
 
 class Curve:
-    """Stands for `train`: epoch e's model has rank `ranks[e - 1]`; one model, changed in place."""
+    """Stands for `fit`: epoch e's model has rank `ranks[e - 1]`; one model, changed in place."""
 
     def __init__(self, ranks: Sequence[int], losses: Sequence[float] = ()) -> None:
         self._ranks = ranks
         self._losses = losses or [0.5] * len(ranks)
         self.n_trained = 0
 
-    def __call__(self, *_: object, epochs: int, **__: object) -> Iterator[EpochResult]:
+    def __call__(self, *_: object, epochs: int, **__: object) -> Iterator[Epoch]:
         """Yields the curve's epochs."""
-        model = GMF(N_USERS, N_ITEMS, 1)
+        scores = np.zeros(N_ITEMS)
         for epoch in range(1, epochs + 1):
             self.n_trained = epoch
-            with torch.no_grad():
-                model.item_bias.weight.fill_(-1)
-                model.item_bias.weight[0] = 0
-                model.item_bias.weight[1 : self._ranks[epoch - 1]] = 1
-            yield EpochResult(epoch, self._losses[epoch - 1], 0.01, 100, model)
+            scores[:] = -1
+            scores[0] = 0
+            scores[1 : self._ranks[epoch - 1]] = 1
+            yield Epoch(epoch, self._losses[epoch - 1], 0.01, 100, Popularity(scores))
 
 
 def ndcg_of(rank: int) -> float:
@@ -105,7 +107,7 @@ def follow(
 ) -> tuple[list[EpochReport], Outcome]:
     """Runs the task on the curve and checks that no epoch was trained in vain."""
     curve = Curve(ranks)
-    monkeypatch.setattr(trial, "train", curve)
+    monkeypatch.setattr(trial, "fit", curve)
     reports, outcome = run(task, data)
     assert curve.n_trained == outcome.epochs == len(reports)
     assert [report.epoch for report in reports] == list(range(1, len(reports) + 1))
@@ -125,7 +127,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(
         {"hit_ratio_10": 1.0, "ndcg_10": ndcg_of(2), "mrr_10": 1 / 2}
     )
     assert outcome.metrics_full == outcome.metrics  # here all items are candidates
-    model = model_with(task.weights, data)
+    model = kept(task.weights)
     assert full_ranks(model, data.validation, data.train).tolist() == [2] * N_USERS
 
 
@@ -169,7 +171,7 @@ def test_a_trial_is_stopped_after_the_epoch_whose_threshold_its_best_is_below(
     # Epoch 2 equals its threshold and epoch 3 is far below it, but the best so far is not.
     assert (outcome.pruned, outcome.epochs, outcome.best_epoch) == (True, 4, 2)
     assert outcome.metrics["ndcg_10"] == pytest.approx(ndcg_of(5))
-    model = model_with(task.weights, data)  # a pruned trial's model is kept as well
+    model = kept(task.weights)  # a pruned trial's model is kept as well
     assert full_ranks(model, data.validation, data.train).tolist() == [5] * N_USERS
 
 
@@ -186,7 +188,7 @@ def test_divergence_is_an_error_and_leaves_no_weights(
     monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path, loss: float
 ) -> None:
     task = task_of(tmp_path, epochs=3)
-    monkeypatch.setattr(trial, "train", Curve([3, 2, 1], [0.5, loss, 0.5]))
+    monkeypatch.setattr(trial, "fit", Curve([3, 2, 1], [0.5, loss, 0.5]))
     events = trial.run(task, data)
     assert isinstance(next(events), EpochReport)
     with pytest.raises(FloatingPointError, match=f"loss of epoch 2 is {loss}.*learning rate"):
@@ -198,8 +200,9 @@ def test_weights_are_whole_or_absent(
     monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
 ) -> None:
     task = task_of(tmp_path, epochs=2)
-    monkeypatch.setattr(trial, "train", Curve([2, 1]))
+    monkeypatch.setattr(trial, "fit", Curve([2, 1]))
     for event in trial.run(task, data):
+        assert task.weights is not None
         assert task.weights.exists() == isinstance(event, Outcome)
     assert list(tmp_path.iterdir()) == [task.weights]
 
@@ -208,9 +211,10 @@ def test_weights_of_an_earlier_attempt_are_replaced(
     monkeypatch: pytest.MonkeyPatch, data: TrialData, tmp_path: Path
 ) -> None:
     task = task_of(tmp_path, epochs=2)
+    assert task.weights is not None
     task.weights.write_bytes(b"of an interrupted attempt")
     follow(monkeypatch, data, [2, 1], task)
-    assert model_with(task.weights, data).item_bias.weight[0] == 0
+    assert kept(task.weights).arrays()["popularity"][0] == 0
 
 
 # Real training
@@ -221,12 +225,12 @@ def test_the_saved_weights_have_the_reported_metrics(
     optimizer: Literal["adam", "sgd"], trial_data: TrialData, tmp_path: Path
 ) -> None:
     setting = replace(SGD, optimizer=optimizer, learning_rate=0.05 if optimizer == "sgd" else 0.1)
-    task = task_of(tmp_path, epochs=8, hyperparameters=setting)
+    task = task_of(tmp_path, epochs=8, setting=setting)
     reports, outcome = run(task, trial_data)
     values = [report.metrics["ndcg_10"] for report in reports]
     assert outcome.best_epoch == 1 + values.index(max(values))
     assert outcome.metrics == reports[outcome.best_epoch - 1].metrics
-    model = model_with(task.weights, trial_data)
+    model = kept(task.weights)
     held_out = trial_data.validation
     sampled = sampled_ranks(model, held_out.users, trial_data.candidates)
     assert summarize(sampled, 10) == outcome.metrics
@@ -238,17 +242,19 @@ def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> Non
     def result(**changes: Any) -> tuple[list[float], bytes]:
         task = task_of(tmp_path, epochs=2, **changes)
         reports, _ = run(task, trial_data)
-        return [report.loss for report in reports], task.weights.read_bytes()
+        return [report.loss for report in reports], written(task)
 
     first = result()
     assert result() == first
-    assert result(k=5)[0] == first[0]  # what is measured does not change what is trained
+    assert (
+        result(objective=Objective(k=5))[0] == first[0]
+    )  # what is measured does not change what is trained
     assert result(number=6) == first
     seed = spawn(3, Purpose.TRIAL, 5)
     assert result(seed=seed) == first
     assert result(seed=spawn(3, Purpose.TRIAL, 6)) != first
     assert result(seed=spawn(4, Purpose.TRIAL, 5)) != first
-    assert [r.loss for r in train(trial_data.train, SGD, epochs=2, seed=seed)] == first[0]
+    assert [r.loss for r in fit(trial_data.train, SGD, epochs=2, seed=seed)] == first[0]
 
 
 def test_another_test_split_is_the_same_trial(
@@ -262,7 +268,7 @@ def test_another_test_split_is_the_same_trial(
     for one in (trial_data, data):
         reports, outcome = run(task, one)
         losses = [report.loss for report in reports]
-        results.append((losses, outcome.metrics, outcome.metrics_full, task.weights.read_bytes()))
+        results.append((losses, outcome.metrics, outcome.metrics_full, written(task)))
     assert results[0] == results[1]
 
 
@@ -274,10 +280,11 @@ def test_a_refit_is_trained_on_train_and_validation_for_all_epochs(
     refit = Refit(5, setting, seed, 4, "cpu", tmp_path / "refit.safetensors")
     outcome = trial.refit(refit, trial_data)
     assert (outcome.number, outcome.epochs, outcome.metrics) == (5, 4, {})
-    *_, last = train(split.train_and_validation, setting, epochs=4, seed=seed)
-    expected, kept = last.model.state_dict(), load_file(refit.weights)
-    assert kept.keys() == expected.keys()
-    assert all(torch.equal(kept[name], expected[name]) for name in kept)
+    *_, last = fit(split.train_and_validation, setting, epochs=4, seed=seed)
+    expected, found = last.scorer.arrays(), kept(refit.weights).arrays()
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name], name)
 
 
 def test_a_refit_that_diverges_is_an_error(trial_data: TrialData, tmp_path: Path) -> None:
@@ -297,3 +304,23 @@ def test_reports_tell_samples_and_time(trial_data: TrialData, tmp_path: Path) ->
     assert reports[0].time <= reports[1].time
     assert reports[1].time <= outcome.time
     assert outcome.seconds >= sum(report.seconds for report in reports)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_is_a_trial_of_one_epoch(name: str, trial_data: TrialData) -> None:
+    task = replace(task_of(Path()), setting=MODELS[name].defaults, weights=None)
+    reports, outcome = run(replace(task, stop_below=(1.0,) * task.epochs), trial_data)
+    assert (len(reports), outcome.epochs, outcome.best_epoch) == (1, 1, 1)
+    assert not outcome.pruned  # it has nothing left to be spared
+    assert reports[0].metrics == outcome.metrics
+    assert outcome.metrics_full["ndcg_10"] > 0
+
+
+def test_a_baseline_is_refitted_like_any_model(
+    split: Split, trial_data: TrialData, tmp_path: Path
+) -> None:
+    seed, setting = spawn(3, Purpose.REFIT, 0), MODELS["popularity"].defaults
+    outcome = trial.refit(Refit(0, setting, seed, 30, "cpu", tmp_path / "refit"), trial_data)
+    assert outcome.epochs == 1
+    popularity = kept(tmp_path / "refit").arrays()["popularity"]
+    assert popularity.tolist() == split.train_and_validation.popularity.tolist()

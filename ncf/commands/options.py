@@ -1,0 +1,179 @@
+"""The options of `search.py`: read from the command line once, and checked before anything else.
+
+Importing this loads nothing heavy, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BASELINES = ("popularity", "itemknn", "ials")  # as `ncf.models.table` has them; a test says so
+_DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asked for; each field is the option of its name.
+
+    Attributes:
+        register: Name in the model registry; None means gmf-<data>, "" no registration.
+        baselines: Names of the baselines, in the order of the results.
+        jobs: Trials trained at once; None means one for each core.
+        repeat: Run id of a trial that is to be trained again, in place of a search.
+    """
+
+    trials: int = 50
+    experiment: Path = _DEFAULT_EXPERIMENT
+    data: str | None = None
+    columns: str | None = None
+    min_rating: float | None = None
+    study: str | None = None
+    jobs: int | None = None
+    epochs: int | None = None
+    timeout: float | None = None
+    seed: int = 0
+    k: int = 10
+    device: str = "auto"
+    prune: bool = True
+    confirm: int = 3
+    confirm_seeds: int = 3
+    baselines: tuple[str, ...] = BASELINES
+    register: str | None = None
+    repeat: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    log_file: str | None = None
+    tracking_uri: str | None = None
+    storage: str | None = None
+
+    def check(self) -> None:
+        """Checks what can be known without the data.
+
+        Raises:
+            ValueError: A value breaks a rule; the message names the option and the rule.
+        """
+        for name in ("trials", "jobs", "k", "timeout"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:  # "not >" refuses not-a-number as well
+                raise ValueError(f"--{name} must be positive, but got {value}")
+        if self.confirm < 0 or self.confirm_seeds < 1:
+            raise ValueError(
+                "--confirm must not be negative and --confirm-seeds at least 1, but got "
+                f"{self.confirm} and {self.confirm_seeds}"
+            )
+        if self.seed < 0:
+            raise ValueError(f"--seed must not be negative, but got {self.seed}")
+        unknown = [name for name in self.baselines if name not in BASELINES]
+        if unknown:
+            raise ValueError(
+                f"--baselines {','.join(self.baselines)}: known are {', '.join(BASELINES)}, or none"
+            )
+        if self.study is not None:
+            check_name("--study", self.study)
+        if self.register:
+            check_name("--register", self.register)
+
+    def n_workers(self) -> int:
+        """Returns how many trials are trained at once."""
+        return self.jobs or os.cpu_count() or 1
+
+
+def check_name(option: str, name: str) -> str:
+    """Returns a name that can name a folder and stand in MLflow's queries.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not re.fullmatch(r"[\w-][\w. -]{0,199}", name):
+        raise ValueError(
+            f"{option} {name!r}: a name is letters, digits, '-', '_', '.' and spaces, at most 200; "
+            f"give one with {option} NAME"
+        )
+    return name
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Reads the command line; a mistake in its form ends the program with its usage."""
+    parser = argparse.ArgumentParser(
+        description="Searches the best recommender for a data set. Trials, metrics and models "
+        "land in MLflow; the winner is registered. The same command continues a study.",
+    )
+    _add_search(parser)
+    _add_data(parser)
+    _add_contest(parser)
+    _add_output(parser)
+    values = vars(parser.parse_args(arguments))
+    baselines, no_register = values.pop("baselines"), values.pop("no_register")
+    values["baselines"] = () if baselines == "none" else tuple(baselines.split(","))
+    values["prune"] = not values.pop("no_prune")
+    values["experiment"] = Path(values["experiment"])
+    if no_register:
+        values["register"] = ""
+    return Options(**values)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the search").add_argument
+    add("--trials", type=int, default=50, help="trials the study has in the end (default: 50)")
+    add(
+        "--experiment",
+        default=str(_DEFAULT_EXPERIMENT),
+        help="file with the search space (default: experiments/ml_100k.py)",
+    )
+    add("--study", help="name of the study (default: the experiment's)")
+    add("--jobs", type=int, help="trials trained at once (default: the number of cores)")
+    add("--epochs", type=int, help="most epochs of a trial (default: the experiment's)")
+    add("--timeout", type=float, help="seconds after which no new trial starts")
+    add("--seed", type=int, default=0, help="seed of the study (default: 0)")
+    add("--k", type=int, default=10, help="length of the lists that are judged (default: 10)")
+    add("--device", default="auto", help="for PyTorch's models: auto (default), cpu, cuda, mps")
+    add("--no-prune", action="store_true", help="let every trial train to its end")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("your data").add_argument
+    add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
+    add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
+    add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+
+
+def _add_contest(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("is the winner really better, and where it goes")
+    add = group.add_argument
+    add(
+        "--confirm",
+        type=int,
+        metavar="N",
+        default=3,
+        help="best trials to train again with fresh seeds (default: 3)",
+    )
+    add(
+        "--confirm-seeds",
+        type=int,
+        metavar="N",
+        default=3,
+        help="fresh seeds for each of them (default: 3)",
+    )
+    add(
+        "--baselines",
+        default=",".join(BASELINES),
+        help="what to hold the winner against, each tuned on as many settings as there are trials "
+        f"(default: {','.join(BASELINES)}; none)",
+    )
+    add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
+    add("--no-register", action="store_true", help="leave the model registry alone")
+    add("--repeat", metavar="RUN_ID", help="train a logged trial again and compare every metric")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is printed, and where records are kept").add_argument
+    add("--quiet", action="store_true", help="print results and errors, no progress")
+    add("--verbose", action="store_true", help="print a line for every trial")
+    add("--log-file", metavar="FILE", help="append every trial and warning, with times, to a file")
+    add("--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI or mlruns/mlflow.db)")
+    add("--storage", help="Optuna's record (default: mlruns/optuna.journal)")

@@ -1,0 +1,102 @@
+"""A study in words: what was searched, how, what came of it; for the UI's page and the report."""
+
+from __future__ import annotations
+
+import json
+
+from ncf.models.table import describe
+from ncf.search.plan import Plan
+from ncf.search.results import Conclusion, Result
+
+
+def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
+    """Returns what was searched, how, and what came of it, as Markdown.
+
+    Args:
+        plan: The search.
+        n_trials: How many trials it took.
+        conclusion: What it ended with.
+    """
+    data = plan.facts
+    counts = data.counts
+    spaces = "\n".join(
+        f"- `{name}`: {' or '.join(map(_range, distributions))}"
+        for name, distributions in plan.identity["space"].items()
+    )
+    k = plan.settings.objective.k
+    rows = [table_row(result, k) for result in conclusion.results]
+    lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    sizes = ", ".join(f"{counts[name]:,} {name}" for name in ("users", "items", "interactions"))
+    return f"""{verdict(conclusion, k)}
+
+{n_trials} trials on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
+
+{table}
+
+{describe_protocol(plan)} Data fingerprint `{data.fingerprint}`.
+
+The report with figures is `report.html`, below Artifacts. Search space:
+
+{spaces}
+"""
+
+
+def describe_protocol(plan: Plan) -> str:
+    """Returns how trials and results came about, in a few sentences."""
+    experiment, objective = plan.experiment, plan.settings.objective
+    return (
+        f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
+        "baselines are fitted on train + validation, and test is read once. Candidates: "
+        f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
+        "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
+        f"users; the last column is the difference of test {objective.label} on the same users and "
+        f"candidates. A trial trains at most {experiment.epochs} epochs, and stops after "
+        f"{experiment.patience} without a better validation {objective.label}. "
+        f"Study seed: {plan.settings.seed}."
+    )
+
+
+def table_row(result: Result, k: int) -> dict[str, str]:
+    """Returns a result's cells by column."""
+
+    def with_interval(name: str, value: float) -> str:
+        low, high = result.intervals[name]
+        return f"{value:.4f} [{low:.4f}, {high:.4f}]"
+
+    difference = ""
+    if result.difference is not None:
+        mean, low, high, p_value = result.difference
+        difference = f"{mean:+.4f} [{low:+.4f}, {high:+.4f}], p {p_value:.2g}"
+    return {
+        "model": result.name,
+        "how it was found": result.note,
+        f"validation nDCG@{k}": f"{result.validation[f'ndcg_{k}']:.4f}",
+        f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
+        f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
+        f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
+        "winner - it": difference,
+    }
+
+
+def verdict(conclusion: Conclusion, k: int) -> str:
+    """Returns who won and by how much over each baseline, as a sentence."""
+    winner, *baselines = conclusion.results
+    words = (
+        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. On test, read once: "
+        f"HR@{k} {winner.test[f'hit_ratio_{k}']:.4f}, "
+        f"nDCG@{k} {winner.test[f'ndcg_{k}']:.4f}"
+    )
+    for baseline in baselines:
+        if baseline.difference is not None:
+            mean, _, _, p_value = baseline.difference
+            words += f"; {mean:+.4f} over {baseline.name} (p {p_value:.2g})"
+    return f"{words}."
+
+
+def _range(distribution: str) -> str:
+    """Returns what Optuna's JSON of a distribution allows."""
+    allowed = json.loads(distribution)["attributes"]
+    if "choices" in allowed:
+        return ", ".join(map(str, allowed["choices"]))
+    return f"{allowed['low']} to {allowed['high']}{', log' if allowed['log'] else ''}"

@@ -1,0 +1,176 @@
+"""The winner and the baselines: fitted on train and validation, read on test once, compared.
+
+All of them are judged on the same users and candidates. Each user's rank is kept, so that every
+figure that is shown can be made again from the study's `test_ranks.npz`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from ncf.data.files import whole
+from ncf.protocol.intervals import bootstrap_interval, paired_difference
+from ncf.protocol.metrics import per_user, summarize
+from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
+from ncf.protocol.seeds import Purpose, spawn
+from ncf.search.plan import Plan
+from ncf.search.results import Conclusion, Confirmed, Contestant, Result
+from ncf.serving.scorers import load_scorer
+from ncf.trials.messages import Failure
+from ncf.trials.workers import Workers, run_tasks
+
+RANKS, WEIGHTS = "test_ranks.npz", "winner.safetensors"
+
+
+def conclude(
+    study: optuna.Study,
+    plan: Plan,
+    workers: Workers,
+    folder: Path,
+    contestants: Sequence[Contestant],
+    confirmed: Sequence[Confirmed],
+    is_published: Callable[[str], bool],
+) -> Conclusion:
+    """Fits the contestants and reads test; where that was done before, returns what it gave.
+
+    Args:
+        study: The study, where the results are recorded.
+        plan: Makes the tasks.
+        workers: Who trains.
+        folder: The study's folder.
+        contestants: The winner, then the baselines.
+        confirmed: The confirmed trials, best first.
+        is_published: Whether MLflow has the conclusion of a digest, so that its files are not
+            needed here.
+    """
+    key = [[c.name, c.number, c.recorded, c.epochs] for c in contestants]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+    files = folder / f"conclusion-{digest}"
+    recorded: dict[str, Any] = study.user_attrs.get("conclusion", {})
+    is_known = recorded.get("digest") == digest
+    if not (is_known and (files.exists() or is_published(digest))):
+        results = _read_test(contestants, plan, workers, files)
+        at = recorded["at"] if is_known else time.time()  # what is logged again is the same then
+        recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
+        study.set_user_attr("conclusion", recorded)
+    value = plan.settings.objective.value(contestants[0].validation)
+    return Conclusion(
+        digest,
+        tuple(contestants),
+        tuple(Result(**result) for result in recorded["results"]),
+        recorded["at"],
+        confirmed[0].mean if confirmed else value,
+        len(confirmed) > 0,
+        files,
+    )
+
+
+def fit(
+    contestants: Sequence[Contestant], plan: Plan, workers: Workers, folder: Path
+) -> list[Path]:
+    """Has the workers train each contestant on train and validation.
+
+    Returns:
+        The file of each one's weights, below `folder`.
+
+    Raises:
+        RuntimeError: One could not be trained.
+    """
+    files = [folder / f"refit-{index}.safetensors" for index in range(len(contestants))]
+    tasks = iter(
+        [
+            plan.refit(
+                index,
+                contestant.setting,
+                spawn(plan.settings.seed, Purpose.REFIT, contestant.number if index == 0 else 0),
+                contestant.epochs,
+                files[index],
+            )
+            for index, contestant in enumerate(contestants)
+        ]
+    )
+    for event in run_tasks(workers, lambda: next(tasks, None), what="refit"):
+        if isinstance(event, Failure):
+            contestant = contestants[event.number]
+            raise RuntimeError(
+                f"{contestant.name} ({contestant.note}) could not be fitted on train and "
+                f"validation: {event.reason}"
+            )
+    return files
+
+
+def _read_test(
+    contestants: Sequence[Contestant], plan: Plan, workers: Workers, files: Path
+) -> list[Result]:
+    """Fits the contestants, reads test, and leaves the winner's weights and the ranks."""
+    weights = fit(contestants, plan, workers, files.parent)
+    ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
+    for contestant, file in zip(contestants, weights, strict=True):
+        scorer = load_scorer(load_file(file))  # as it will answer
+        sampled, full = _ranks(scorer, plan)
+        ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
+    with whole(files) as draft:
+        draft.mkdir()
+        np.savez_compressed(draft / RANKS, allow_pickle=False, **ranks)
+        weights[0].rename(draft / WEIGHTS)
+    for file in weights[1:]:
+        file.unlink()
+    return compare(contestants, ranks, plan)
+
+
+def compare(
+    contestants: Sequence[Contestant], ranks: Mapping[str, NDArray[np.int32]], plan: Plan
+) -> list[Result]:
+    """Returns the results of ranks, with intervals and each one's difference to the first.
+
+    Args:
+        contestants: The winner, then the baselines.
+        ranks: The rank of each user's test item, (V,), by NAME_sampled and NAME_full.
+        plan: Has the objective and the study's seed.
+    """
+    objective, seed = plan.settings.objective, spawn(plan.settings.seed, Purpose.BOOTSTRAP)
+    k, results, of_winner = objective.k, [], None
+    for contestant in contestants:
+        sampled, full = ranks[f"{contestant.name}_sampled"], ranks[f"{contestant.name}_full"]
+        values = per_user(sampled, k) | {
+            f"full_{name}": each for name, each in per_user(full, k).items()
+        }
+        intervals = {
+            name: bootstrap_interval(each, seed)
+            for name, each in values.items()
+            if not name.endswith(f"mrr_{k}")
+        }
+        result = Result(
+            contestant.name,
+            contestant.recorded,
+            contestant.note,
+            contestant.validation,
+            summarize(sampled, k),
+            summarize(full, k),
+            {name: [interval.low, interval.high] for name, interval in intervals.items()},
+            difference=None,
+        )
+        if of_winner is None:
+            of_winner = values[objective.name]
+        else:
+            d = paired_difference(of_winner, values[objective.name], seed)
+            result = replace(result, difference=[d.mean, d.low, d.high, d.p_value])
+        results.append(result)
+    return results
+
+
+def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    split = plan.split
+    sampled = sampled_ranks(scorer, split.test.users, plan.test_candidates)
+    return sampled, full_ranks(scorer, split.test, split.train_and_validation)

@@ -1,0 +1,106 @@
+"""A data set's own ids, titles and seen items: what a model needs beside its arrays to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ncf.data.interactions import Interactions
+    from ncf.protocol.splitting import History
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Who and what a model knows.
+
+    Shapes: user_ids (U,) and item_ids (I,), ascending; titles (I,) or None. User u has seen the
+    items `seen_items[seen_indptr[u]:seen_indptr[u + 1]]`, dense indices in ascending order.
+    """
+
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    titles: NDArray[np.str_] | None
+    seen_indptr: NDArray[np.int64]
+    seen_items: NDArray[np.int32]
+
+    def save(self, path: Path) -> None:
+        """Writes one compressed file of plain arrays."""
+        arrays: dict[str, NDArray[Any]] = {
+            "user_ids": self.user_ids,
+            "item_ids": self.item_ids,
+            "indptr": self.seen_indptr,
+            "items": self.seen_items,
+            "titles": np.array([], np.str_) if self.titles is None else self.titles,
+        }
+        with path.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Catalogue:
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            titles = arrays["titles"]
+            return cls(
+                arrays["user_ids"],
+                arrays["item_ids"],
+                titles if len(titles) else None,
+                arrays["indptr"],
+                arrays["items"],
+            )
+
+    @classmethod
+    def of(cls, interactions: Interactions, seen: History) -> Catalogue:
+        """Returns the catalogue of a data set and of what its users have seen."""
+        ids = interactions.user_ids, interactions.item_ids
+        return cls(*ids, interactions.titles, seen.indptr, seen.items)
+
+    @property
+    def n_users(self) -> int:
+        """U."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """I."""
+        return len(self.item_ids)
+
+    def seen_by(self, user: int) -> NDArray[np.int32]:
+        """Returns the dense indices of the items that a user has seen."""
+        return self.seen_items[self.seen_indptr[user] : self.seen_indptr[user + 1]]
+
+    def user_of(self, user_id: Any) -> int | None:
+        """Returns the dense index of an own user id, None where it is unknown."""
+        return _position(self.user_ids, user_id)
+
+    def item_of(self, item_id: Any) -> int | None:
+        """Returns the dense index of an own item id, None where it is unknown."""
+        return _position(self.item_ids, item_id)
+
+    def titles_of(self, items: NDArray[np.int64]) -> list[str]:
+        """Returns the titles of items by dense index, empty where there are none."""
+        return [""] * len(items) if self.titles is None else self.titles[items].tolist()
+
+    @cached_property
+    def popularity(self) -> NDArray[np.float32]:
+        """The share of all users who have seen each item, (I,)."""
+        counts = np.bincount(self.seen_items, minlength=self.n_items)
+        return (counts / self.n_users).astype(np.float32)
+
+
+def _position(ids: NDArray[Any], own_id: Any) -> int | None:
+    if np.issubdtype(ids.dtype, np.integer):
+        try:
+            own_id = int(str(own_id).removesuffix(".0"))  # as a table with gaps writes integers
+            position = int(np.searchsorted(ids, np.int64(own_id)))
+        except (ValueError, OverflowError):
+            return None
+    else:
+        own_id = str(own_id)
+        position = int(np.searchsorted(ids, own_id))
+    return position if position < len(ids) and ids[position] == own_id else None

@@ -1,0 +1,51 @@
+"""The Markdown that the MLflow UI shows on pages of experiments, trials, models and versions.
+
+The UI breaks a line where the Markdown does, and shows the first lines only until it is asked.
+"""
+
+from __future__ import annotations
+
+from ncf.models.table import Setting, describe
+from ncf.protocol.metrics import label
+from ncf.trials.messages import Outcome
+
+EXPERIMENT = (
+    "A run named `study` is a search; its child runs are the trials. **Views**, top right: the "
+    "trials of a study, best first, with charts."
+)
+REGISTERED_MODEL = (
+    "Answers own user ids with the top k own item ids. The alias `champion` is the version in use: "
+    "`python -m ncf models` lists the versions, `compare` and `promote` choose among them."
+)
+
+
+def describe_trial(outcome: Outcome, run_id: str) -> str:
+    """Returns how a trial went and what can be done with it."""
+    sampled, full = _in_words(outcome.metrics), _in_words(outcome.metrics_full)
+    pruned = ", and pruned: other trials were better by then" if outcome.pruned else ""
+    return (
+        f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
+        f"over the full catalogue {full}.\n\n"
+        f"Again: `python search.py --repeat {run_id}`. To the model registry: "
+        f"`python -m ncf register {run_id}`."
+    )
+
+
+def describe_confirmation(number: int) -> str:
+    """Returns what a run of a fresh seed is."""
+    return (
+        f"Trial {number} trained again with a fresh seed: of the best trials, the one with the "
+        "best mean over fresh seeds wins, not the luckiest."
+    )
+
+
+def describe_version(setting: Setting, fitted_on: str, validation: str, test: str = "") -> str:
+    """Returns what a version of the registered model is."""
+    test = f" Test, read once: {test}." if test else " Test was not read."
+    return f"{describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
+
+
+def _in_words(metrics: dict[str, float]) -> str:
+    return ", ".join(
+        f"{label(name)} {value:.4f}" for name, value in metrics.items() if "mrr" not in name
+    )

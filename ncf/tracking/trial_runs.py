@@ -1,0 +1,249 @@
+"""A trial's run in MLflow, written while the trial goes on.
+
+`follow` stands in the stream of a search's events and writes each trial as it goes. All writing is
+done by the mirror's thread, so that the search never waits for MLflow.
+
+Metrics of an epoch have its number as step, and are exact. What a run has one value of is rounded,
+since the UI rounds nothing, and has step 0, so that the UI draws a bar and no line of one point.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Metric
+
+from ncf.models.table import Setting, describe, model_of
+from ncf.search import journal
+from ncf.search.coordinator import Event, TrialStarted
+from ncf.tracking import notes
+from ncf.tracking.logged_models import ModelFiles
+from ncf.tracking.mirror import Mirror
+from ncf.tracking.tracker import (
+    MODEL_TAG,
+    NOTE_TAG,
+    PARENT_TAG,
+    STATE_TAG,
+    STATUS,
+    TRIAL_TAG,
+    Tracker,
+    params_of,
+    rounded,
+    tags_of,
+)
+from ncf.trials.messages import EpochReport, Failure, Outcome
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+_FLUSH_SECONDS = 10.0  # a running trial is written this often, and a shorter one once
+_BATCH = 900  # metrics that fit into one request, with parameters and tags
+
+
+@dataclass
+class TrialRecord:
+    """A trial as far as it is known, and how much of it MLflow has.
+
+    Attributes:
+        number: The trial's number.
+        setting: What it trains.
+        started_at: When it began, in seconds since 1970.
+        reports: The reports of its epochs so far.
+        end: How it ended, set when all its reports are there.
+        is_interrupted: Whether it ended for reasons that are not its own.
+        run_id: Its run, once there is one.
+        n_written: How many of its reports the run has.
+        put_at: When it was last handed to the mirror, on the monotonic clock.
+    """
+
+    number: int
+    setting: Setting
+    started_at: float
+    reports: list[EpochReport] = field(default_factory=list)
+    end: Outcome | Failure | None = None
+    is_interrupted: bool = False
+    run_id: str = ""
+    n_written: int = 0
+    put_at: float = field(default_factory=time.monotonic)
+
+
+def follow(
+    events: Iterable[Event],
+    earlier: Sequence[FrozenTrial],
+    tracker: Tracker,
+    mirror: Mirror,
+    models: ModelFiles,
+) -> Generator[Event, None, None]:
+    """Passes the events of a search on, and has the mirror write each trial's run.
+
+    Args:
+        events: What the coordinator yields.
+        earlier: The trials that had ended before; those that the store lacks are written too.
+        tracker: Writes to MLflow.
+        mirror: The queue of what is to be written.
+        models: Where the trials leave their weights.
+    """
+
+    def put(record: TrialRecord) -> None:
+        record.put_at = time.monotonic()
+        write = partial(write_trial, record, tracker, models)
+        mirror.put(f"trial {record.number}", write)
+
+    def put_missing() -> None:
+        logged = logged_trials(tracker)
+        for trial in earlier:
+            if trial.number not in logged:
+                put(_record_of(trial))
+            else:  # a kill may have left them
+                models.weights(trial.number).unlink(missing_ok=True)
+
+    mirror.put("earlier trials", put_missing)
+    running: dict[int, TrialRecord] = {}
+    try:
+        for event in events:
+            if isinstance(event, TrialStarted):
+                running[event.number] = TrialRecord(event.number, event.setting, event.at)
+            elif isinstance(event, EpochReport):
+                running[event.number].reports.append(event)
+            else:
+                record = running.pop(event.trial.number)
+                record.end = _end_of(event.trial)
+                put(record)
+            for record in running.values():
+                if time.monotonic() - record.put_at > _FLUSH_SECONDS:
+                    put(record)
+            yield event
+    finally:
+        for record in running.values():
+            record.is_interrupted = True
+            record.end = Failure(record.number, "the search was interrupted")
+            put(record)
+
+
+def write_trial(record: TrialRecord, tracker: Tracker, models: ModelFiles) -> None:
+    """Writes what MLflow lacks of a trial: an entry of the mirror."""
+    end = record.end  # read before the reports, which go on while this writes
+    if not record.run_id:
+        record.run_id = start_trial(tracker, record)
+    params = {} if record.n_written else asdict(record.setting)
+    reports = record.reports[record.n_written :]
+    outcome = end if isinstance(end, Outcome) else None
+    weights, model_id = models.weights(record.number), None
+    if outcome and weights.exists():
+        model_id = models.log(tracker, record.run_id, outcome, record.setting)
+    log_trial(tracker, record.run_id, params, reports, outcome, model_id)
+    record.n_written += len(reports)
+    if isinstance(end, Failure):
+        fail_trial(tracker, record.run_id, end, record.is_interrupted)
+    elif outcome:
+        weights.unlink(missing_ok=True)  # at last: until then it can be logged again
+
+
+def logged_trials(tracker: Tracker) -> set[int]:
+    """Returns the numbers of the trials whose runs are whole."""
+    return {
+        int(run.data.tags[TRIAL_TAG])
+        for run in tracker.runs()
+        if TRIAL_TAG in run.data.tags
+        and run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
+    }
+
+
+def start_trial(tracker: Tracker, record: TrialRecord) -> str:
+    """Makes the run of a trial; returns its id."""
+    tags = {
+        TRIAL_TAG: str(record.number),
+        MODEL_TAG: model_of(record.setting).name,
+        STATE_TAG: "running",
+        PARENT_TAG: tracker.parent,
+        **tracker.source_tags,
+    }
+    name = f"trial {record.number} · {describe(record.setting)}"
+    return tracker.create_run(f"trial-{record.number}", name, tags, record.started_at)
+
+
+def log_trial(
+    tracker: Tracker,
+    run_id: str,
+    params: Mapping[str, Any],
+    reports: Sequence[EpochReport],
+    outcome: Outcome | None,
+    model_id: str | None,
+) -> None:
+    """Writes what is new of a trial, all at once, and closes its run where it has ended.
+
+    Args:
+        tracker: Writes to MLflow.
+        run_id: The trial's run.
+        params: Its setting, or nothing where the run has it.
+        reports: The reports of the epochs that the run lacks.
+        outcome: What it came to; None while it trains.
+        model_id: Its model, if any, which gets the outcome's metrics too.
+    """
+    metrics = [metric for report in reports for metric in _epoch(tracker, report)]
+    tags = {}
+    state = "finished"
+    if outcome is not None:
+        state = "pruned" if outcome.pruned else "finished"
+        tags = {STATE_TAG: state, NOTE_TAG: notes.describe_trial(outcome, run_id)}
+        counts = {
+            "trial/best_epoch": outcome.best_epoch,
+            "trial/epochs": outcome.epochs,
+            "trial/seconds": outcome.seconds,
+        }
+        metrics += tracker.metrics(rounded(best_metrics(outcome)), 0, outcome.time, model_id)
+        metrics += tracker.metrics(rounded(counts), 0, outcome.time)
+    # MLflow cuts what is too long into requests, and the last one is to bring the state.
+    if len(metrics) > _BATCH:
+        tracker.client.log_batch(run_id, metrics=metrics[:-_BATCH])
+    tracker.client.log_batch(run_id, metrics[-_BATCH:], params_of(params), tags_of(tags))
+    if outcome is not None:
+        tracker.client.set_terminated(run_id, STATUS[state], int(outcome.time * 1000))
+
+
+def fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted: bool) -> None:
+    """Closes the run of a trial that failed or was interrupted, with the reason."""
+    state = "interrupted" if is_interrupted else "failed"
+    note = f"**{state.capitalize()}:** {failure.reason}"
+    if failure.traceback:
+        note += f"\n\n```\n{failure.traceback[-6000:]}\n```"
+    tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], NOTE_TAG: note}
+    tracker.set_tags(run_id, tags)
+    tracker.client.set_terminated(run_id, STATUS[state])
+
+
+def best_metrics(outcome: Outcome) -> dict[str, float]:
+    """Returns the metrics of a trial's best epoch as they are logged."""
+    return {
+        **_prefixed("validation_best", outcome.metrics),
+        **_prefixed("validation_full", outcome.metrics_full),
+    }
+
+
+def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:
+    values = {
+        "train/loss": report.loss,
+        "train/seconds": round(report.seconds, 4),
+        "train/samples_per_second": round(report.n_samples / report.seconds),
+        **_prefixed("validation", report.metrics),
+    }
+    return tracker.metrics(values, report.epoch, report.time)
+
+
+def _record_of(trial: FrozenTrial) -> TrialRecord:
+    """Returns all that MLflow is to have of a trial that ended before."""
+    start = time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()
+    reports = journal.reports_of(trial)
+    return TrialRecord(trial.number, journal.setting_of(trial), start, reports, _end_of(trial))
+
+
+def _end_of(trial: FrozenTrial) -> Outcome | Failure:
+    return journal.outcome_of(trial) if journal.is_trained(trial) else journal.failure_of(trial)
+
+
+def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{key}": value for key, value in values.items()}

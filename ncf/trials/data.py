@@ -1,0 +1,54 @@
+"""The data of a trial, without any test item: written once, and mapped into memory by workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncf.protocol.splitting import HeldOut, History
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """All the data that a trial sees.
+
+    Attributes:
+        train: The interactions to train on.
+        validation: The held-out items to judge by, of V users.
+        candidates: The candidates of the validation items, (V, C).
+        starts: The folder where the trials of a search keep spectral starts for one another; None
+            where each computes its own.
+    """
+
+    train: History
+    validation: HeldOut
+    candidates: NDArray[np.int32]
+    starts: Path | None = None
+
+    def save(self, folder: Path) -> None:
+        """Writes one array per file, for `load` in any number of processes."""
+        arrays: dict[str, NDArray[Any]] = {
+            "indptr": self.train.indptr,
+            "items": self.train.items,
+            "by_time": self.train.items if self.train.by_time is None else self.train.by_time,
+            "n_items": np.array(self.train.n_items),
+            "users": self.validation.users,
+            "positives": self.validation.items,
+            "candidates": self.candidates,
+        }
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrialData:
+        """Maps the arrays of `save` into memory, so that all processes share one copy of them."""
+        names = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
+        indptr, items, by_time, n_items, users, positives, candidates = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+        )
+        train = History(indptr, items, int(n_items), by_time)
+        return cls(train, HeldOut(users, positives), candidates, folder)

@@ -1,0 +1,95 @@
+"""The tuning of baselines, with workers whose outcomes are planted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from ncf.models.ials import IALSHyperparameters
+from ncf.models.table import MODELS
+from ncf.protocol.splitting import Split
+from ncf.search.baselines import FEWEST, contestant, tune
+from ncf.search.plan import Plan
+from ncf.trials.messages import Failure, Outcome, Task
+from ncf.trials.workers import MAX_FAILURES
+from tests.search.planted import AnsweringWorkers, outcome, plan_of, study_with
+
+
+@pytest.fixture
+def plan(split: Split) -> Plan:
+    return plan_of(split, n_trials=30)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    return study_with([0.3, 0.4, 0.5, 0.45, 0.4, 0.3], tmp_path)
+
+
+def answer(task: Task) -> Outcome:
+    assert isinstance(task.setting, IALSHyperparameters)
+    alpha = task.setting.alpha
+    return outcome(task.number, -abs(math.log(alpha / 4)), seconds=2.0)
+
+
+def test_it_gets_as_many_settings_as_the_study_has_trials_and_continues_after_a_kill(
+    plan: Plan, study: optuna.Study, tmp_path: Path
+) -> None:
+    workers = AnsweringWorkers(answer)
+    for _ in tune("ials", study, plan, workers):
+        pass
+    n_settings = 30  # as many as the study has trials
+    assert len(workers.tasks) == n_settings
+    assert workers.tasks[0].setting == MODELS["ials"].defaults
+    best = contestant("ials", study)
+    assert best is not None
+    assert isinstance(best.setting, IALSHyperparameters)
+    assert best.validation["ndcg_10"] == -abs(math.log(best.setting.alpha / 4))
+    assert abs(math.log(best.setting.alpha / 4)) < 0.25
+    assert best.note.startswith(f"{n_settings} settings in 60 s")
+
+    def answer_until_killed(task: Task) -> Outcome:
+        if task.number == 11:  # of 10 and 11, the later answers first
+            raise KeyboardInterrupt
+        return answer(task)
+
+    (tmp_path / "killed").mkdir()
+    killed = study_with([0.3, 0.4, 0.5, 0.45, 0.4, 0.3], tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt):
+        for _ in tune("ials", killed, plan, AnsweringWorkers(answer_until_killed)):
+            pass
+    again = AnsweringWorkers(answer)
+    for _ in tune("ials", killed, plan, again):
+        pass
+    assert contestant("ials", killed) == best
+    settings = {task.number: task.setting for task in workers.tasks}
+    assert len(again.tasks) < n_settings - 8
+    assert all(task.setting == settings[task.number] for task in again.tasks)
+
+
+def test_popularity_has_one_setting_and_a_baseline_that_always_fails_is_none(
+    plan: Plan, study: optuna.Study
+) -> None:
+    workers = AnsweringWorkers(lambda task: outcome(task.number, 0.2, seconds=0.0))
+    for _ in tune("popularity", study, plan, workers):
+        pass
+    assert len(workers.tasks) == 1
+    best = contestant("popularity", study)
+    assert best is not None
+    assert best.note.startswith("1 setting in")
+    failing = AnsweringWorkers(lambda task: Failure(task.number, "no"))
+    for _ in tune("itemknn", study, plan, failing):
+        pass
+    assert contestant("itemknn", study) is None
+    assert MAX_FAILURES <= len(failing.tasks) <= MAX_FAILURES + 2  # both workers are busy
+
+
+def test_a_short_study_still_tunes_them(plan: Plan, study: optuna.Study) -> None:
+    few = replace(plan, settings=replace(plan.settings, n_trials=4))
+    workers = AnsweringWorkers(answer)
+    for _ in tune("ials", study, few, workers):
+        pass
+    assert len(workers.tasks) == FEWEST
