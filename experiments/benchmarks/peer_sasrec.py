@@ -118,9 +118,9 @@ def metrics(sampled: Ints, full: Ints) -> dict[str, float]:
 
 def prepare(path: Path, data: str) -> None:
     """Saves a ready-made split: train, and the candidates of a study of seed 0."""
-    from ncf.models.recency import items_by_time
+    from ncf.models.positives import items_by_time
+    from ncf.protocol.candidates import draw_candidates
     from ncf.protocol.given_split import find, load_ready_made
-    from ncf.protocol.sampling import draw_candidates
     from ncf.protocol.seeds import Purpose, spawn_int
 
     if (file := find(data)) is None:
