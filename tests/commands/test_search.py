@@ -282,7 +282,7 @@ def test_the_recommend_command_prints_a_list(
     ("options", "message"),
     [
         (("--data", "absent.csv"), "absent.csv"),
-        (("--data", "mlruns"), "mlruns: not a file"),
+        (("--data", "mlruns"), "mlruns: a folder of"),
         (("--data", "torn.csv.gz"), "torn.csv.gz: damaged, cut short or locked"),
         (("--data", "few.csv"), "needs a user with at least 3 distinct items"),
         (("--columns", "user=nobody"), "nobody"),
