@@ -173,7 +173,7 @@ def test_read_only_and_memory_mapped_input_compiles_nothing_new(tmp_path: Path) 
         mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
     losses = [epoch(one, copy(before)) for one in (history, replace(history, **mapped))]
     assert losses[0] == losses[1]
-    sgd.compile_kernels()
+    sgd.compile_kernels()  # with a recent block
     assert len(kernel.update.signatures) == 1
 
 

@@ -128,6 +128,7 @@ def check_parameters(parameters: Parameters, history: History) -> None:
 def compile_kernels() -> None:
     """Fills numba's cache on disk, from which worker processes then load all kernels."""
     pair = np.array([0, 1], np.int32)
-    history = History(np.array([0, 1, 2]), pair, 3)
-    rows = [np.ones(shape, np.float32) for shape in ((2, 4), (3, 4), 3, 4, 1, (3, 0))]
-    sgd_epoch(history, Parameters(*rows), Hyperparameters(n_negatives=1), pair, 0.1, 0)
+    history = History(np.array([0, 1, 2]), pair, 3, pair)
+    rows = [np.ones(shape, np.float32) for shape in ((2, 4), (3, 8), 3, 8, 1, (3, 4))]
+    setting = Hyperparameters(n_negatives=1, n_recent=1)  # the same compiled code serves without it
+    sgd_epoch(history, Parameters(*rows), setting, np.zeros(2, np.int32), 0.1, 0)
