@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BASELINES = ("popularity", "itemknn", "ials")  # as `ncf.models.table` has them; a test says so
+# As `ncf.models.table` has them; a test says so.
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
 
 

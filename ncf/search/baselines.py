@@ -8,7 +8,7 @@ beside the study's, on the same split and candidates, with as many settings as t
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,24 @@ from ncf.trials.workers import Workers
 
 FEWEST = 20  # settings of a baseline that has any hyperparameters
 _logger = logging.getLogger(__name__)
+
+
+def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
+    """Returns the baselines that can be fitted on data of this size; the log says why others not.
+
+    Args:
+        names: Names in the table of models.
+        plan: Has the data.
+    """
+    fitting = []
+    for name in names:
+        try:
+            if (check_size := MODELS[name].check_size) is not None:
+                check_size(plan.split.train_and_validation)
+            fitting.append(name)
+        except ValueError as error:  # the search is worth its results without it
+            _logger.warning("%s", error)
+    return tuple(fitting)
 
 
 def tune(
