@@ -1,4 +1,4 @@
-"""GMF on MovieLens 1M: `python search.py --experiment experiments/ml_1m.py --trials 50`."""
+"""GMF with recent items on MovieLens 1M: `python search.py --experiment experiments/ml_1m.py --trials 50`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import optuna
 from ncf import Experiment, Hyperparameters
 
 DEFAULTS = Hyperparameters(
-    learning_rate=0.04,
+    embedding_dim=128,
+    recent_dim=128,
+    n_recent=8,
+    recent_decay=1.25,
+    recency=0.6,
+    learning_rate=0.015,
     learning_rate_decay=0.85,
     n_negatives=8,
-    weight_decay=0.012,
-    init_rms=0.4,
-    popular_negatives=0.2,
-    recency=1.0,
+    weight_decay=0.007,
+    init_rms=0.3,
+    popular_negatives=0.1,
 )
 
 
@@ -23,13 +27,16 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
     """Suggests one setting."""
     return replace(
         DEFAULTS,
-        embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
-        learning_rate=trial.suggest_float("learning_rate", 0.01, 0.08, log=True),
+        embedding_dim=trial.suggest_categorical("embedding_dim", [64, 96, 128, 192]),
+        learning_rate=trial.suggest_float("learning_rate", 0.006, 0.06, log=True),
         learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.7, 0.95),
-        n_negatives=trial.suggest_int("n_negatives", 3, 12),
-        weight_decay=trial.suggest_float("weight_decay", 3e-3, 3e-2, log=True),
+        n_negatives=trial.suggest_int("n_negatives", 3, 16),
+        weight_decay=trial.suggest_float("weight_decay", 2e-3, 2e-2, log=True),
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
         recency=trial.suggest_float("recency", 0.0, 2.0),
+        n_recent=trial.suggest_int("n_recent", 0, 16),
+        recent_decay=trial.suggest_float("recent_decay", 0.5, 2.0),
+        recent_dim=trial.suggest_categorical("recent_dim", [64, 96, 128, 192]),
         init_rms=trial.suggest_float("init_rms", 0.1, 1.0, log=True),
     )
 

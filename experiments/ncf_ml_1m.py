@@ -15,16 +15,18 @@ import optuna
 
 from ncf import Experiment, Hyperparameters
 
-# From the winner of an earlier study of 40 trials, on validation (commit f5dd7a9).
 DEFAULTS = Hyperparameters(
     embedding_dim=128,
-    learning_rate=0.012,
-    learning_rate_decay=0.87,
-    n_negatives=3,
-    weight_decay=0.0085,
-    init_rms=0.2,
-    popular_negatives=0.07,
-    recency=1.9,
+    recent_dim=128,
+    n_recent=8,
+    recent_decay=1.25,
+    recency=0.6,
+    learning_rate=0.015,
+    learning_rate_decay=0.85,
+    n_negatives=8,
+    weight_decay=0.007,
+    init_rms=0.3,
+    popular_negatives=0.1,
 )
 
 
@@ -33,12 +35,15 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
     return replace(
         DEFAULTS,
         embedding_dim=trial.suggest_categorical("embedding_dim", [64, 96, 128, 192]),
-        learning_rate=trial.suggest_float("learning_rate", 0.01, 0.08, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 0.006, 0.06, log=True),
         learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.7, 0.95),
-        n_negatives=trial.suggest_int("n_negatives", 3, 12),
-        weight_decay=trial.suggest_float("weight_decay", 3e-3, 3e-2, log=True),
+        n_negatives=trial.suggest_int("n_negatives", 3, 16),
+        weight_decay=trial.suggest_float("weight_decay", 2e-3, 2e-2, log=True),
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
         recency=trial.suggest_float("recency", 0.0, 2.0),
+        n_recent=trial.suggest_int("n_recent", 0, 16),
+        recent_decay=trial.suggest_float("recent_decay", 0.5, 2.0),
+        recent_dim=trial.suggest_categorical("recent_dim", [64, 96, 128, 192]),
         init_rms=trial.suggest_float("init_rms", 0.1, 1.0, log=True),
     )
 

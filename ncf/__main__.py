@@ -58,9 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 
     parents = [model, as_rows, store]
     recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
-    whom = recommend.add_mutually_exclusive_group(required=True)
+    whom = recommend.add_mutually_exclusive_group()
     whom.add_argument("--user", action="append", metavar="ID", help="own user id; can be repeated")
     whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
+    recommend.add_argument(
+        "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
+        "latest last; with --user, newer items of that user (models with n_recent > 0)",
+    )  # fmt: skip
     recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
     recommend.add_argument(
         "--include-seen", action="store_true", help="do not leave out seen items"
@@ -105,6 +109,7 @@ def _recommend(
     model: str | None,
     tracking_uri: str | None,
     user: list[str] | None,
+    items: str | None,
     all: bool,
     out: Path | None,
     k: int,
@@ -116,6 +121,8 @@ def _recommend(
 
     if all != (out is not None):
         raise ValueError("--all needs --out FILE, and --out needs --all")
+    if not (user or items or all) or (items and all):
+        raise ValueError("give --user ID, --items ID,ID,... or both, or --all with --out FILE")
     if out is not None:
         lists.check_file(out)
     recommender = _load(model, tracking_uri)
@@ -124,7 +131,9 @@ def _recommend(
         n_users = progress.count(blocks, len(recommender.catalogue.user_ids), "user")
         print(f"{out}: lists of {n_users:,} users", file=sys.stderr)
         return
-    tables.show_recommendations(recommender.recommend(user or [], k, include_seen), json)
+    given = None if items is None else [item.strip() for item in items.split(",")]
+    answers = recommender.recommend(user or [], k, include_seen, items=given)
+    tables.show_recommendations(answers, json)
 
 
 def _similar(model: str | None, tracking_uri: str | None, item: str, k: int, json: bool) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from measurement import Row, Setup, forget_peak, in_fresh_process, peak_megabytes
 
 from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors
 from ncf.serving.lists import write_lists
 from ncf.serving.recommender import Recommender
-from ncf.serving.scorers import Factors
 
 DIM, N_SEEN, K = 64, 50, 10
 SIZES = ((1_000_000, 20_000), (1_000_000, 100_000))  # users and items

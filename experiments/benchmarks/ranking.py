@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from ncf.data.datasets import load_interactions
 from ncf.protocol.ranks import full_ranks
 from ncf.protocol.splitting import leave_one_out
-from ncf.serving.scorers import Factors
+from ncf.serving.factors import Factors
 
 DIM = 64
 

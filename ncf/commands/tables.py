@@ -52,7 +52,7 @@ def show_recommendations(answers: Sequence[Recommendations], as_json: bool) -> N
     elif sys.stdout.isatty():
         for answer in answers:
             known = "" if answer.known else " (unknown user: the most popular items)"
-            print(f"user {answer.user_id}{known}")
+            print(f"user {answer.user_id}{known}" if answer.user_id else "a user of these items")
             width = max((len(str(item_id)) for item_id in answer.item_ids), default=0)
             for rank, item_id, score, title in _ranked(answer):
                 print(f"{rank:4}  {item_id!s:>{width}}  {score:.3f}  {title}".rstrip())

@@ -21,7 +21,7 @@ import numpy as np
 
 from ncf.models.model import Epoch, require
 from ncf.protocol.splitting import History
-from ncf.serving.scorers import Factors
+from ncf.serving.factors import Factors
 
 if TYPE_CHECKING:
     import optuna

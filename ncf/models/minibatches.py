@@ -48,16 +48,20 @@ class BatchSetting(Protocol):
         ...
 
 
-RunBatches: TypeAlias = Callable[[NDArray[np.int32], int, float], float]
-"""Given an epoch's positives (E,), its seed and learning rate, trains and returns the mean loss."""
+RunBatches: TypeAlias = Callable[[NDArray[np.int32], NDArray[np.int32] | None, int, float], float]
+"""Trains by an epoch and returns its mean loss.
+
+Given are its positives (E,), of the users `history.user_of`; what the module takes of each beside
+users and items, (E, L), or None; its seed; and its learning rate.
+"""
 
 
 def adam(module: nn.Module, history: History, setting: BatchSetting) -> RunBatches:
     """Returns what trains a module by one epoch of minibatches, on the device that it is on.
 
     Args:
-        module: Returns logits (B, 1 + N) of users (B,) and items (B, 1 + N). Parameters that do not
-            require a gradient stay as they are.
+        module: Returns logits (B, 1 + N) of users (B,), items (B, 1 + N) and, where they are given,
+            contexts (B, L). Parameters that do not require a gradient stay as they are.
         history: The training interactions.
         setting: The sizes and rates.
     """
@@ -73,15 +77,20 @@ def adam(module: nn.Module, history: History, setting: BatchSetting) -> RunBatch
     labels = torch.zeros(n_groups, 1 + n_negatives, device=device)
     labels[:, 0] = 1
 
-    def step(users: Tensor, items: Tensor) -> Tensor:
-        logits = module(users.long(), items.long())
+    def step(users: Tensor, items: Tensor, *contexts: Tensor) -> Tensor:
+        logits = module(users.long(), items.long(), *(context.long() for context in contexts))
         loss = binary_cross_entropy_with_logits(logits, labels[: len(users)])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss.detach() * len(users)
 
-    def run_epoch(positives: NDArray[np.int32], seed: int, learning_rate: float) -> float:
+    def run_epoch(
+        positives: NDArray[np.int32],
+        contexts: NDArray[np.int32] | None,
+        seed: int,
+        learning_rate: float,
+    ) -> float:
         optimizer.param_groups[0]["lr"] = learning_rate
         order = np.random.default_rng(seed).permutation(len(positives))
         users = history.user_of[order]
@@ -89,10 +98,10 @@ def adam(module: nn.Module, history: History, setting: BatchSetting) -> RunBatch
             history, users, n_negatives, seed, popular_negatives=setting.popular_negatives
         )
         items = np.concatenate([positives[order, None], negatives], axis=1)  # (E, 1 + N)
-        user_batches = torch.from_numpy(users).to(device).split(n_groups)
-        item_batches = torch.from_numpy(items).to(device).split(n_groups)
+        arrays = [users, items] if contexts is None else [users, items, contexts[order]]
+        batches = (torch.from_numpy(array).to(device).split(n_groups) for array in arrays)
         total = torch.zeros((), device=device)  # stays on the device: no wait for it in the loop
-        for batch in zip(user_batches, item_batches, strict=True):
+        for batch in zip(*batches, strict=True):
             total += step(*batch)
         return float(total) / len(positives)
 

@@ -22,7 +22,7 @@ from ncf.protocol.splitting import History
 
 
 def draw_positives(history: History, recency: float, seed: int) -> NDArray[np.int32]:
-    """Returns an epoch's positives, (E,): entry e is for the user `history.user_of[e]`.
+    """Returns an epoch's positive items, (E,): entry e is for the user `history.user_of[e]`.
 
     Args:
         history: The training interactions.
@@ -34,15 +34,14 @@ def draw_positives(history: History, recency: float, seed: int) -> NDArray[np.in
     """
     if recency == 0:
         return history.items
-    positives = np.empty(len(history.items), np.int32)
-    _fill_positives(
-        read_only(history.indptr),
-        read_only(items_by_time(history)),
-        np.cumsum(_weights(history, recency)),
-        splitmix_state(seed),
-        positives,
-    )
-    return positives
+    return _visits(history, items_by_time(history), recency, seed)
+
+
+def draw_positions(history: History, recency: float, seed: int) -> NDArray[np.int32]:
+    """Returns the same visits as places in the user's items by time, 0 for the oldest, (E,)."""
+    places = np.arange(len(history.items)) - history.indptr[history.user_of]
+    places = places.astype(np.int32)
+    return places if recency == 0 else _visits(history, places, recency, seed)
 
 
 def recency_weights(history: History, recency: float) -> NDArray[np.float32]:
@@ -71,6 +70,21 @@ def items_by_time(history: History) -> NDArray[np.int32]:
     return history.by_time
 
 
+def _visits(
+    history: History, rows: NDArray[np.int32], recency: float, seed: int
+) -> NDArray[np.int32]:
+    """Returns the entries that an epoch visits, (E,), of `rows`, laid out as `by_time` is."""
+    visited = np.empty(len(rows), np.int32)
+    _fill_visited(
+        read_only(history.indptr),
+        read_only(rows),
+        np.cumsum(_weights(history, recency)),
+        splitmix_state(seed),
+        visited,
+    )
+    return visited
+
+
 def _weights(history: History, recency: float) -> NDArray[np.float64]:
     """Returns the weights of the longest row's items, latest first."""
     longest = int(np.diff(history.indptr).max(initial=1))
@@ -78,12 +92,12 @@ def _weights(history: History, recency: float) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def _fill_positives(
+def _fill_visited(
     indptr: NDArray[np.int64],
-    by_time: NDArray[np.int32],
+    rows: NDArray[np.int32],
     cumulative: NDArray[np.float64],
     state: np.uint64,
-    positives: NDArray[np.int32],
+    visited: NDArray[np.int32],
 ) -> None:
     for u in range(len(indptr) - 1):
         start, stop = indptr[u], indptr[u + 1]
@@ -94,4 +108,4 @@ def _fill_positives(
         for k in range(n):
             while a < n and cumulative[a - 1] <= (k + shift) * cumulative[n - 1] / n:
                 a += 1
-            positives[start + k] = by_time[stop - a]
+            visited[start + k] = rows[stop - a]

@@ -2,7 +2,8 @@
 
 The scores of a model that is trained on cross-entropy are its probabilities. Seen items are left
 out unless asked for. An unknown user is answered by popularity (scores are then the share of users
-who have the item) and marked so. Needs numpy alone: a server of it loads no torch.
+who have the item) and marked so, unless the user's items are given and the model reads them. Needs
+numpy alone: a server of it loads no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.serving.catalogue import Catalogue
-from ncf.serving.scorers import Factors, Scorer
+from ncf.serving.factors import Factors
+from ncf.serving.scorers import Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,18 +54,41 @@ class Recommender:
     catalogue: Catalogue
 
     def recommend(
-        self, user_ids: Sequence[Any], k: int = 10, include_seen: bool = False
+        self,
+        user_ids: Sequence[Any] = (),
+        k: int = 10,
+        include_seen: bool = False,
+        *,
+        items: Sequence[Any] | None = None,
     ) -> list[Recommendations]:
         """Returns the top k of each user; fewer where a user has fewer unseen items.
 
+        Args:
+            user_ids: The users' own ids; an unknown user is answered by popularity.
+            k: The most items of a list.
+            include_seen: Whether items that the user has seen, or that are given, may be listed.
+            items: The own ids of one user's items in the order of time, latest last. They replace
+                the last items that the model knows of the user, who may be unknown or, with no user
+                id, nobody in particular. Items that the model does not know are passed over; where
+                it knows none of them the answer is that without items.
+
         Raises:
-            ValueError: k is not positive, or a user id is neither text nor an integer.
+            ValueError: k is not positive, an id is neither text nor an integer, items are given for
+                several users, or the model does not read a user's items.
         """
         if k < 1:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
         for user_id in user_ids:
-            if isinstance(user_id, bool) or not isinstance(user_id, str | int | np.integer):
-                raise ValueError(f"a user id must be text or an integer, but got {user_id!r}")
+            _check_id("user", user_id)
+        if items is None:
+            return self._of_known(user_ids, k, include_seen)
+        if len(user_ids) > 1:
+            raise ValueError(f"items are one user's, but got {len(user_ids)} user ids")
+        return [self._of_given(user_ids[0] if user_ids else None, items, k, include_seen)]
+
+    def _of_known(
+        self, user_ids: Sequence[Any], k: int, include_seen: bool
+    ) -> list[Recommendations]:
         answers: list[Recommendations] = []
         for start in range(0, len(user_ids), _BLOCK):
             asked = user_ids[start : start + _BLOCK]
@@ -77,10 +102,36 @@ class Recommender:
                 answers.append(self._top(user_id, scores, k, user is not None))
         return answers
 
+    def _of_given(
+        self, user_id: Any, item_ids: Sequence[Any], k: int, include_seen: bool
+    ) -> Recommendations:
+        if not isinstance(self.scorer, Factors) or self.scorer.recent is None:
+            raise ValueError(
+                "this model does not read a user's items; one that was trained with n_recent > 0 "
+                "does"
+            )
+        for item_id in item_ids:
+            _check_id("item", item_id)
+        found = [self.catalogue.item_of(item_id) for item_id in item_ids]
+        # an item that is named twice counts where it is latest, as in a history
+        latest_first = dict.fromkeys(item for item in reversed(found) if item is not None)
+        items = np.array([*latest_first][::-1], np.int64)
+        if not len(items):
+            return self._of_known(["" if user_id is None else user_id], k, include_seen)[0]
+        user = None if user_id is None else self.catalogue.user_of(user_id)
+        scores = self.scorer.score_given(user, items)
+        if not include_seen:
+            scores[items] = -np.inf
+            if user is not None:
+                scores[self.catalogue.seen_by(user)] = -np.inf
+        return self._top("" if user_id is None else user_id, scores, k, True)
+
     def predict(
         self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answers MLflow: a column `user_id` in; `k` and `include_seen` are params.
+        """Answers MLflow: rows of `user_id`, `item_ids` or both; `k`, `include_seen` are params.
+
+        `item_ids` are a list, or text with commas between them, as `recommend` takes them.
 
         Raises:
             MlflowException: As `recommend`; of other errors a server would send the traceback.
@@ -89,11 +140,14 @@ class Recommender:
         from mlflow.exceptions import MlflowException
 
         options = {"k": 10, "include_seen": False, **(params or {})}
-        user_ids, k = model_input["user_id"].tolist(), options["k"]
+        k, include_seen = options["k"], bool(options["include_seen"])
         try:
             if k is None:
                 raise ValueError("k must be an integer, but got None")
-            answers = self.recommend(user_ids, k, bool(options["include_seen"]))
+            if "item_ids" in model_input:
+                answers = self._of_rows(model_input, k, include_seen)
+            else:
+                answers = self.recommend(model_input["user_id"].tolist(), k, include_seen)
         except ValueError as error:
             raise MlflowException.invalid_parameter_value(f"{error}") from error
         return pd.DataFrame(
@@ -105,6 +159,18 @@ class Recommender:
                 "known": [answer.known for answer in answers],
             }
         )
+
+    def _of_rows(
+        self, model_input: pd.DataFrame, k: int, include_seen: bool
+    ) -> list[Recommendations]:
+        """Answers rows with a column `item_ids`, which some rows may leave empty."""
+        answers: list[Recommendations] = []
+        for row in model_input.to_dict("records"):
+            user_id, items = row.get("user_id"), _items_of_cell(row["item_ids"])
+            has_user = user_id is not None and user_id == user_id  # pandas' gap is NaN
+            users = [user_id] if has_user or items is None else []
+            answers += self.recommend(users, k, include_seen, items=items)
+        return answers
 
     def similar(self, item_id: Any, k: int = 10) -> SimilarItems:
         """Returns the k items whose factors point the most in the direction of the item's.
@@ -149,6 +215,23 @@ class Recommender:
             self.catalogue.titles_of(best),
             known,
         )
+
+
+def _check_id(kind: str, own_id: Any) -> None:
+    if isinstance(own_id, bool) or not isinstance(own_id, str | int | np.integer):
+        article = "an" if kind == "item" else "a"
+        raise ValueError(f"{article} {kind} id must be text or an integer, but got {own_id!r}")
+
+
+def _items_of_cell(cell: Any) -> list[Any] | None:
+    """Returns the item ids of a table's cell; None where it is empty."""
+    if isinstance(cell, str):
+        return [item.strip() for item in cell.split(",") if item.strip()] or None
+    if isinstance(cell, list | tuple | np.ndarray):
+        return list(cell) or None
+    if cell is None or cell != cell:
+        return None
+    raise ValueError(f"item_ids must be a list or text with commas, but got {cell!r}")
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.serving.factors import Factors, Recent
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -47,46 +49,6 @@ class Scorer(Protocol):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Returns the arrays that `load_scorer` makes the scorer of again, by name."""
         ...
-
-
-@dataclass(frozen=True)
-class Factors:
-    """Scores by the inner product of a user's factors with an item's, plus the item's bias.
-
-    Shapes: user_factors (U, D), item_factors (I, D), item_bias (I,).
-    """
-
-    user_factors: NDArray[np.float32]
-    item_factors: NDArray[np.float32]
-    item_bias: NDArray[np.float32]
-
-    @property
-    def n_items(self) -> int:
-        """I."""
-        return len(self.item_factors)
-
-    @property
-    def n_users(self) -> int:
-        """U."""
-        return len(self.user_factors)
-
-    def score(
-        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
-    ) -> NDArray[np.float32]:
-        """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
-        from ncf.serving.compiled import candidate_scores  # numba, which a server does without
-
-        return candidate_scores(self.user_factors[users], self.item_factors, self.item_bias, items)
-
-    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Returns the scores (B, I) of users (B,) with every item."""
-        scores: NDArray[np.float32] = self.user_factors[users] @ self.item_factors.T
-        scores += self.item_bias
-        return scores
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the fields."""
-        return _fields_of(self)
 
 
 @dataclass(frozen=True)
@@ -228,8 +190,8 @@ class DenseItemItem:
         return _fields_of(self)
 
 
-_Kind: TypeAlias = Factors | Popularity | ItemItem | DenseItemItem
-_KINDS: tuple[type[_Kind], ...] = (Factors, Popularity, ItemItem, DenseItemItem)
+_OtherKind: TypeAlias = Popularity | ItemItem | DenseItemItem
+_OTHER_KINDS: tuple[type[_OtherKind], ...] = (Popularity, ItemItem, DenseItemItem)
 
 
 def load_scorer(arrays: Mapping[str, NDArray[Any]]) -> Scorer:
@@ -240,7 +202,14 @@ def load_scorer(arrays: Mapping[str, NDArray[Any]]) -> Scorer:
     """
     if "user_embedding.weight" in arrays:
         return _of_state(arrays)
-    for kind in _KINDS:
+    block = {field.name: f"recent_{field.name}" for field in fields(Recent)}
+    own = {name: array for name, array in arrays.items() if name not in block.values()}
+    if set(own) == {"user_factors", "item_factors", "item_bias"}:
+        recent = None
+        if len(own) < len(arrays):
+            recent = Recent(**{field: arrays[name] for field, name in block.items()})
+        return Factors(arrays["user_factors"], arrays["item_factors"], arrays["item_bias"], recent)
+    for kind in _OTHER_KINDS:
         if {field.name for field in fields(kind)} == set(arrays):
             return kind(**arrays)
     raise ValueError(f"arrays of no known kind of model: {', '.join(sorted(arrays))}")
@@ -255,5 +224,5 @@ def _of_state(state: Mapping[str, NDArray[Any]]) -> Factors:
     )
 
 
-def _fields_of(scorer: _Kind) -> dict[str, NDArray[Any]]:
+def _fields_of(scorer: _OtherKind) -> dict[str, NDArray[Any]]:
     return {field.name: getattr(scorer, field.name) for field in fields(scorer)}

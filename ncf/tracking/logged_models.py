@@ -18,7 +18,7 @@ import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array, DataType
+from mlflow.types.schema import AnyType, Array, DataType
 from safetensors.numpy import load_file
 
 from ncf.data.files import whole
@@ -28,6 +28,7 @@ from ncf.serving.packaged import write_model
 from ncf.tracking.tracker import KEY_TAG, Tracker
 from ncf.trials.messages import Outcome
 
+_ANY: DataType = AnyType()  # type: ignore[no-untyped-call, assignment]
 DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
 
 
@@ -139,7 +140,12 @@ def package(
 def _signature(has_integer_ids: bool) -> ModelSignature:
     item_id = DataType.long if has_integer_ids else DataType.string
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "user_id")]),  # integers are cast to it
+        inputs=Schema(
+            [
+                ColSpec(DataType.string, "user_id", required=False),  # integers are cast to it
+                ColSpec(_ANY, "item_ids", required=False),  # a list, or text with commas
+            ]
+        ),
         outputs=Schema(
             [
                 ColSpec(DataType.string, "user_id"),

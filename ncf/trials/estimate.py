@@ -38,26 +38,32 @@ def estimate(history: History, n_candidates: int, h: Setting) -> Estimate:
         n_candidates: Evaluation candidates of all users together.
         h: Its hyperparameters.
     """
-    n_rows, n_interactions = history.n_users + history.n_items, len(history.items)
+    n_interactions = len(history.items)
     shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
     if not isinstance(h, Hyperparameters):
         return Estimate(_PROCESS_BYTES + shared, 0.0)
-    factors = 4 * n_rows * h.embedding_dim
+    recent_dim = h.recent_dim if h.n_recent else 0
+    dim = h.embedding_dim + recent_dim
+    n_parameters = history.n_users * h.embedding_dim + history.n_items * (dim + recent_dim)
+    factors = 4 * n_parameters
     n_samples = n_interactions * (1 + h.n_negatives)
     start = 0
     if h.initialization == "spectral":
-        krylov = 4 * max(2 * h.embedding_dim + 1, 20) * min(history.n_users, history.n_items)
+        rank = max(h.embedding_dim, recent_dim)
+        krylov = 4 * max(2 * rank + 1, 20) * min(history.n_users, history.n_items)
         start = 24 * n_interactions + krylov + 4 * factors
     if h.optimizer == "sgd":
         epoch = 20 * n_interactions + 2 * factors  # pairs, filter, users, positives; two models
     else:
         epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # and gradient, two moments
+        epoch += 8 * n_interactions * h.n_recent
     seconds = n_samples * (
-        _SECONDS_PER_SAMPLE[h.optimizer]
-        + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * h.embedding_dim
+        _SECONDS_PER_SAMPLE[h.optimizer] + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * dim
     )
+    # the recent block sums rows once for a positive and its negatives, and gives back their change
+    gathered = 2 * n_interactions * h.n_recent * recent_dim
+    seconds += gathered * _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer]
     if h.optimizer == "adam":
-        n_parameters = n_rows * h.embedding_dim
         per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
         seconds += n_samples / h.batch_size * per_step
     return Estimate(_PROCESS_BYTES + shared + max(start, epoch), seconds)

@@ -18,7 +18,8 @@ from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.splitting import History, Split, history_of
 from ncf.serving import scorers
-from ncf.serving.scorers import Factors, Popularity
+from ncf.serving.factors import Factors
+from ncf.serving.scorers import Popularity
 from ncf.trials.data import TrialData
 
 no_warning = pytest.mark.filterwarnings("error")  # `implicit` warns of BLAS threads

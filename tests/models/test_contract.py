@@ -25,6 +25,15 @@ NEW, NEARLY_ALL = 7, 11  # users: one without a history, one with a single item 
 
 SETTINGS: dict[str, Setting] = {
     **{name: model.defaults for name, model in MODELS.items()},
+    "gmf with recent items": Hyperparameters(n_recent=3, recent_dim=6, embedding_dim=4),
+    "gmf of recent items alone": Hyperparameters(n_recent=3, recent_dim=6, embedding_dim=0),
+    "gmf with recent items by adam": Hyperparameters(
+        optimizer="adam",
+        initialization="gaussian",
+        learn_output_weight=True,
+        n_recent=30,
+        learning_rate=0.01,
+    ),
     "gmf by adam": Hyperparameters(optimizer="adam", initialization="xavier", learning_rate=0.01),
     "gmf with output weights": Hyperparameters(
         initialization="gaussian", learn_output_weight=True, embedding_dim=5, recency=0.7

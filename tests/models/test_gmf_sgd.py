@@ -32,7 +32,7 @@ def random_history(n_users: int, n_items: int, per_user: int, seed: int = 0) -> 
 
 def start(n_users: int, n_items: int, dim: int, scale: float = 0.3) -> Parameters:
     rng = np.random.default_rng(1)
-    shapes = ((n_users, dim), (n_items, dim), (n_items,), (dim,), (1,))
+    shapes = ((n_users, dim), (n_items, dim), (n_items,), (dim,), (1,), (n_items, 0))
     return Parameters(
         *((rng.standard_normal(shape) * scale).astype(np.float32) for shape in shapes)
     )
@@ -123,8 +123,12 @@ def test_one_sample_equals_autograd_at_any_logit(logit: float, label: int) -> No
         read_only(np.zeros(1, np.int32)),
         read_only(np.array([positive], np.int32)),
         read_only(np.array([negatives], np.int32)),
+        read_only(np.empty((1, 0), np.int32)),
     )
-    loss = kernel.update(samples, parameters, np.float32(0.1), np.float32(0), True, True)
+    no_weights = read_only(np.empty(0, np.float32))
+    loss = kernel.update(
+        samples, parameters, no_weights, np.float32(0.1), np.float32(0), True, True
+    )
     assert loss == pytest.approx(expected_loss * (2 - label), rel=1e-6, abs=1e-15)
     for name, array in parameters._asdict().items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-6, atol=1e-7, err_msg=name)
@@ -139,7 +143,7 @@ def test_epoch_visits_each_positive_once_with_negatives_of_its_user(
     orders = []
     for seed in (1, 2):
         blocks = list(sgd.samples(history, history.items, setting, seed))
-        users, positives, negatives = (np.concatenate(part) for part in zip(*blocks, strict=True))
+        users, positives, negatives, _ = map(np.concatenate, zip(*blocks, strict=True))
         pairs = list(zip(users.tolist(), positives.tolist(), strict=True))
         train = list(zip(history.user_of.tolist(), history.items.tolist(), strict=True))
         assert sorted(pairs) == train
@@ -188,7 +192,7 @@ def test_planted_tastes_are_learnt() -> None:
     parameters.output_weight[:] = 1
     losses = [epoch(history, parameters, setting, seed=seed) for seed in range(30)]
     assert losses[-1] < losses[0] / 1.3
-    p, q, c, w, _ = parameters
+    p, q, c, w, *_ = parameters
     logits = (p * w) @ q.T + c
     hidden = np.ones((n_users, n_items), bool)
     hidden[history.user_of, history.items] = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -30,7 +30,8 @@ from ncf.models.training import choose_device
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.splitting import History, Split, history_of
-from ncf.serving.scorers import Factors, Popularity, Scorer
+from ncf.serving.factors import Factors
+from ncf.serving.scorers import Popularity, Scorer
 from ncf.trials.data import TrialData
 
 ADAM = Hyperparameters(  # everything that an expectation here rests on, whatever the defaults
@@ -65,7 +66,8 @@ def epochs_of(
 
 def factors(epoch: Epoch) -> Factors:
     """Returns a copy of the scorer, which the next epoch does not change."""
-    return Factors(**{name: array.copy() for name, array in epoch.scorer.arrays().items()})
+    users, items, bias = (array.copy() for array in epoch.scorer.arrays().values())
+    return Factors(users, items, bias)
 
 
 def one_untouched(n_users: int = 6, n_items: int = 5) -> History:
@@ -233,7 +235,7 @@ def test_adam_agrees_with_a_plain_pytorch_loop(
         learn_output_weight=learn_output_weight,
     )
     start_seed = np.random.SeedSequence(0).generate_state(1, np.uint64)[0]
-    model = GMF(start_of(history, setting, int(start_seed)))
+    model = GMF(start_of(history, setting, int(start_seed)), np.empty(0, np.float32))
     model.output_weight.requires_grad_(learn_output_weight)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=0.02, weight_decay=weight_decay, fused=False
@@ -249,7 +251,7 @@ def test_adam_agrees_with_a_plain_pytorch_loop(
         loss.backward()
         optimizer.step()
     *_, last = epochs_of(history, setting, epochs=4)
-    expected = gmf_fit.scorer_of(model.arrays()).arrays()
+    expected = gmf_fit.scorer_of(model.arrays(), setting, None).arrays()
     for name, array in last.scorer.arrays().items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
     assert last.loss == pytest.approx(loss.item(), rel=1e-4)
@@ -305,9 +307,9 @@ def test_output_weights_are_learnt_only_if_asked(
 ) -> None:
     trained: list[Parameters] = []
 
-    def watch(parameters: Parameters) -> Factors:
+    def watch(parameters: Parameters, *others: Any) -> Factors:
         trained.append(parameters)
-        return scorer_of(parameters)
+        return scorer_of(parameters, *others)
 
     scorer_of = gmf_fit.scorer_of
     monkeypatch.setattr(gmf_fit, "scorer_of", watch)

@@ -11,9 +11,9 @@ import pytest
 from ncf.protocol.splitting import history_of
 from ncf.serving import lists
 from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors
 from ncf.serving.lists import check_file, write_lists
 from ncf.serving.recommender import Recommender
-from ncf.serving.scorers import Factors
 
 N_USERS, N_ITEMS = 50, 30
 

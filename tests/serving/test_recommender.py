@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from ncf.data.interactions import Interactions, from_columns
 from ncf.protocol.splitting import History, history_of
 from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors, Recent
 from ncf.serving.packaged import load_recommender, write_model
-from ncf.serving.recommender import Recommender
-from ncf.serving.scorers import Factors, Popularity
+from ncf.serving.recommender import Recommendations, Recommender
+from ncf.serving.scorers import Popularity
 
 N_USERS, N_ITEMS = 5, 12
 USER_IDS = np.array([3, 17, 20, 404, 5000])
@@ -208,6 +209,112 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(
     for k in range(1, N_ITEMS):
         (answer,) = recommender.recommend([user_id], k=k)
         assert answer.item_ids == whole.item_ids[:k]
+
+
+# Given items
+
+LATEST = [(1, 8), (4,), (), (2, 3), (0, 9)]  # each user's last items, latest first
+
+
+def model_of_last_items(dim: int = 2) -> Factors:
+    rng = np.random.default_rng(6)
+    users, items, factors = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((N_USERS, dim), (N_ITEMS, dim + 3), (N_ITEMS, 3))
+    )
+    last = np.array([[*row, -1, -1][:2] for row in LATEST], np.int32)
+    block = Recent(factors, np.array([0.9, 0.4], np.float32), last)
+    return Factors(users, items, np.linspace(-1, 1, N_ITEMS, dtype=np.float32), block)
+
+
+def scores_by_hand(
+    model: Factors, own: NDArray[Any], latest_first: Sequence[int]
+) -> NDArray[np.float64]:
+    assert model.recent is not None
+    shares = zip((0.9, 0.4), latest_first, strict=False)
+    x = sum((share * model.recent.factors[item] for share, item in shares), np.zeros(3))
+    vector = np.concatenate([own, x])
+    return np.asarray(1 / (1 + np.exp(-(model.item_factors @ vector + model.item_bias))))
+
+
+def expect(answer: Recommendations, scores: NDArray[np.float64], left_out: set[int]) -> None:
+    left = [item for item in np.argsort(-scores) if item not in left_out]
+    assert answer.item_ids == ITEM_IDS[left[: len(answer.item_ids)]].tolist()
+    np.testing.assert_allclose(answer.scores, scores[left[: len(answer.item_ids)]], atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [0, 2])
+def test_a_new_user_is_answered_from_the_given_items(tmp_path: Path, dim: int) -> None:
+    model = model_of_last_items(dim)
+    recommender = saved(tmp_path, model, catalogue_of())
+    given = [ITEM_IDS[item] for item in (7, 3, 6)]  # latest last; the model reads two
+    own = model.user_factors.mean(axis=0)
+    for user_ids in ([], ["nobody"]):
+        (answer,) = recommender.recommend(user_ids, k=5, items=given)
+        assert answer.known
+        assert answer.user_id == "".join(user_ids)
+        assert len(answer.item_ids) == 5
+        expect(answer, scores_by_hand(model, own, [6, 3]), {7, 3, 6})
+    (answer,) = recommender.recommend(k=12, items=given, include_seen=True)
+    expect(answer, scores_by_hand(model, own, [6, 3]), set())
+
+
+def test_a_known_users_newer_items_take_the_place_of_the_last(tmp_path: Path) -> None:
+    model = model_of_last_items()
+    recommender = saved(tmp_path, model, catalogue_of())
+    (answer,) = recommender.recommend([USER_IDS[0]], k=5, items=[str(ITEM_IDS[4])])
+    expect(answer, scores_by_hand(model, model.user_factors[0], [4]), {4, 0, 5})
+    (before,) = recommender.recommend([USER_IDS[0]], k=5)
+    expect(before, scores_by_hand(model, model.user_factors[0], LATEST[0]), {0, 5})
+
+
+def test_given_items_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    a, b = (ITEM_IDS[item].item() for item in (2, 9))
+    expected = recommender.recommend(k=4, items=[a, b])
+    assert recommender.recommend(k=4, items=[a, "nothing", b, 10**30]) == expected
+    assert recommender.recommend(k=4, items=[a, b, a, b]) == expected  # the latest time counts
+    (answer,) = recommender.recommend(k=2, items=["nothing"])
+    assert not answer.known
+    assert answer.item_ids == [ITEM_IDS[5], ITEM_IDS[0]]  # the most popular
+    assert recommender.recommend([3], k=2, items=[]) == recommender.recommend([3], k=2)
+
+
+def test_items_that_cannot_be_taken_are_refused(recommender: Recommender, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="n_recent > 0"):
+        recommender.recommend(items=[ITEM_IDS[0]])
+    (tmp_path / "other").mkdir()
+    reading = saved(tmp_path / "other", model_of_last_items(), catalogue_of())
+    with pytest.raises(ValueError, match="items are one user's, but got 2 user ids"):
+        reading.recommend([3, 17], items=[ITEM_IDS[0]])
+    with pytest.raises(ValueError, match="an item id must be text or an integer"):
+        reading.recommend(items=[1.5])
+
+
+def test_predict_takes_items_as_a_list_or_as_text(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    a, b = (str(ITEM_IDS[item]) for item in (2, 9))
+    rows = [(None, [a, b]), ("3", f"{a}, {b}"), ("3", None), ("zz", ""), (None, f"{a}")]
+    asked = pd.DataFrame(rows, columns=["user_id", "item_ids"])
+    found = recommender.predict(asked, {"k": 3})
+    expected = [
+        *recommender.recommend(k=3, items=[a, b]),
+        *recommender.recommend(["3"], k=3, items=[a, b]),
+        *recommender.recommend(["3", "zz"], k=3),
+        *recommender.recommend(k=3, items=[a]),
+    ]
+    assert found["item_ids"].tolist() == [answer.item_ids for answer in expected]
+    assert found["known"].tolist() == [True, True, True, False, True]
+    alone = recommender.predict(asked.iloc[:1][["item_ids"]], {"k": 3})
+    assert alone["item_ids"].tolist() == [expected[0].item_ids]
+    for bad in (3.5, True):
+        with pytest.raises(MlflowException, match="item_ids must be a list or text"):
+            recommender.predict(pd.DataFrame({"item_ids": pd.Series([bad], dtype=object)}))
+
+
+def test_similar_items_of_a_model_of_last_items(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    assert len(recommender.similar(ITEM_IDS[4], k=5).item_ids) == 5
 
 
 # Own ids

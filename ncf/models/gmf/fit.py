@@ -6,21 +6,23 @@ every epoch (He et al. 2017, eq. 7). Both ways change the same arrays in place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ncf.models.gmf.kernel import Parameters
+from ncf.models.gmf.recent import items_at, items_before, latest_items, recent_weights
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.gmf.sgd import sgd_epoch
 from ncf.models.gmf.start import start
 from ncf.models.model import Epoch
 from ncf.models.negatives import check_sampleable
-from ncf.models.positives import draw_positives
+from ncf.models.positives import draw_positions, draw_positives
 from ncf.models.training import Trainee, choose_device, train
 from ncf.protocol.splitting import History
-from ncf.serving.scorers import Factors
+from ncf.serving.factors import Factors, Recent
 
 
 def fit(
@@ -43,7 +45,8 @@ def fit(
         starts: Folder where spectral starts of this history are kept.
 
     Raises:
-        ValueError: A user has interacted with every item, so that it has no negative.
+        ValueError: A user has interacted with every item, so that it has no negative; or the order
+            of the items is asked for (`recency`, `n_recent`) and not known.
     """
     check_sampleable(history)
     start_seed, *seeds = map(int, seed.generate_state(1 + epochs, np.uint64))
@@ -55,12 +58,14 @@ def fit(
 def _sgd(
     parameters: Parameters, history: History, setting: Hyperparameters, device: str
 ) -> Trainee:
+    draw = draw_positions if setting.n_recent else draw_positives
+
     def run_epoch(seed: int, learning_rate: float) -> float:
         # ~: another stream of random numbers than that of the epoch's order and negatives
-        positives = draw_positives(history, setting.recency, ~seed)
-        return sgd_epoch(history, parameters, setting, positives, learning_rate, seed)
+        visits = draw(history, setting.recency, ~seed)
+        return sgd_epoch(history, parameters, setting, visits, learning_rate, seed)
 
-    return Trainee(run_epoch, lambda: scorer_of(parameters), _n_samples(history, setting))
+    return _trainee(run_epoch, lambda: parameters, history, setting)
 
 
 def _adam(
@@ -69,28 +74,49 @@ def _adam(
     from ncf.models.gmf.module import GMF  # PyTorch, which "sgd" does without
     from ncf.models.minibatches import adam
 
-    module = GMF(parameters)
+    module = GMF(parameters, recent_weights(setting))
     module.output_weight.requires_grad_(setting.learn_output_weight)
     module.item_bias.requires_grad_(setting.learn_item_bias)
     run_batches = adam(module.to(choose_device(device)), history, setting)
 
     def run_epoch(seed: int, learning_rate: float) -> float:
-        positives = draw_positives(history, setting.recency, ~seed)
-        return run_batches(positives, seed, learning_rate)
+        if not setting.n_recent:
+            positives = draw_positives(history, setting.recency, ~seed)
+            return run_batches(positives, None, seed, learning_rate)
+        positions = draw_positions(history, setting.recency, ~seed)
+        positives = items_at(history, history.user_of, positions)
+        recents = items_before(history, history.user_of, positions, setting.n_recent)
+        return run_batches(positives, recents, seed, learning_rate)
 
-    return Trainee(run_epoch, lambda: scorer_of(module.arrays()), _n_samples(history, setting))
-
-
-def scorer_of(parameters: Parameters) -> Factors:
-    """Returns the scorer of the parameters, of which it shares what it can."""
-    w = parameters.output_weight
-    has_weights = bool((w != 1).any())  # else a copy of the largest array can be spared
-    return Factors(
-        parameters.user_embedding * w if has_weights else parameters.user_embedding,
-        parameters.item_embedding,
-        parameters.item_bias + parameters.output_bias,
-    )
+    return _trainee(run_epoch, module.arrays, history, setting)
 
 
-def _n_samples(history: History, setting: Hyperparameters) -> int:
-    return len(history.items) * (1 + setting.n_negatives)
+def _trainee(
+    run_epoch: Callable[[int, float], float],
+    parameters: Callable[[], Parameters],
+    history: History,
+    setting: Hyperparameters,
+) -> Trainee:
+    recents = latest_items(history, setting.n_recent) if setting.n_recent else None
+    n_samples = len(history.items) * (1 + setting.n_negatives)
+    return Trainee(run_epoch, lambda: scorer_of(parameters(), setting, recents), n_samples)
+
+
+def scorer_of(
+    parameters: Parameters, setting: Hyperparameters, recents: NDArray[np.int32] | None
+) -> Factors:
+    """Returns the scorer of the parameters, of which it shares what it can.
+
+    Args:
+        parameters: What was trained.
+        setting: The hyperparameters.
+        recents: (U, L) each user's last items, latest first; None where there is no recent block.
+    """
+    user_factors, recent_factors = parameters.user_embedding, parameters.recent_embedding
+    weights = parameters.output_weight
+    if (weights != 1).any():  # else a copy of the largest arrays can be spared
+        user_factors = user_factors * weights[: user_factors.shape[1]]
+        recent_factors = recent_factors * weights[user_factors.shape[1] :]
+    block = None if recents is None else Recent(recent_factors, recent_weights(setting), recents)
+    item_bias = parameters.item_bias + parameters.output_bias
+    return Factors(user_factors, parameters.item_embedding, item_bias, block)

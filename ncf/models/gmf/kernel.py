@@ -23,8 +23,9 @@ MAX_LOGIT = F(80)  # beyond it exp leaves float32's range, and a sigmoid is 0 or
 class Parameters(NamedTuple):
     """What is trained; a tuple, since compiled code takes one as it is.
 
-    Shapes: user_embedding (U, D), item_embedding (I, D), item_bias (I,), output_weight (D,),
-    output_bias (1,). All are float32.
+    Shapes: user_embedding (U, D), item_embedding (I, D + D2), item_bias (I,),
+    output_weight (D + D2,), output_bias (1,), recent_embedding (I, D2), with D2 = 0 where there is
+    no recent block. All are float32.
     """
 
     user_embedding: NDArray[np.float32]
@@ -32,14 +33,20 @@ class Parameters(NamedTuple):
     item_bias: NDArray[np.float32]
     output_weight: NDArray[np.float32]
     output_bias: NDArray[np.float32]
+    recent_embedding: NDArray[np.float32]
 
 
 class Samples(NamedTuple):
-    """A block of an epoch: users (B,), the positive of each (B,), and their negatives (B, N)."""
+    """A block of an epoch.
+
+    Shapes: users (B,), the positive of each (B,), their negatives (B, N), and recents (B, L): the
+    user's items before the positive, latest first, -1 where there are fewer.
+    """
 
     users: NDArray[np.int32]
     positives: NDArray[np.int32]
     negatives: NDArray[np.int32]
+    recents: NDArray[np.int32]
 
 
 # The kernel's parts differ in what the compiler may do to their arithmetic. Sums in another order
@@ -104,20 +111,60 @@ def _update_all(
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _gather(
+    rows: NDArray[np.float32],
+    recents: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    x: NDArray[np.float32],
+) -> None:
+    """Makes x the weighted sum of the rows of the recent items."""
+    for d in range(len(x)):
+        x[d] = 0
+    for a in range(len(recents)):
+        j, weight = np.int64(recents[a]), weights[a]
+        if j < 0:
+            break
+        for d in range(len(x)):
+            x[d] += weight * rows[j, d]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _scatter(
+    rows: NDArray[np.float32],
+    recents: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    change: NDArray[np.float32],
+) -> None:
+    """Gives each row of the recent items its share of how x has changed."""
+    for a in range(len(recents)):
+        j, weight = np.int64(recents[a]), weights[a]
+        if j < 0:
+            break
+        for d in range(len(change)):
+            rows[j, d] += weight * change[d]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
 def update(
     samples: Samples,
     parameters: Parameters,
+    recent_weights: NDArray[np.float32],
     learning_rate: Any,
     weight_decay: Any,
     learn_output_weight: bool,
     learn_item_bias: bool,
 ) -> float:
     """Updates on each sample in turn and returns the sum of their losses."""
-    users, positives, negatives = samples
-    user_embedding, item_embedding, item_bias, output_weight, output_bias = parameters
-    dim, n_negatives = user_embedding.shape[1], negatives.shape[1]
+    users, positives, negatives, recents = samples
+    user_embedding, item_embedding, item_bias, output_weight, output_bias, recent_embedding = (
+        parameters
+    )
+    user_dim, dim, n_negatives = user_embedding.shape[1], len(output_weight), negatives.shape[1]
     user_rows = user_embedding.reshape(-1)
     item_rows = item_embedding.reshape(-1)
+    recent_rows = recent_embedding.reshape(-1)
+    recent_dim = recent_embedding.shape[1]
+    x_start = np.empty(recent_dim, np.float32)
     upcoming = negatives.reshape(-1)
     keep = ONE - learning_rate * weight_decay
     loss, odds = 0.0, 1.0  # the loss is `loss` + log `odds`
@@ -125,11 +172,19 @@ def update(
     for g in range(len(users)):
         u = np.int64(users[g])
         if g + 2 < len(users):
-            for d in range(0, dim, 16):  # 16 float32 are a cache line
-                prefetch(user_rows, np.int64(users[g + 2]) * dim + d)
+            for d in range(0, user_dim, 16):  # 16 float32 are a cache line
+                prefetch(user_rows, np.int64(users[g + 2]) * user_dim + d)
+            for d in range(0, dim, 16):
                 prefetch(item_rows, np.int64(positives[g + 2]) * dim + d)
-        for d in range(dim):
+            for a in range(recents.shape[1]):
+                j = np.int64(recents[g + 2, a])
+                for d in range(0, recent_dim if j >= 0 else 0, 16):
+                    prefetch(recent_rows, j * recent_dim + d)
+        for d in range(user_dim):
             p[d] = user_embedding[u, d]
+        x = p[user_dim:]  # the user's vector is their own factors, then those of their last items
+        _gather(recent_embedding, recents[g], recent_weights, x)
+        x_start[:] = x
         for n in range(1 + n_negatives):
             i = np.int64(positives[g] if n == 0 else negatives[g, n - 1])
             ahead = g * n_negatives + n + AHEAD
@@ -159,8 +214,11 @@ def update(
             b += step
             if learn_item_bias:
                 item_bias[i] = keep * item_bias[i] + step
-        for d in range(dim):
+        for d in range(user_dim):
             user_embedding[u, d] = p[d]
+        for d in range(recent_dim):
+            x_start[d] = x[d] - x_start[d]
+        _scatter(recent_embedding, recents[g], recent_weights, x_start)
     output_weight[:] = w
     output_bias[0] = b
     return float(loss + np.log(odds))

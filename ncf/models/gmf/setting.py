@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ncf.models.model import require
@@ -22,7 +21,8 @@ class Hyperparameters:
         initialization: "spectral" starts from a truncated SVD; "xavier" from Xavier-uniform
             embeddings; "gaussian" as the NCF authors' code, from embeddings of N(0, 0.01^2) and,
             where they are learned, LeCun-uniform output weights.
-        embedding_dim: D, the number of factors of a user and of an item.
+        embedding_dim: D, the number of factors of a user and of an item; 0, which needs a recent
+            block, leaves the user's own out, so that users are what they took last.
         learning_rate: Step size of the first epoch.
         learning_rate_decay: Factor on the learning rate after every epoch.
         weight_decay: L2 penalty; "sgd" applies it to the rows that a sample uses, "adam" to every
@@ -37,6 +37,10 @@ class Hyperparameters:
         learn_output_weight: Whether the output weights are learned, as in the paper, or stay 1.
             They have no L2 in "sgd", so that their growth undoes the L2 of the factors.
         learn_item_bias: Whether the items' biases are learned or stay 0.
+        n_recent: L, how many of a user's last items stand beside the user's own factors, in order
+            of time (`recent.py`); 0 leaves the block out.
+        recent_decay: g, by which the a-th latest of them counts in proportion to a^-g.
+        recent_dim: D2, the number of factors of the block.
     """
 
     optimizer: Literal["adam", "sgd"] = "sgd"
@@ -52,6 +56,9 @@ class Hyperparameters:
     recency: float = 0.0
     learn_output_weight: bool = False
     learn_item_bias: bool = True
+    n_recent: int = 0
+    recent_decay: float = 1.25
+    recent_dim: int = 64
 
     def __post_init__(self) -> None:
         require(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
@@ -60,13 +67,21 @@ class Hyperparameters:
             "initialization is 'spectral', 'xavier' or 'gaussian'",
             self.initialization,
         )
-        for name in ("embedding_dim", "n_negatives", "batch_size"):
+        for name in ("n_negatives", "batch_size", "recent_dim"):
             value = getattr(self, name)
             require(isinstance(value, int) and value >= 1, f"{name} >= 1", value)
         for name in ("learning_rate", "learning_rate_decay", "init_rms"):
             value = getattr(self, name)
             require(math.isfinite(value) and value > 0, f"0 < {name} < inf", value)
-        for name in ("weight_decay", "recency"):
+        for name in ("embedding_dim", "n_recent"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 0, f"{name} >= 0", value)
+        require(
+            self.embedding_dim >= 1 or self.n_recent >= 1,
+            "embedding_dim >= 1 where n_recent is 0",
+            self.embedding_dim,
+        )
+        for name in ("weight_decay", "recency", "recent_decay"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, f"0 <= {name} < inf", value)
         popular = self.popular_negatives
@@ -95,23 +110,9 @@ def describe(hyperparameters: Hyperparameters) -> str:
     """Returns what tells one trial from another, short enough for a run's name."""
     h = hyperparameters
     recency = f" · recency {h.recency:.2g}" if h.recency > 0 else ""
+    recent = f" · last {h.n_recent} in {h.recent_dim}" if h.n_recent else ""
     adam = f" · adam, batch {h.batch_size}" if h.optimizer == "adam" else ""
     return (
         f"dim {h.embedding_dim} · lr {h.learning_rate:.2g} · neg {h.n_negatives}"
-        f" · L2 {h.weight_decay:.1g}{recency}{adam}"
+        f" · L2 {h.weight_decay:.1g}{recency}{recent}{adam}"
     )
-
-
-def hyperparameters_of(params: Mapping[str, str]) -> Hyperparameters:
-    """Returns the hyperparameters that the parameters of a trial's run spell.
-
-    Raises:
-        ValueError: A field is missing: the run is of another version.
-    """
-    values: dict[str, object] = {}
-    for field in fields(Hyperparameters):
-        if field.name not in params:
-            raise ValueError(f"the run has no parameter {field.name}: it is of another version")
-        text, default = params[field.name], getattr(Hyperparameters(), field.name)
-        values[field.name] = text == "True" if isinstance(default, bool) else type(default)(text)
-    return Hyperparameters(**values)  # type: ignore[arg-type]

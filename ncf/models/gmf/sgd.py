@@ -9,6 +9,10 @@ Revisited" (Rendle et al., RecSys 2020): binary cross-entropy on logits, L2 on t
     q <- q - lr (g w p + weight_decay q)   b <- b - lr g
     c <- c - lr (g + weight_decay c)
 
+With a recent block (`recent.py`) p and q are [p_u ; x_u] and [q_i ; m_i], and the same updates run
+on D + D2 columns: x_u is built before a positive and its negatives, and after them its change goes
+to the items that it is made of, X[j_a] <- X[j_a] + w_a (x_end - x_start).
+
 All five updates use the old values. w and b, which every sample uses, have no L2. By its growth w
 can undo the L2 of p and q; a fixed w = 1 (matrix factorization) overfits later. An epoch visits E
 positives in a fresh random order, each followed by its N fresh negatives: E (1 + N) samples, each
@@ -23,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.models.gmf.kernel import Parameters, Samples, update
+from ncf.models.gmf.recent import items_at, items_before, recent_weights
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.negatives import draw_negatives, touched_filter
 from ncf.protocol.random import read_only, shuffle
@@ -35,7 +40,7 @@ def sgd_epoch(
     history: History,
     parameters: Parameters,
     setting: Hyperparameters,
-    positives: NDArray[np.int32],
+    visits: NDArray[np.int32],
     learning_rate: float,
     seed: int,
 ) -> float:
@@ -47,7 +52,8 @@ def sgd_epoch(
         history: The training interactions, E.
         parameters: What is trained.
         setting: The hyperparameters, of which the learning rate is not read.
-        positives: (E,) positive of each visit, to the user `history.user_of` of the same place.
+        visits: (E,) positive of each visit, to the user `history.user_of` of the same place: the
+            item, or with a recent block its position in the user's items by time.
         learning_rate: Step size of every update of this epoch.
         seed: Any 64-bit integer; equal seeds give equal epochs, bit for bit, on one machine.
 
@@ -58,29 +64,30 @@ def sgd_epoch(
         ValueError: A parameter cannot be trained in place, or shapes do not fit each other.
     """
     check_parameters(parameters, history)
-    loss = 0.0
-    for block in samples(history, positives, setting, seed):
+    loss, weights = 0.0, read_only(recent_weights(setting))
+    for block in samples(history, visits, setting, seed):
         loss += update(
             block,
             parameters,
+            weights,
             np.float32(learning_rate),
             np.float32(setting.weight_decay),
             setting.learn_output_weight,
             setting.learn_item_bias,
         )
-    return loss / (len(positives) * (1 + setting.n_negatives))
+    return loss / (len(visits) * (1 + setting.n_negatives))
 
 
 def samples(
-    history: History, positives: NDArray[np.int32], setting: Hyperparameters, seed: int
+    history: History, visits: NDArray[np.int32], setting: Hyperparameters, seed: int
 ) -> Iterator[Samples]:
     """Yields an epoch's samples in blocks, in a random order of the visits."""
-    n_blocks = -(-len(positives) // BLOCK)
+    n_blocks = -(-len(visits) // BLOCK)
     seeds = np.random.SeedSequence(seed & 0xFFFFFFFFFFFFFFFF).generate_state(
         1 + n_blocks, np.uint64
     )
     # pairs are shuffled, not indices: one walk through memory in random order, not three
-    pairs = np.stack([history.user_of, positives], axis=1)
+    pairs = np.stack([history.user_of, visits], axis=1)
     shuffle(pairs.view(np.int64).reshape(-1), int(seeds[0]))
     touched = touched_filter(history)
     for block, block_seed in enumerate(map(int, seeds[1:])):
@@ -88,7 +95,11 @@ def samples(
         negatives = draw_negatives(
             history, users, setting.n_negatives, block_seed, touched, setting.popular_negatives
         )
-        yield Samples(read_only(users), read_only(visited), read_only(negatives))
+        positives, recents = visited, np.empty((len(users), 0), np.int32)
+        if setting.n_recent:
+            positives = items_at(history, users, visited)
+            recents = items_before(history, users, visited, setting.n_recent)
+        yield Samples(*map(read_only, (users, positives, negatives, recents)))
 
 
 def check_parameters(parameters: Parameters, history: History) -> None:
@@ -97,9 +108,12 @@ def check_parameters(parameters: Parameters, history: History) -> None:
     Raises:
         ValueError: An array is of another type, layout or shape.
     """
-    dim = parameters.user_embedding.shape[-1]
-    n_users, n_items = history.n_users, history.n_items
-    shapes = Parameters((n_users, dim), (n_items, dim), (n_items,), (dim,), (1,))  # type: ignore[arg-type]
+    user_dim, recent_dim = (
+        parameters.user_embedding.shape[-1],
+        parameters.recent_embedding.shape[-1],
+    )
+    n_users, n_items, dim = history.n_users, history.n_items, user_dim + recent_dim
+    shapes = (n_users, user_dim), (n_items, dim), (n_items,), (dim,), (1,), (n_items, recent_dim)
     for name, array, shape in zip(Parameters._fields, parameters, shapes, strict=True):
         flags = array.flags
         if array.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):
@@ -115,5 +129,5 @@ def compile_kernels() -> None:
     """Fills numba's cache on disk, from which worker processes then load all kernels."""
     pair = np.array([0, 1], np.int32)
     history = History(np.array([0, 1, 2]), pair, 3)
-    rows = [np.ones(shape, np.float32) for shape in ((2, 4), (3, 4), 3, 4, 1)]
+    rows = [np.ones(shape, np.float32) for shape in ((2, 4), (3, 4), 3, 4, 1, (3, 0))]
     sgd_epoch(history, Parameters(*rows), Hyperparameters(n_negatives=1), pair, 0.1, 0)

@@ -17,28 +17,38 @@ def start(
 ) -> Parameters:
     """Returns new parameters: embeddings as the setting says, biases 0, output weights 1 or drawn.
 
+    A spectral start of the recent block is the item half of the decomposition at its own size, for
+    an item before a target (X) and for the target (m) alike: what is taken after another item
+    resembles it.
+
     Args:
         history: The training interactions.
         setting: The hyperparameters.
         seed: Of what is drawn; a spectral start draws nothing.
         starts: Folder where spectral starts of this history are kept.
     """
-    dim = setting.embedding_dim
+    user_dim = setting.embedding_dim
+    recent_dim = setting.recent_dim if setting.n_recent else 0
+    dim = user_dim + recent_dim
     parameters = Parameters(
-        np.zeros((history.n_users, dim), np.float32),
+        np.zeros((history.n_users, user_dim), np.float32),
         np.zeros((history.n_items, dim), np.float32),
         np.zeros(history.n_items, np.float32),
         np.ones(dim, np.float32),
         np.zeros(1, np.float32),
+        np.zeros((history.n_items, recent_dim), np.float32),
     )
-    if setting.initialization == "spectral":
-        embeddings = parameters.user_embedding, parameters.item_embedding
-        for embedding, factors in zip(
-            embeddings, spectral_start(history, dim, starts), strict=True
-        ):
-            np.multiply(factors, setting.init_rms, out=embedding)
-    else:
+    if setting.initialization != "spectral":
         _draw(parameters, setting, seed)
+        return parameters
+    if user_dim:
+        users, items = spectral_start(history, user_dim, starts)
+        np.multiply(users, setting.init_rms, out=parameters.user_embedding)
+        np.multiply(items, setting.init_rms, out=parameters.item_embedding[:, :user_dim])
+    if recent_dim:
+        _, items = spectral_start(history, recent_dim, starts)
+        np.multiply(items, setting.init_rms, out=parameters.recent_embedding)
+        parameters.item_embedding[:, user_dim:] = parameters.recent_embedding
     return parameters
 
 
@@ -48,12 +58,16 @@ def _draw(parameters: Parameters, setting: Hyperparameters, seed: int) -> None:
     from torch.nn.init import normal_, uniform_, xavier_uniform_
 
     generator = torch.Generator().manual_seed(seed % 2**63)
-    embeddings = parameters.user_embedding, parameters.item_embedding
-    for embedding in map(torch.from_numpy, embeddings):
+    embeddings = (
+        parameters.user_embedding,
+        parameters.item_embedding,
+        parameters.recent_embedding,
+    )
+    for embedding in (torch.from_numpy(array) for array in embeddings if array.size):
         if setting.initialization == "xavier":
             xavier_uniform_(embedding, generator=generator)
         else:
             normal_(embedding, 0, 0.01, generator=generator)
     if setting.initialization == "gaussian" and setting.learn_output_weight:
-        bound = (3 / setting.embedding_dim) ** 0.5
+        bound = (3 / len(parameters.output_weight)) ** 0.5
         uniform_(torch.from_numpy(parameters.output_weight), -bound, bound, generator=generator)

@@ -1,0 +1,117 @@
+"""The scorer of GMF and of iALS: the inner product of a user's factors with an item's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Factors of users that are made of their last items.
+
+    Shapes: factors (I, D2); weights (L,) of the last items, latest first; items (U, L), the last
+    items of each user, latest first, -1 where there are fewer.
+    """
+
+    factors: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    items: NDArray[np.int32]
+
+    def sums(self, items: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Returns the factors (B, D2) of users whose last items are given, (B, L)."""
+        factors = np.zeros((len(items), self.factors.shape[1]), np.float32)
+        for weight, column in zip(self.weights, items.T, strict=True):
+            factors += np.where(column >= 0, weight, np.float32(0))[:, None] * self.factors[column]
+        return factors
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Scores by the inner product of a user's factors with an item's, plus the item's bias.
+
+    With a recent block the user's factors are their own and then those of their last items.
+
+    Shapes: user_factors (U, D), item_factors (I, D + D2), item_bias (I,).
+    """
+
+    user_factors: NDArray[np.float32]
+    item_factors: NDArray[np.float32]
+    item_bias: NDArray[np.float32]
+    recent: Recent | None = None
+
+    @property
+    def n_items(self) -> int:
+        """I."""
+        return len(self.item_factors)
+
+    @property
+    def n_users(self) -> int:
+        """U."""
+        return len(self.user_factors)
+
+    def score(
+        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float32]:
+        """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
+        from ncf.serving.compiled import candidate_scores  # numba, which a server does without
+
+        return candidate_scores(self._factors(users), self.item_factors, self.item_bias, items)
+
+    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Returns the scores (B, I) of users (B,) with every item."""
+        return self._product(self._factors(users))
+
+    def score_given(self, user: int | None, items: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Returns the scores (I,) with every item of a user who took the given items.
+
+        Args:
+            user: The user, of whom the own factors are taken; None for an unknown one, whose own
+                factors are the mean of all users'.
+            items: The user's items in the order of time, latest last.
+
+        Raises:
+            ValueError: The model has no recent block.
+        """
+        if self.recent is None:
+            raise ValueError("the model has no recent block, which n_recent > 0 gives it")
+        recents = np.full((1, len(self.recent.weights)), -1)
+        latest_first = items[::-1][: recents.shape[1]]
+        recents[0, : len(latest_first)] = latest_first
+        own = self._mean_user if user is None else self.user_factors[user]
+        factors = np.concatenate([own[None], self.recent.sums(recents)], axis=1)
+        scores: NDArray[np.float32] = self._product(factors)[0]
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns the fields, those of the recent block as `recent_...`."""
+        arrays: dict[str, NDArray[Any]] = {
+            "user_factors": self.user_factors,
+            "item_factors": self.item_factors,
+            "item_bias": self.item_bias,
+        }
+        if self.recent is not None:
+            arrays["recent_factors"] = self.recent.factors
+            arrays["recent_weights"] = self.recent.weights
+            arrays["recent_items"] = self.recent.items
+        return arrays
+
+    def _factors(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        own: NDArray[np.float32] = self.user_factors[users]
+        if self.recent is None:
+            return own
+        recent = self.recent.sums(self.recent.items[users])
+        return np.concatenate([own, recent], axis=1)
+
+    def _product(self, factors: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores: NDArray[np.float32] = factors @ self.item_factors.T
+        scores += self.item_bias
+        return scores
+
+    @cached_property
+    def _mean_user(self) -> NDArray[np.float32]:
+        return np.asarray(self.user_factors.mean(axis=0))
