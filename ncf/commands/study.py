@@ -23,6 +23,7 @@ from ncf.commands.options import Options
 from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 from ncf.report import words
+from ncf.report.contest import verdict
 from ncf.report.page import build_report
 from ncf.search import baselines
 from ncf.search.confirmation import choose, confirm
@@ -180,6 +181,7 @@ def _contest(
     with progress.working("fitting the winner and the baselines, and reading test"):
         conclusion = conclude(study, plan, workers, folder, contestants, confirmed, is_published)
     terminal.show_results(conclusion.results, winner.number, winner.epochs, objective)
+    terminal.show_verdict(verdict(conclusion, objective))
     return conclusion
 
 
@@ -211,16 +213,17 @@ def _report(
             "sparsity": f"{1 - counts['interactions'] / cells:.2%}",
             "fingerprint": plan.facts.fingerprint,
         }
-        k = plan.settings.objective.k
+        objective = plan.settings.objective
+        k = objective.k
         page = build_report(
             study,
             f"Study {plan.study_name}",
-            words.verdict(conclusion, k),
+            " ".join([words.headline(conclusion, k), *verdict(conclusion, objective)]),
             [words.table_row(result, k) for result in conclusion.results],
             facts,
             words.describe_protocol(plan),
             shlex.join(["python", *map(redacted, sys.argv)]),
-            f"validation {plan.settings.objective.label}",
+            f"validation {objective.label}",
             conclusion.winner.number,
         )
         file = folder / "report.html"

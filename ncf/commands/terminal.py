@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -11,6 +12,7 @@ from ncf.commands.tables import aligned
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.redaction import one_line
+from ncf.report.contest import p_in_words
 from ncf.search import journal
 from ncf.search.experiment import DataFacts
 from ncf.search.results import Confirmed, Result
@@ -130,10 +132,17 @@ def show_results(results: Sequence[Result], number: int, epochs: int, objective:
             cells += [f"{value:.4f}", f"[{low:.3f}, {high:.3f}]"]
         if result.difference is not None:
             mean, low, high, p_value = result.difference
-            cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", f"{p_value:.2g}"]
+            cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", p_in_words(p_value)]
         rows.append(cells + [""] * (len(header) - len(cells)))
     is_text = (True, *[False] * (len(header) - 1))
     print("\n".join(f"  {line}" for line in aligned(rows, is_text)))
+
+
+def show_verdict(sentences: Sequence[str]) -> None:
+    """Prints what the results do and do not establish."""
+    print()
+    for sentence in sentences:
+        print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="    "))
 
 
 def show_model(name: str, version: str, decision: str) -> None:

@@ -86,7 +86,7 @@ def contestant(name: str, study: optuna.Study) -> Contestant | None:
     n_trained = sum(map(journal.is_trained, trials))
     settings = "1 setting" if n_trained == 1 else f"{n_trained} settings"
     note = f"{settings} in {journal.seconds_of(trials):.0f} s of worker time"
-    return replace(journal.contestant_of(ranking[0], 0, note), name=name)
+    return replace(journal.contestant_of(ranking[0], 0, note), name=name, n_settings=n_trained)
 
 
 def record_of(name: str, study: optuna.Study) -> optuna.Study:
@@ -103,4 +103,5 @@ def _as_recorded_before(name: str, before: Mapping[str, Any]) -> Contestant:
     """Returns a baseline of a study that was tuned when baselines had no record of their own."""
     setting, metrics = before["setting"], before["outcome"]["metrics"]
     note = f"{before['n_trials']} settings in {before['seconds']:.0f} s of worker time"
-    return Contestant(name, 0, table.setting_of(name, setting), setting, 0, metrics, note)
+    found = table.setting_of(name, setting)
+    return Contestant(name, 0, found, setting, 0, metrics, note, before["n_trials"])

@@ -55,6 +55,7 @@ class Contestant:
         epochs: Epochs to train it for on train and validation.
         validation: Its validation metrics on the sampled candidates.
         note: How it was found.
+        n_settings: How many settings of its model were tried; 0 where that is not known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Contestant:
     epochs: int
     validation: dict[str, float]
     note: str
+    n_settings: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Result:
         intervals: 95% intervals over users of the test metrics, by metric: low and high.
         difference: The winner's test objective less this one's: mean, low, high, p-value; None for
             the winner itself.
+        difference_full: The same over the full catalogue; None also in records of before it was
+            kept.
     """
 
     name: str
@@ -90,6 +94,7 @@ class Result:
     test_full: dict[str, float]
     intervals: dict[str, list[float]]
     difference: list[float] | None
+    difference_full: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ class Conclusion:
         value: The objective by which the winner was chosen.
         is_confirmed: Whether that is a mean over fresh seeds.
         folder: Holds the winner's weights and the ranks until MLflow has them.
+        seed_values: The validation objective of each fresh seed of the winner.
     """
 
     digest: str
@@ -113,6 +119,7 @@ class Conclusion:
     value: float
     is_confirmed: bool
     folder: Path
+    seed_values: tuple[float, ...] = ()
 
     @property
     def winner(self) -> Contestant:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def conclude(
         confirmed[0].mean if confirmed else value,
         len(confirmed) > 0,
         files,
+        confirmed[0].values if confirmed else (),
     )
 
 
@@ -162,10 +163,15 @@ def compare(
             difference=None,
         )
         if of_winner is None:
-            of_winner = values[objective.name]
+            of_winner = values
         else:
-            d = paired_difference(of_winner, values[objective.name], seed)
-            result = replace(result, difference=[d.mean, d.low, d.high, d.p_value])
+            sampled_, full_ = (
+                paired_difference(of_winner[name], values[name], seed)
+                for name in (objective.name, f"full_{objective.name}")
+            )
+            result = replace(
+                result, difference=[*astuple(sampled_)], difference_full=[*astuple(full_)]
+            )
         results.append(result)
     return results
 
