@@ -180,7 +180,7 @@ def _contest(
 
     with progress.working("fitting the winner and the baselines, and reading test"):
         conclusion = conclude(study, plan, workers, folder, contestants, confirmed, is_published)
-    terminal.show_results(conclusion.results, winner.number, winner.epochs, objective)
+    terminal.show_results(conclusion, objective)
     terminal.show_verdict(verdict(conclusion, objective))
     return conclusion
 

@@ -15,7 +15,7 @@ from ncf.redaction import one_line
 from ncf.report.contest import p_in_words
 from ncf.search import journal
 from ncf.search.experiment import DataFacts
-from ncf.search.results import Confirmed, Result
+from ncf.search.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10
@@ -110,12 +110,12 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
         print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
 
 
-def show_results(results: Sequence[Result], number: int, epochs: int, objective: Objective) -> None:
+def show_results(conclusion: Conclusion, objective: Objective) -> None:
     """Prints what the winner and the baselines came to on test."""
-    k = objective.k
+    k, winner, results = objective.k, conclusion.winner, conclusion.results
     print(
-        f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
-        "Test, read once, with 95% intervals over users:"
+        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
+        f"epochs. Test, {conclusion.reading}, with 95% intervals over users:"
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:

@@ -12,7 +12,7 @@ import numpy as np
 from ncf.models.table import MODELS
 from ncf.protocol.intervals import SMALLEST_P, holm
 from ncf.protocol.metrics import Objective
-from ncf.search.results import Conclusion, Contestant, Result
+from ncf.search.results import Conclusion, Contestant, Result, read_before
 
 _LEVEL = 0.05  # below which a corrected p-value tells a difference
 
@@ -39,6 +39,8 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
         sentences.append(_contest_full(names, full, objective))
         sentences += _orders(conclusion.results, objective)
     sentences = [*_beaten(title, names, sampled, full), *sentences]
+    if len(conclusion.readings) > 1:
+        sentences.insert(0, f"{read_before(conclusion.readings)}.")
     sentences.append(_seeds(conclusion.seed_values, objective))
     tried = [(_title(one), one.n_settings) for one in conclusion.contestants]
     if all(number > 0 for _, number in tried):
@@ -129,15 +131,14 @@ def _contest_full(
 
 def _orders(results: Sequence[Result], objective: Objective) -> list[str]:
     """Returns a sentence where the two ways to rank disagree about the order; else none."""
-    by_sampled, by_full = (
-        [_title(one) for one in sorted(results, key=lambda one: -objective.value(values(one)))]
-        for values in (lambda one: one.test, lambda one: one.test_full)
-    )
+    by_sampled = sorted(results, key=lambda one: -objective.value(one.test))
+    by_full = sorted(results, key=lambda one: -objective.value(one.test_full))
     if by_sampled == by_full:
         return []
     return [
         "Sampled candidates and the full catalogue disagree about the order: "
-        f"{', '.join(by_sampled)} by the first; {', '.join(by_full)} by the second."
+        f"{', '.join(map(_title, by_sampled))} by the first; "
+        f"{', '.join(map(_title, by_full))} by the second."
     ]
 
 

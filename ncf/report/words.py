@@ -51,7 +51,8 @@ def describe_protocol(plan: Plan) -> str:
     experiment, objective = plan.experiment, plan.settings.objective
     return (
         f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
-        "baselines are fitted on train + validation, and test is read once. Candidates: "
+        "baselines are fitted on train + validation, and then test is read; a study that reads it "
+        "again says so. Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
         "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
         f"users; the last columns are the differences of test {objective.label} on the same users "
@@ -89,9 +90,10 @@ def table_row(result: Result, k: int) -> dict[str, str]:
 def headline(conclusion: Conclusion, k: int) -> str:
     """Returns which trial won and what it came to on test, as a sentence."""
     winner = conclusion.results[0]
+    hit_ratio, ndcg = (winner.test[f"{name}_{k}"] for name in ("hit_ratio", "ndcg"))
     return (
-        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. On test, read once: "
-        f"HR@{k} {winner.test[f'hit_ratio_{k}']:.4f}, nDCG@{k} {winner.test[f'ndcg_{k}']:.4f}."
+        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. "
+        f"On test, {conclusion.reading}: HR@{k} {hit_ratio:.4f}, nDCG@{k} {ndcg:.4f}."
     )
 
 

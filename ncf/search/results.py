@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,46 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """One time that a study read test.
+
+    Attributes:
+        at: When, in seconds since 1970.
+        what: The contestants that were judged on it.
+        why: What it was read for.
+        digest: Tells this set of contestants from others.
+    """
+
+    at: float
+    what: str
+    why: str
+    digest: str
+
+
+def in_words(at: float) -> str:
+    """Returns a time as people write it.
+
+    >>> in_words(0)
+    '1970-01-01 00:00 UTC'
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def read_before(readings: Sequence[Reading]) -> str:
+    """Returns what is to be said of test where the last of two or more readings is this one."""
+    times = ", ".join(in_words(one.at) for one in readings[:-1])
+    return f"Test was read before, on {times}; this is reading {len(readings)} ({readings[-1].why})"
+
+
+def readings_in_words(readings: Sequence[Reading]) -> str:
+    """Returns all readings of test with their times, what was read and why."""
+    return "; ".join(
+        f"{number}: {in_words(one.at)}, {one.what}: {one.why}"
+        for number, one in enumerate(readings, start=1)
+    )
+
+
+@dataclass(frozen=True)
 class Conclusion:
     """What a study ended with.
 
@@ -110,6 +152,7 @@ class Conclusion:
         is_confirmed: Whether that is a mean over fresh seeds.
         folder: Holds the winner's weights and the ranks until MLflow has them.
         seed_values: The validation objective of each fresh seed of the winner.
+        readings: Each time that the study has read test, the first first.
     """
 
     digest: str
@@ -120,6 +163,12 @@ class Conclusion:
     is_confirmed: bool
     folder: Path
     seed_values: tuple[float, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+    @property
+    def reading(self) -> str:
+        """How test was read: "read once", or which reading of it this is."""
+        return "read once" if len(self.readings) < 2 else f"reading {len(self.readings)}"
 
     @property
     def winner(self) -> Contestant:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, replace
@@ -25,10 +26,12 @@ from ncf.protocol.metrics import per_user, summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Confirmed, Contestant, Result
+from ncf.search.results import Conclusion, Confirmed, Contestant, Reading, Result, read_before
 from ncf.serving.scorers import load_scorer
 from ncf.trials.messages import Failure
 from ncf.trials.workers import Workers, run_tasks
+
+_logger = logging.getLogger(__name__)
 
 RANKS, WEIGHTS = "test_ranks.npz", "winner.safetensors"
 
@@ -43,6 +46,9 @@ def conclude(
     is_published: Callable[[str], bool],
 ) -> Conclusion:
     """Fits the contestants and reads test; where that was done before, returns what it gave.
+
+    Test is meant to be read once. Each reading is noted in the study's record before it is made,
+    and one after the first is told in the log.
 
     Args:
         study: The study, where the results are recorded.
@@ -60,7 +66,9 @@ def conclude(
     recorded: dict[str, Any] = study.user_attrs.get("conclusion", {})
     is_known = recorded.get("digest") == digest
     if not (is_known and (files.exists() or is_published(digest))):
-        results = _read_test(contestants, plan, workers, files)
+        weights = fit(contestants, plan, workers, folder)
+        _note_reading(study, contestants, digest)
+        results = _read_test(contestants, plan, weights, files)
         at = recorded["at"] if is_known else time.time()  # what is logged again is the same then
         recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
         study.set_user_attr("conclusion", recorded)
@@ -74,6 +82,7 @@ def conclude(
         len(confirmed) > 0,
         files,
         confirmed[0].values if confirmed else (),
+        tuple(readings_of(study)),
     )
 
 
@@ -111,11 +120,40 @@ def fit(
     return files
 
 
+def readings_of(study: optuna.Study) -> list[Reading]:
+    """Returns each time that a study has read test, the first first."""
+    noted = study.user_attrs.get("test_readings")
+    if noted is not None:
+        return [Reading(**one) for one in noted]
+    conclusion = study.user_attrs.get("conclusion")
+    if conclusion is None:
+        return []
+    what = ", ".join(result["name"] for result in conclusion["results"])
+    why = "before readings were noted"
+    return [Reading(conclusion["at"], what, why, conclusion["digest"])]
+
+
+def _note_reading(study: optuna.Study, contestants: Sequence[Contestant], digest: str) -> None:
+    """Notes that test is read now, with what and why; the log says where it was read before.
+
+    The same contestants come out the same, so that to judge them again, where their files were
+    lost, is not another reading.
+    """
+    readings = readings_of(study)
+    if digest in [one.digest for one in readings]:
+        return
+    what = ", ".join(f"{one.name} trial {one.number}" for one in contestants)
+    why = "the study was continued after it had read test" if readings else "the study's end"
+    readings.append(Reading(time.time(), what, why, digest))
+    if len(readings) > 1:
+        _logger.warning("%s", read_before(readings))
+    study.set_user_attr("test_readings", [asdict(one) for one in readings])
+
+
 def _read_test(
-    contestants: Sequence[Contestant], plan: Plan, workers: Workers, files: Path
+    contestants: Sequence[Contestant], plan: Plan, weights: Sequence[Path], files: Path
 ) -> list[Result]:
-    """Fits the contestants, reads test, and leaves the winner's weights and the ranks."""
-    weights = fit(contestants, plan, workers, files.parent)
+    """Reads test, and leaves the winner's weights and the ranks."""
     ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
     for contestant, file in zip(contestants, weights, strict=True):
         scorer = load_scorer(load_file(file))  # as it will answer

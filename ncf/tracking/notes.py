@@ -41,7 +41,7 @@ def describe_confirmation(number: int) -> str:
 
 def describe_version(setting: Setting, fitted_on: str, validation: str, test: str = "") -> str:
     """Returns what a version of the registered model is."""
-    test = f" Test, read once: {test}." if test else " Test was not read."
+    test = f" Test, {test}." if test else " Test was not read."
     return f"{describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Result
+from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import registry, versions
 from ncf.tracking.contest_runs import log_baseline
 from ncf.tracking.logged_models import log_model, package
-from ncf.tracking.tracker import Tracker
+from ncf.tracking.tracker import READINGS_TAG, Tracker
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def publish(
         tracker.keep(conclusion.folder / RANKS)
     of_winner, *of_baselines = map(metrics_of, conclusion.results)
     tracker.log_result(of_winner, conclusion.at, model_id)
+    tracker.set_tags(tracker.parent, {READINGS_TAG: readings_in_words(conclusion.readings)})
     for contestant, metrics in zip(baselines, of_baselines, strict=True):
         note = f"{contestant.note}: tuned by the same study code."
         log_baseline(tracker, contestant, metrics, note, conclusion.at)

@@ -12,7 +12,7 @@ from ncf.protocol.intervals import SMALLEST_P
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words, verdict
 from ncf.report.words import headline, table_row
-from ncf.search.results import Conclusion, Contestant, Result
+from ncf.search.results import Conclusion, Contestant, Reading, Result, readings_in_words
 
 SURE = (0.05, 0.04, 0.06, SMALLEST_P)
 LIKELY = (0.02, 0.01, 0.03, 0.002)
@@ -126,6 +126,24 @@ def test_an_old_record_and_a_search_without_baselines_have_a_verdict_too() -> No
     alone = words()
     assert alone.startswith("Over 3 fresh seeds")
     assert "better" not in alone
+
+
+def test_a_second_reading_of_test_is_told_and_the_first_is_the_only_one_else() -> None:
+    first = Reading(0.0, "GMF trial 3", "the study's end", "a")
+    second = Reading(90000.0, "GMF trial 8", "the study was continued", "b")
+    once = replace(conclusion(), readings=(first,))
+    assert "On test, read once: HR@10" in headline(once, 10)
+    assert "read before" not in " ".join(verdict(once, Objective()))
+    twice = replace(conclusion(), readings=(first, second))
+    assert "On test, reading 2: HR@10" in headline(twice, 10)
+    assert verdict(twice, Objective())[0] == (
+        "Test was read before, on 1970-01-01 00:00 UTC; this is reading 2 (the study was "
+        "continued)."
+    )
+    assert readings_in_words(twice.readings) == (
+        "1: 1970-01-01 00:00 UTC, GMF trial 3: the study's end; "
+        "2: 1970-01-02 01:00 UTC, GMF trial 8: the study was continued"
+    )
 
 
 def test_a_p_value_at_the_floor_says_that_it_may_be_smaller() -> None:
