@@ -1,4 +1,7 @@
-"""GMF with recent items on MovieLens 1M: `python search.py --experiment experiments/ml_1m.py --trials 50`."""
+"""GMF with recent items on MovieLens 1M.
+
+python search.py --experiment experiments/ml_1m.py --trials 50
+"""
 
 from __future__ import annotations
 

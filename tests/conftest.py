@@ -37,13 +37,8 @@ settings.load_profile("quick")
 N_GROUPS = 4
 COLUMNS = "user=customer,item=sku,timestamp=bought"
 COMMON = ("--data", "shop.csv", "--columns", COLUMNS, "--epochs", "6")
-# Files whose tests use the study that `searched` searches: once for all of them.
-SHARING = (
-    "tests/commands/test_endurance.py",
-    "tests/commands/test_search.py",
-    "tests/tracking/test_ui.py",
-    "tests/tracking/test_versions.py",
-)
+# Files that share what `searched` searches: they run in one process; slow ones search again.
+SHARING = ("tests/commands/test_search.py", "tests/tracking/test_versions.py")
 N_TRIALS = 14  # more than the lag, so that late trials are decided from early ones
 
 
@@ -52,7 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Has a file's tests run in one process, and all that share the searched study as well."""
     from xdist.scheduler import LoadFileScheduling
 
-    class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist is untyped
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc] # it ships no types
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
             return "searched" if file in SHARING else file

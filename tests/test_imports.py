@@ -21,7 +21,7 @@ TABLE: dict[str, set[str]] = {
     "protocol": set(),
     "serving": {"mlflow"},  # within a function, where a served model answers MLflow
     "models": {"torch"},
-    "trials": {"torch"},
+    "trials": set(),
     "search": {"optuna"},
     "tracking": {"mlflow"},
     "report": {"optuna"},
@@ -109,7 +109,7 @@ def test_nothing_in_the_package_imports_its_users() -> None:
 
 
 def test_the_reader_of_imports_sees_them() -> None:
-    assert "torch" in imported_by(PROJECT / "ncf/trials/local.py")  # in a function
+    assert "torch" in imported_by(PROJECT / "ncf/models/training.py")  # in a function
     experiment = imported_by(PROJECT / "ncf/search/experiment.py")
     assert not {name.split(".")[0] for name in experiment} & {"optuna"}  # for type checkers
 
@@ -153,6 +153,7 @@ STEPS = (
     "ncf",
     "ncf.serving.packaged",
     "ncf.trials.messages, ncf.trials.local",
+    "ncf.trials.trial, ncf.models.gmf.fit",
     "ncf.commands.search",
     "ncf.commands.study, optuna.importance",
 )
@@ -181,6 +182,13 @@ def test_messages_are_cheap(loaded: dict[str, set[str]]) -> None:
     assert not after & (HEAVY - {"numpy"})
 
 
+def test_a_worker_begins_without_torch(loaded: dict[str, set[str]]) -> None:
+    """The compiled loop from a spectral start needs none, and torch takes a worker seconds."""
+    after = loaded["ncf.trials.trial, ncf.models.gmf.fit"]
+    assert "numba" in after
+    assert "torch" not in after
+
+
 def test_a_server_of_a_model_loads_little(loaded: dict[str, set[str]]) -> None:
     after = loaded["ncf.serving.packaged"]
     assert not after & (HEAVY - {"numpy"})
@@ -191,7 +199,7 @@ def test_a_server_of_a_model_loads_little(loaded: dict[str, set[str]]) -> None:
 def test_the_coordinator_begins_without_mlflow_and_never_needs_torch(
     loaded: dict[str, set[str]],
 ) -> None:
-    """Each takes seconds: in those of MLflow the workers start, and they have torch."""
+    """Each takes seconds: MLflow loads while the workers start."""
     assert "mlflow" not in loaded["ncf.commands.search"]
     whole = loaded[STEPS[-1]]
     assert {"ncf.commands.search", "ncf.search.verdict", "mlflow", "sklearn"} <= whole

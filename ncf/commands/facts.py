@@ -2,83 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.data.columns import Columns
-from ncf.data.datasets import find_file
-from ncf.data.interactions import Interactions, from_columns
-from ncf.data.movielens import NAMES
-from ncf.data.ratings import read_ratings
-from ncf.protocol import given_split
-from ncf.protocol.splitting import MIN_INTERACTIONS, Split, leave_one_out
+from ncf.commands.data_facts import Facts, gather
+from ncf.protocol.sequence import N_FOLLOWING, SESSION, Sequence
+from ncf.protocol.splitting import MIN_INTERACTIONS
+
+__all__ = ["Facts", "gather", "in_words", "warnings"]
 
 _BAR = 36  # characters of the longest bar
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a data set before any training.
-
-    Attributes:
-        name: Of the data.
-        counts: Rows of the file, those kept by their rating, users, items, interactions, evaluated
-            users, train interactions.
-        period: First and last day; None where the file has no times.
-        per_user: Interactions of each user, (U,).
-        per_item: Interactions of each item, (I,).
-        tied: Share of the evaluated users whose latest time several of their interactions have.
-        rising: Share of neighbours of equal time, within users, of which the later row has the
-            higher item id: about 0.5 where the file's order says nothing of the items.
-        cold: Share of the evaluated users whose test item nobody has in train or validation.
-        repeated: Share of the file's rows that repeat an earlier pair of user and item.
-        n_untouched: The fewest items that a user has not touched.
-        is_given: Whether the split comes with the data.
-        columns_read: Which column of the file was taken as what, one line each.
-        remarks: What a person should know of the values that were read, one line each.
-    """
-
-    name: str
-    counts: dict[str, int]
-    period: tuple[str, str] | None
-    per_user: NDArray[np.int64]
-    per_item: NDArray[np.int64]
-    tied: float
-    rising: float
-    cold: float
-    repeated: float
-    n_untouched: int
-    is_given: bool
-    columns_read: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
-def gather(data: str, columns: Columns, min_rating: float | None = None) -> Facts:
-    """Reads a data set, by name or path, and counts.
-
-    Raises:
-        ValueError: A line or value breaks a rule, or no user can be evaluated.
-        OSError: A file is not there, or cannot be read or downloaded.
-    """
-    train_file = given_split.find(data)
-    if train_file is not None:
-        given = given_split.load_ready_made(train_file)
-        n_rows = given.interactions.n_interactions
-        return _facts(given.interactions, given.split, n_rows, n_rows, is_given=True)
-    name, path = find_file(data)
-    ratings = read_ratings(path, columns, min_rating)
-    interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
-    notes = () if data in NAMES else ratings.notes  # nothing is assumed of a known set
-    interactions = replace(
-        interactions, columns_read=(*ratings.columns_read, *notes), remarks=ratings.remarks
-    )
-    n_kept = len(ratings.user_ids)
-    split = leave_one_out(interactions)
-    return _facts(interactions, split, ratings.n_rows, n_kept, is_given=False)
 
 
 def in_words(facts: Facts) -> str:
@@ -123,10 +58,31 @@ def in_words(facts: Facts) -> str:
         "all of them",
         f"  cold: for {facts.cold:.1%} of the evaluated users, nobody else has the test item",
         "",
+        *([] if facts.sequence is None else [*_order_in_words(facts, facts.sequence), ""]),
     ]
     problems = warnings(facts)
     lines += [f"WARNING: {problem}" for problem in problems] or ["Nothing here would mislead."]
     return "\n".join(lines)
+
+
+def _order_in_words(facts: Facts, found: Sequence) -> list[str]:
+    """Returns what the order in time decides and tells, a line each."""
+    verdict = "the order says little of the next item"
+    if found.followed > max(0.01, 1.5 * found.followed_shuffled):
+        verdict = "the order says much of the next item, so that models which know it gain"
+    test = "" if facts.is_given else f"the test item of {found.tied_test:.0%} of the users and "
+    return [
+        "The order in time:",
+        f"  sessions: {found.in_session:.0%} of the validation items came within {SESSION} "
+        "seconds of the user's item before; leave-one-out rewards continuing such a session",
+        f"  ties: the order of rows with equal times decides {test}the validation item of "
+        f"{found.tied_validation:.0%}",
+        f"  next items: {found.followed:.1%} of the validation items are among the "
+        f"{N_FOLLOWING} that most often follow the item before, {found.followed_shuffled:.1%} "
+        f"where each user's order is shuffled: {verdict}",
+        f"  leak: {found.later:.0%} of the train interactions are later than a user's test item, "
+        "on average; a model in use has no such view of the future",
+    ]
 
 
 def warnings(facts: Facts) -> list[str]:
@@ -139,7 +95,14 @@ def warnings(facts: Facts) -> list[str]:
             "sorted by item, or shuffled, 'latest' means nothing. Name the column: "
             "--columns timestamp=..."
         )
-    elif facts.tied >= 0.05 and not facts.is_given:
+    sequence = facts.sequence
+    if sequence is not None and sequence.in_session >= 0.25:
+        found.append(
+            f"{sequence.in_session:.0%} of the validation items came within {SESSION} seconds of "
+            "the user's item before: results tell more of continuing a session than of what a "
+            "person wants another day"
+        )
+    if sequence is not None and sequence.tied_test >= 0.05 and not facts.is_given:
         order = ""
         if abs(facts.rising - 0.5) > 0.2:
             rising = max(facts.rising, 1 - facts.rising)
@@ -148,8 +111,8 @@ def warnings(facts: Facts) -> list[str]:
                 "held-out item can be guessed from its id"
             )
         found.append(
-            f"{facts.tied:.0%} of the evaluated users have several interactions at their latest "
-            f"time: the order of the file's rows decides which of them is held out{order}"
+            f"{sequence.tied_test:.0%} of the evaluated users have several interactions at their "
+            f"latest time: the order of the file's rows decides which of them is held out{order}"
         )
     if n["evaluated"] < 0.5 * n["users"]:
         found.append(
@@ -177,48 +140,6 @@ def warnings(facts: Facts) -> list[str]:
             "at its first time, and items seen before are never recommended again"
         )
     return found
-
-
-def _facts(
-    interactions: Interactions, split: Split, n_rows: int, n_kept: int, is_given: bool
-) -> Facts:
-    per_user = np.diff(interactions.indptr)
-    users, positives = split.test.users, split.test.items
-    times, ends = interactions.timestamps, interactions.indptr[users + 1] - 1
-    before = ends[per_user[users] > 1]
-    same_user = np.ones(len(times) - 1, bool)
-    same_user[interactions.indptr[1:-1] - 1] = False
-    is_tie = same_user & (times[1:] == times[:-1])
-    is_rising = interactions.items[1:] > interactions.items[:-1]
-    days = None
-    if interactions.has_times and not is_given:
-        first, last = (
-            time.strftime("%Y-%m-%d", time.gmtime(t)) for t in (times.min(), times.max())
-        )
-        days = (first, last)
-    return Facts(
-        interactions.name,
-        {
-            "rows": n_rows,
-            "kept": n_kept,
-            "users": interactions.n_users,
-            "items": interactions.n_items,
-            "interactions": interactions.n_interactions,
-            "evaluated": len(users),
-            "train": len(split.train.items),
-        },
-        days,
-        per_user,
-        np.bincount(interactions.items, minlength=interactions.n_items),
-        float((times[before] == times[before - 1]).sum() / len(users)),
-        float(is_rising[is_tie].mean()) if is_tie.any() else 0.5,
-        float((split.train_and_validation.popularity[positives] == 0).mean()),
-        1 - interactions.n_interactions / n_kept,
-        int(interactions.n_items - per_user.max()),
-        is_given,
-        interactions.columns_read,
-        interactions.remarks,
-    )
 
 
 def _spread(counts: NDArray[np.int64]) -> str:

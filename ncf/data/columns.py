@@ -5,6 +5,7 @@ column such as `is_read` or `click` that may say of a row that nothing was consu
 """
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -167,9 +168,13 @@ def _taken_once(found: dict[str, int], names: Sequence[str], place: str) -> dict
 
 
 def option_for(places: Mapping[str, int], names: Sequence[str] | None) -> str:
-    """Returns the option that names these columns."""
-    called = {
-        role: f"{index + 1}" if names is None else names[index]
-        for role, index in sorted(places.items(), key=lambda pair: pair[1])
-    }
-    return "--columns " + ",".join(f"{role}={name}" for role, name in called.items())
+    """Returns the option that names these columns, as a shell takes it.
+
+    >>> option_for({"item": 1, "user": 0}, ["User ID", "track"])
+    "--columns 'user=User ID,item=track'"
+    """
+    parts = []
+    for role, index in sorted(places.items(), key=lambda pair: pair[1]):
+        is_plain = names is not None and names[index] and not set(names[index]) & set(",=")
+        parts.append(f"{role}={names[index] if names and is_plain else index + 1}")
+    return f"--columns {shlex.quote(','.join(parts)) if names else ','.join(parts)}"

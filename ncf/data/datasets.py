@@ -56,6 +56,7 @@ def find_file(data: str) -> tuple[str, Path]:
         FileNotFoundError: There is neither such a set nor such a file.
         ConnectionError: A set is not in the data home and cannot be downloaded.
         PermissionError: The data home cannot be written.
+        ValueError: The path is a pipe or a device.
     """
     if data in NAMES:
         return data, ratings_file(data)
@@ -65,6 +66,8 @@ def find_file(data: str) -> tuple[str, Path]:
             f"{data}: no such file, nor a known data set; check the path, or give one of "
             f"{', '.join(NAMES)}"
         )
+    if not path.is_file() and not path.is_dir():
+        raise ValueError(f"{path}: not a file, and it is read more than once; save it as one")
     return name_of(path), path
 
 
@@ -76,7 +79,9 @@ def name_of(path: Path) -> str:
     """
     if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst", ".zip"):
         path = path.with_suffix("")
-    if not path.suffix[1:].isdecimal():
+    if path.name.endswith(".train.rating"):  # a ready-made split
+        path = path.with_suffix("").with_suffix("")
+    elif not path.suffix[1:].isdecimal():
         path = path.with_suffix("")
     return re.sub(r"[^\w. -]", "_", path.name).strip(". ")[:150] or "data"
 

@@ -1,8 +1,7 @@
 """The rows of delimited text, block by block: by pyarrow, and by Python where quotes need care.
 
-A quote that is never closed, or closed many rows later, would swallow rows. So where a row goes
-over several lines, each of these lines is looked at: if all of them are whole rows of the file, the
-file is refused with the line of the quote.
+A block without quotes, or whose rows are as many as its lines, is read by pyarrow. Where a quote
+opens a value that goes over several lines, `quotes` tells whether that value swallows rows.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import pyarrow.csv
 
 from ncf.data.layout import Layout
 from ncf.data.lines import split
+from ncf.data.quotes import REMEDY, KnownIds, is_whole
 from ncf.data.sources import Batch
 from ncf.data.streams import in_native_memory, read_blocks
 
 _TEXT = pa.string()
 _MANY_TIMES = pa.dictionary(pa.int32(), pa.string())  # the type of ids, which are repeated
 _LONGEST_ROW = 2**26  # bytes
-_QUOTE_REMEDY = "double a quote that is part of a value and put the value in quotes, or remove it"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def read_batches(layout: Layout) -> Iterator[Batch]:
         line += rest[:n_bytes].count(b"\n")
         rest = rest[n_bytes:]
         if len(rest) > _LONGEST_ROW + len(content):
-            raise ValueError(f"{layout.path}, line {line}: a row of over 64 MiB; {_QUOTE_REMEDY}")
+            raise ValueError(f"{layout.path}, line {line}: a row of over 64 MiB; {REMEDY}")
         yield from batch
     if rest and n_skipped == layout.lines_before:
         yield from _read(_Block(layout, rest, line), is_last=True)[0]
@@ -119,26 +118,23 @@ def _by_python(block: _Block, has_quotes: bool, is_last: bool) -> tuple[list[Bat
     layout = block.layout
     lines = block.lines
     ended = [line + "\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
-    rows: list[list[str]] = []
-    starts: list[int] = []
-    start = 0
-    try:
-        for stop, row in split(ended, layout.delimiter, has_quotes):
-            is_plain = not has_quotes or (stop - start == 1 and stop < len(ended))
-            is_end = is_last and stop == len(ended)
-            if row and not is_plain and not _is_whole(block, ended[start:stop], start, is_end):
-                ended = ended[:start]
-                break
-            if row:
-                _check_row(block, row, start)
-                rows.append(row)
-                starts.append(block.first_line + start)
-            start = stop
-    except csv.Error as error:
-        number = block.first_line + start
-        raise ValueError(
-            f"{layout.path}, line {number}: {error}; correct or remove the line"
-        ) from error
+    cuts = _cut(block, ended, has_quotes)
+    if has_quotes:
+        known = KnownIds(layout, cuts)
+        for start, stop, row in cuts:
+            if row and (stop - start > 1 or stop == len(ended)):
+                where = f"{layout.path}, line {block.first_line + start}"
+                is_end = is_last and stop == len(ended)
+                if not is_whole(where, ended[start:stop], is_end, known):
+                    ended = ended[:start]
+                    cuts = cuts[:-1]
+    rows = []
+    starts = []
+    for start, _, row in cuts:
+        if row:
+            _check_row(block, row, start)
+            rows.append(row)
+            starts.append(block.first_line + start)
     n_bytes = len("".join(ended).encode("utf-8", "surrogateescape"))
     if not rows:
         return [], n_bytes
@@ -147,6 +143,22 @@ def _by_python(block: _Block, has_quotes: bool, is_last: bool) -> tuple[list[Bat
         values = pa.array([row[place] for row in rows], _TEXT)
         columns[role] = values.dictionary_encode() if role in ("user", "item", "label") else values
     return [Batch(columns, lambda row: f"line {starts[row]}")], n_bytes
+
+
+def _cut(block: _Block, lines: Sequence[str], has_quotes: bool) -> list[tuple[int, int, list[str]]]:
+    """Returns the first line, the line after the last, and the fields of each row of a block."""
+    cuts = []
+    start = 0
+    try:
+        for stop, row in split(lines, block.layout.delimiter, has_quotes):
+            cuts.append((start, stop, row))
+            start = stop
+    except csv.Error as error:
+        raise ValueError(
+            f"{block.layout.path}, line {block.first_line + start}: {error}; correct or remove the "
+            "line"
+        ) from error
+    return cuts
 
 
 def _check_row(block: _Block, row: Sequence[str], start: int) -> None:
@@ -169,43 +181,6 @@ def _check_row(block: _Block, row: Sequence[str], start: int) -> None:
             f"{place}: a value has a ':' in it, which '::' files cannot hold; separate the columns "
             "by tabs"
         )
-
-
-def _is_whole(block: _Block, lines: Sequence[str], start: int, is_end: bool) -> bool:
-    """Returns whether the lines of a row are all of it, and not rows that a quote has swallowed.
-
-    Raises:
-        ValueError: They are rows that a quote has swallowed.
-    """
-    layout = block.layout
-    place = f"{layout.path}, line {block.first_line + start}"
-    reader = csv.reader(lines, delimiter=layout.delimiter, strict=True)
-    malformed = None
-    try:
-        list(reader)
-    except csv.Error as error:
-        malformed = error
-    if len(lines) == 1 and (malformed is None or "unexpected end" not in str(malformed)):
-        return True  # `"Weird Al" X` is read as `Weird Al X`
-    is_open = malformed is not None and "unexpected end" in str(malformed)
-    n_whole = sum(_is_row(layout, line) for line in lines[:50])
-    if len(lines) > 1 and (n_whole == min(len(lines), 50) or (malformed and not is_open)):
-        raise ValueError(
-            f"{place}: a quote begins a value that goes over {len(lines)} lines, which are rows of "
-            f"the file; {_QUOTE_REMEDY}"
-        )
-    if is_open and is_end:
-        raise ValueError(f"{place}: a quote is not closed; {_QUOTE_REMEDY}")
-    return not is_open
-
-
-def _is_row(layout: Layout, line: str) -> bool:
-    """Returns whether a line would be a row if its quotes were plain characters."""
-    fields = [field.strip(' "') for field in line.rstrip("\r\n").split(layout.delimiter)]
-    if len(fields) != layout.n_fields:
-        return False
-    numbers = [layout.places[role] for role in ("rating", "timestamp") if role in layout.places]
-    return all(re.match(r"[-+.]?\d", fields[place]) for place in numbers)
 
 
 def _n_rows(content: bytes) -> int:

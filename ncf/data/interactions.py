@@ -237,7 +237,8 @@ def _first_of_each_pair(users: NDArray[np.int32], items: NDArray[np.int32]) -> N
     `users` must be ascending. Some users at a time, so that the hash table stays in the cache:
     seven times as fast as one table for 27.7 million rows.
     """
-    n_items, n_rows = int(items.max()) + 1, len(users)
+    n_items = int(items.max()) + 1
+    n_rows = len(users)
     cuts = np.searchsorted(users, users[::_ROWS_AT_A_TIME])
     first = np.empty(n_rows, dtype=np.bool_)
     for start, stop in pairwise([*np.unique(cuts).tolist(), n_rows]):

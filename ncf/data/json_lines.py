@@ -112,6 +112,8 @@ def _object(path: Path, number: int, text: str) -> dict[str, Any]:
         found = json.loads(text)
     except ValueError as error:
         remedy = "correct or remove the line"
+        if text.strip() == "{":
+            remedy = "give one object a line, or a list of objects"
         if re.match(r"\s*\{\s*u?'", text):
             remedy = "this is Python and not JSON: write it again with ast.literal_eval, json.dumps"
         raise ValueError(f"{path}, line {number}: not JSON ({error}); {remedy}") from error

@@ -106,7 +106,7 @@ def _find_delimiter(path: Path, lines: Sequence[str], columns: Columns) -> str |
     """Returns the delimiter that cuts most lines as the first one; of equals the finest."""
     best: tuple[bool, float, int] | None = None
     chosen = None
-    for delimiter in _OF_CSV if ".csv" in path.suffixes else _DELIMITERS:
+    for delimiter in _OF_CSV if ".csv" in path.name.lower() else _DELIMITERS:
         if delimiter not in lines[0] or (delimiter == " " and best is not None):
             continue
         try:

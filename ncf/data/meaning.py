@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from ncf.data.columns import Columns, option_for
+from ncf.data.interactions import OwnIds
 from ncf.data.sources import Collected, Source
 from ncf.data.times import unit_of
 
@@ -37,6 +40,27 @@ def check_meaning(
         )
     if min_rating is None:
         _check_noes(path, source, found)
+
+
+def check_one_header(path: Path, source: Source, user_ids: OwnIds, item_ids: OwnIds) -> None:
+    """Raises where files were joined with their headers.
+
+    Raises:
+        ValueError: A row has the names of its columns as user and item.
+    """
+    if source.names is None:
+        return
+    are_names = []
+    for role, ids in (("user", user_ids), ("item", item_ids)):
+        name = source.names[source.places[role]]
+        if not isinstance(ids, pd.Categorical) or name not in ids.categories:
+            return
+        are_names.append(ids.codes == ids.categories.get_loc(name))
+    n_rows = int((are_names[0] & are_names[1]).sum())
+    if n_rows:
+        raise ValueError(
+            f"{path}: {n_rows} rows repeat the header, as where files are joined; remove them"
+        )
 
 
 def describe(source: Source, found: Collected, min_rating: float | None) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from ncf.data.streams import in_native_memory
+
 
 class Field(Enum):
     """What one field of a line holds: a pattern of its text, and the pattern in words."""
@@ -60,7 +62,7 @@ def parse(path: Path, content: bytes, fields: Sequence[Field]) -> list[NDArray[A
     error: ValueError | None = None
     try:
         table = pa.csv.read_csv(
-            _in_native_memory(plain),
+            in_native_memory(plain),
             pa.csv.ReadOptions(column_names=list(kinds)),
             pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
             pa.csv.ConvertOptions(column_types=kinds, null_values=[]),
@@ -71,17 +73,6 @@ def parse(path: Path, content: bytes, fields: Sequence[Field]) -> list[NDArray[A
     except pa.ArrowInvalid as invalid:
         error = invalid
     raise _bad_line(path, content, fields, error) from error
-
-
-def _in_native_memory(content: bytes) -> pa.BufferReader:
-    """Returns a file over a copy of the content that no Python object stands behind.
-
-    Threads of pyarrow may let go of what they read while Python exits, which would end the process
-    by SIGABRT where that is a Python object.
-    """
-    sink = pa.BufferOutputStream()
-    sink.write(content)
-    return pa.BufferReader(sink.getvalue())
 
 
 def _keeps_to_its_rule(field: Field, column: NDArray[Any]) -> bool:

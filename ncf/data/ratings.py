@@ -23,7 +23,7 @@ from ncf.data.delimited import read_batches
 from ncf.data.ids import join_ids, read_ids, remarks_on_ids
 from ncf.data.interactions import OwnIds
 from ncf.data.layout import find_layout
-from ncf.data.meaning import check_meaning, describe
+from ncf.data.meaning import check_meaning, check_one_header, describe
 from ncf.data.sources import Batch, Collected, Source
 from ncf.data.streams import DAMAGED
 from ncf.data.times import Times, last_second, read_times
@@ -100,6 +100,7 @@ def read_ratings(
     columns_read = describe(source, found, min_rating)
     user_ids = join_ids(found.values.pop("user"), source.is_typed)
     item_ids = join_ids(found.values.pop("item"), source.is_typed)
+    check_one_header(path, source, user_ids, item_ids)
     remarks = (*remarks_on_ids("user", user_ids), *remarks_on_ids("item", item_ids))
     seconds = None
     if "timestamp" in found.values:

@@ -1,1 +1,1 @@
-"""One setting trained and judged, in another process."""
+"""How one setting is trained and judged, in another process."""

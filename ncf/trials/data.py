@@ -1,4 +1,4 @@
-"""The data of a trial: no test item is in it. Written once, and mapped into memory by workers."""
+"""The data of a trial, without any test item: written once, and mapped into memory by workers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from ncf.protocol.splitting import HeldOut, History
 
 @dataclass(frozen=True)
 class TrialData:
-    """All the data that a trial sees: train, the validation items and their candidates (V, C).
+    """All the data that a trial sees.
 
-    `starts` is where the trials of a search keep what they start from, for one another.
+    Attributes:
+        train: The interactions to train on.
+        validation: The held-out items to judge by, of V users.
+        candidates: The candidates of the validation items, (V, C).
+        starts: The folder where the trials of a search keep spectral starts for one another; None
+            where each computes its own.
     """
 
     train: History
@@ -40,7 +45,7 @@ class TrialData:
 
     @classmethod
     def load(cls, folder: Path) -> TrialData:
-        """Maps the arrays into memory: processes share one copy."""
+        """Maps the arrays of `save` into memory, so that all processes share one copy of them."""
         names = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
         indptr, items, by_time, n_items, users, positives, candidates = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names

@@ -1,7 +1,7 @@
-"""What a trial will take, said before it starts: memory, and seconds per epoch.
+"""An estimate, before a search starts, of the memory of a trial and of its seconds per epoch.
 
-The figures are sums over the arrays that a trial holds at its peak, and a measured cost per sample;
-they are meant to be right within a factor of two and to refuse what cannot fit.
+The memory is a sum over the arrays that a trial holds at its peak, and the time a measured cost per
+sample. Both are meant to be right within a factor of two, and to refuse a search that cannot fit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.table import Setting
 from ncf.protocol.splitting import History
 
-_PROCESS_BYTES = 330 << 20  # torch, numba and scipy, loaded
-# Measured on one thread. A step of "adam" updates every parameter, whatever its batch.
+_PROCESS_BYTES = 330 << 20  # of a worker that has loaded torch, numba and scipy
+# Measured on one thread. A step of "adam" updates every parameter, however small its batch.
 _SECONDS_PER_SAMPLE = {"sgd": 40e-9, "adam": 100e-9}
 _SECONDS_PER_SAMPLE_AND_DIM = {"sgd": 0.4e-9, "adam": 3e-9}
 _SECONDS_PER_STEP, _SECONDS_PER_STEP_AND_PARAMETER = 500e-6, 2e-9
@@ -24,56 +24,60 @@ _SECONDS_PER_STEP, _SECONDS_PER_STEP_AND_PARAMETER = 500e-6, 2e-9
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one trial."""
+    """What one trial takes.
+
+    Attributes:
+        n_bytes: Memory of its worker process at its peak.
+        seconds_per_epoch: Seconds of training in an epoch.
+    """
 
     n_bytes: int
     seconds_per_epoch: float
 
 
-def estimate(history: History, n_candidates: int, h: Setting) -> Estimate:
+def estimate(history: History, n_candidates: int, setting: Setting) -> Estimate:
     """Returns what one trial takes in a worker process.
 
     Args:
-        history: What it trains on.
-        n_candidates: Evaluation candidates of all users together.
-        h: Its hyperparameters.
+        history: The training interactions.
+        n_candidates: The number of validation candidates of all users together, V * C.
+        setting: The trial's setting.
     """
     n_interactions = len(history.items)
     shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
-    if not isinstance(h, Hyperparameters):
+    if not isinstance(setting, Hyperparameters):
         return Estimate(_PROCESS_BYTES + shared, 0.0)
-    recent_dim = h.recent_dim if h.n_recent else 0
-    dim = h.embedding_dim + recent_dim
-    n_parameters = history.n_users * h.embedding_dim + history.n_items * (dim + recent_dim)
+    recent_dim = setting.recent_dim if setting.n_recent else 0
+    dim = setting.embedding_dim + recent_dim
+    n_parameters = history.n_users * setting.embedding_dim + history.n_items * (dim + recent_dim)
     factors = 4 * n_parameters
-    n_samples = n_interactions * (1 + h.n_negatives)
+    n_samples = n_interactions * (1 + setting.n_negatives)
     start = 0
-    if h.initialization == "spectral":
-        rank = max(h.embedding_dim, recent_dim)
+    if setting.initialization == "spectral":
+        rank = max(setting.embedding_dim, recent_dim)
         krylov = 4 * max(2 * rank + 1, 20) * min(history.n_users, history.n_items)
         start = 24 * n_interactions + krylov + 4 * factors
-    if h.optimizer == "sgd":
-        epoch = 20 * n_interactions + 2 * factors  # pairs, filter, users, positives; two models
+    if setting.optimizer == "sgd":
+        epoch = 20 * n_interactions + 2 * factors  # pairs, filter, users and positives; two models
     else:
-        epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # and gradient, two moments
-        epoch += 8 * n_interactions * h.n_recent
-    seconds = n_samples * (
-        _SECONDS_PER_SAMPLE[h.optimizer] + _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer] * dim
-    )
+        epoch = 24 * n_interactions + 8 * n_samples + 5 * factors  # with a gradient, two moments
+        epoch += 8 * n_interactions * setting.n_recent
+    per_dim = _SECONDS_PER_SAMPLE_AND_DIM[setting.optimizer]
+    seconds = n_samples * (_SECONDS_PER_SAMPLE[setting.optimizer] + per_dim * dim)
     # the recent block sums rows once for a positive and its negatives, and gives back their change
-    gathered = 2 * n_interactions * h.n_recent * recent_dim
-    seconds += gathered * _SECONDS_PER_SAMPLE_AND_DIM[h.optimizer]
-    if h.optimizer == "adam":
+    gathered = 2 * n_interactions * setting.n_recent * recent_dim
+    seconds += gathered * per_dim
+    if setting.optimizer == "adam":
         per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
-        seconds += n_samples / h.batch_size * per_step
+        seconds += n_samples / setting.batch_size * per_step
     return Estimate(_PROCESS_BYTES + shared + max(start, epoch), seconds)
 
 
 def check_fits(estimates: Sequence[Estimate], n_workers: int) -> Estimate:
-    """Returns the largest of each figure, if that many trials fit in the memory that is free.
+    """Returns the largest memory and the largest time, if the free memory suffices for all workers.
 
     Raises:
-        ValueError: They do not.
+        ValueError: The free memory does not suffice.
     """
     worst = Estimate(
         max(one.n_bytes for one in estimates), max(one.seconds_per_epoch for one in estimates)

@@ -1,8 +1,8 @@
-"""Trials in other processes: submit a task, receive its epoch reports and its outcome.
+"""Workers that are processes of this machine: submit a task, receive its reports and its outcome.
 
 Workers only train and evaluate; they import neither Optuna nor MLflow and touch no file but the
 shared data (memory-mapped) and the weights that they write. A worker that dies is replaced, and
-its death is an event like any other. The coordinator's death ends the workers: their pipe closes.
+its death is an event like any other. When the coordinator dies, their pipes close and they end.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 
 @dataclass
 class _Worker:
+    """A process, our end of the pipe to it, and the task that it has now."""
+
     process: SpawnProcess
     connection: Connection[Any, Any]
     task: Task | Refit | None = None
 
 
 class LocalWorkers:
-    """Worker processes on this machine, one torch thread each; they start when first needed."""
+    """Worker processes of one thread each; they start when they are first needed."""
 
     def __init__(self, n_workers: int, data_folder: Path, n_at_once: int = 0) -> None:
-        """Prepares the workers, which load their data from `data_folder` (`TrialData.save`).
+        """Prepares the workers, which load their data from `data_folder`.
 
         Args:
-            n_workers: Most of them.
-            data_folder: What they load.
-            n_at_once: How many start now, since they will be needed.
+            n_workers: The most workers that there may be at a time.
+            data_folder: The folder that `TrialData.save` has written.
+            n_at_once: How many of them start now, because they will be needed.
         """
         self._context = multiprocessing.get_context("spawn")  # fork and threads do not mix
         self._data_folder = data_folder
@@ -63,19 +65,19 @@ class LocalWorkers:
         tb: TracebackType | None,
     ) -> None:
         for worker in self._workers:
-            worker.process.kill()  # it holds nothing: what it writes is whole or absent
+            worker.process.kill()  # nothing is torn by it: what a worker writes is whole or absent
             worker.connection.close()
         for worker in self._workers:
             worker.process.join()
 
     @property
     def n_idle(self) -> int:
-        """Workers without a task, started or not."""
+        """The number of workers without a task, whether or not they have started."""
         return self._n_workers - sum(worker.task is not None for worker in self._workers)
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers that have started."""
+        """The process ids of the workers that have started."""
         return [worker.process.pid or 0 for worker in self._workers]
 
     def submit(self, task: Task | Refit) -> None:
@@ -85,13 +87,13 @@ class LocalWorkers:
             worker = self._start()
             self._workers.append(worker)
         worker.task = task
-        with suppress(OSError):  # it has just died: `receive` finds out, and says so
+        with suppress(OSError):  # it has just died, which `receive` will find and report
             worker.connection.send(task)
 
     def receive(self, timeout: float | None = None) -> list[EpochReport | Outcome | Failure]:
         """Returns what the workers sent, waiting up to `timeout` seconds for something.
 
-        Waits until something comes where `timeout` is None.
+        Where `timeout` is None, it waits until something comes.
         """
         ready = wait([worker.connection for worker in self._workers], timeout)
         events: list[EpochReport | Outcome | Failure] = []
@@ -118,39 +120,33 @@ class LocalWorkers:
         )
         with _no_interrupts(), one_thread():
             process.start()
-        theirs.close()  # else a worker's death would not close the pipe
+        theirs.close()  # or the pipe would stay open when the worker dies
         return _Worker(process, ours)
 
 
 def _death(worker: _Worker) -> Failure | None:
+    """Returns the failure of a dead worker's task; None where it had no task.
+
+    Raises:
+        RuntimeError: The worker could not start.
+    """
     worker.process.join()
     worker.connection.close()
     code = worker.process.exitcode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
     if worker.task is None:
-        if code == 1:  # it could not even start: so would the next
+        if code == 1:  # an error at its start, which the next worker would meet as well
             raise RuntimeError(f"a worker process ended at its start ({how})")
         return None
     hint = " (out of memory?)" if code == -9 else ""
     return Failure(worker.task.number, f"worker died: {how}{hint}", died=True)
 
 
-def _compile_kernels() -> None:
-    """Compiles them, or loads them from numba's cache on disk: a first start is slow, once.
-
-    Before the first trial, lest its seconds count it; by one worker at a time, lest all compile,
-    while the coordinator opens MLflow.
-    """
-    from ncf.models.table import compile_kernels
-
-    compile_kernels()
-
-
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Blocks Ctrl-C, which reaches children too, and is for the coordinator to handle.
+    """Blocks SIGINT in this process and in those that it starts meanwhile.
 
-    Children inherit that.
+    A terminal sends Ctrl-C to the workers as well, but the coordinator alone is to handle it.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -164,7 +160,7 @@ def _no_interrupts() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Gives processes that are started meanwhile one thread each for numpy, torch and OpenMP."""
+    """Limits numpy, torch and OpenMP to one thread each in the processes that start meanwhile."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -179,16 +175,17 @@ def one_thread() -> Iterator[None]:
 
 
 def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
+    """Trains what comes through the pipe, until the pipe closes: the body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator to handle
     data = TrialData.load(data_folder)
-    import torch  # here, so that the coordinator need not
+    from ncf.models.table import compile_kernels
+    from ncf.trials import trial  # only here, since it loads numba, which takes half a second
 
-    from ncf.trials import trial
-
-    torch.set_num_threads(1)
+    # Before the first trial, so that its seconds hold no compilation; one worker at a time, so that
+    # the first one compiles and the others load what it has left in numba's cache.
     with FileLock(data_folder / "kernels.lock"):
-        _compile_kernels()
-    tqdm.set_lock(threading.RLock())  # its default, a semaphore, would be missed after a kill
+        compile_kernels()
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a killed process leaks
     try:
         while True:
             task = connection.recv()
@@ -200,10 +197,10 @@ def _work(connection: Connection[Any, Any], data_folder: Path) -> None:
                     connection.send(event)
             except (BrokenPipeError, ConnectionResetError):
                 raise
-            except Exception as error:  # one trial never ends the search
+            except Exception as error:  # a trial that fails must not end the search
                 connection.send(_failure(task.number, error))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the coordinator is gone, or needs no more
+        pass  # the coordinator has died, or needs this worker no longer
 
 
 def _failure(number: int, error: Exception) -> Failure:

@@ -1,6 +1,6 @@
-"""What the coordinator and its workers tell each other.
+"""The messages between the coordinator and its workers.
 
-Importing this is cheap: the coordinator needs no torch to hand out work.
+Importing this is cheap, so that the coordinator hands out work without loading torch.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Task:
     """One trial to run.
 
     Attributes:
-        number: What the events of it are marked with: a trial's number in its study.
-        setting: What to train, of whichever model.
-        seed: Fixes all randomness of it.
-        epochs: Most epochs to train.
-        patience: Epochs without a better validation nDCG after which to stop.
+        number: The number that its reports and its outcome carry; a trial's number in its study.
+        setting: The setting to train, of any model.
+        seed: The seed of all its randomness.
+        epochs: The most epochs to train.
+        patience: The number of epochs without a better objective after which it stops.
         objective: The validation metric by which epochs are compared.
-        device: Device of the models that PyTorch trains.
-        stop_below: Entry e - 1 stops the trial after epoch e if its best nDCG so far is lower.
-        weights: File to write the best epoch's weights to; None where nobody needs them.
+        device: The device of the models that PyTorch trains.
+        stop_below: The objective below which the trial stops after each epoch, (epochs,).
+        weights: The file to write the best epoch's weights to; None where they are not needed.
     """
 
     number: int
@@ -46,9 +46,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Refit:
-    """A setting to train on train and validation, when nothing is left to be chosen.
+    """A setting to train on train and validation together, once nothing is left to choose.
 
-    Its outcome has no metrics. Attributes are as in `Task`, but that all epochs are trained.
+    All its epochs are trained, and its outcome has no metrics. The attributes are those of `Task`.
     """
 
     number: int
@@ -61,7 +61,17 @@ class Refit:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch of a trial came to; `time` is seconds since 1970, `metrics` of validation."""
+    """The result of one epoch of a trial.
+
+    Attributes:
+        number: The trial's number.
+        epoch: The epoch, counted from 1.
+        time: When the epoch ended, in seconds since 1970.
+        loss: The mean loss over the epoch's samples.
+        seconds: Seconds of training, without the evaluation.
+        n_samples: The number of user-item pairs that were trained on.
+        metrics: The validation metrics on the sampled candidates.
+    """
 
     number: int
     epoch: int
@@ -79,11 +89,11 @@ class Outcome:
     Attributes:
         number: The trial's number.
         pruned: Whether `Task.stop_below` stopped it.
-        epochs: Epochs trained.
-        best_epoch: The epoch of the best validation nDCG, whose weights are in `Task.weights`.
-        metrics: Validation metrics of the best epoch, on the sampled candidates.
-        metrics_full: The same over the full catalogue.
-        seconds: Wall time of the trial.
+        epochs: The number of epochs trained.
+        best_epoch: The epoch of the best objective, whose weights are in `Task.weights`.
+        metrics: The validation metrics of the best epoch, on the sampled candidates.
+        metrics_full: The same metrics over the full catalogue.
+        seconds: The wall time of the trial.
         time: When it ended, in seconds since 1970.
     """
 
@@ -99,7 +109,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial raised an error, or its worker died (`died`), which says nothing about the trial."""
+    """A trial that raised an error, or whose worker died.
+
+    Attributes:
+        number: The trial's number.
+        reason: The error in one line.
+        traceback: The error's traceback; empty where the worker died.
+        died: Whether the worker died, which need not be the trial's fault.
+    """
 
     number: int
     reason: str

@@ -1,6 +1,7 @@
 """One trial: train, evaluate on validation after each epoch, stop, keep the best epoch's model.
 
-A trial is handed a `TrialData` and a `Task`, the winner's refit a `Refit`: none has the test split.
+A trial is given a `TrialData` and a `Task`, a refit a `TrialData` and a `Refit`. None of these
+holds the test split.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
-    """Yields a report after every epoch and the outcome at last.
+    """Yields a report after every epoch, and the outcome at the end.
 
     Raises:
-        FloatingPointError: The loss is not finite: the trial diverged.
+        FloatingPointError: The trial diverged: its loss is not finite.
     """
     start = time.perf_counter()
     n_epochs = epochs_of(task.setting, task.epochs)
@@ -80,10 +81,10 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
 
 
 def refit(task: Refit, data: TrialData) -> Outcome:
-    """Trains on train and validation for all epochs, and leaves the last one's model.
+    """Trains on train and validation for all epochs, and writes the weights of the last one.
 
     Raises:
-        FloatingPointError: The loss is not finite: it diverged.
+        FloatingPointError: The training diverged: its loss is not finite.
     """
     start = time.perf_counter()
     for epoch in fit(
@@ -100,7 +101,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
 
 
 def _keep(arrays: dict[str, NDArray[Any]], path: Path | None) -> None:
-    """Writes a scorer's arrays, whole or not at all, where they are asked for."""
+    """Writes a scorer's arrays to `path`, whole or not at all; does nothing where it is None."""
     if path is not None:
         write_whole(path, save(arrays))
 

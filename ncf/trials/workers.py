@@ -1,7 +1,7 @@
 """Workers, and the one loop that keeps them busy: for trials, fresh seeds, baselines and refits.
 
-Workers are a protocol of three methods. Whoever keeps to it can train: the processes of this
-machine (`local.py`), or something else beside them.
+Workers are a protocol of three members, which the processes of this machine keep to (`local.py`).
+Workers of another kind, such as those of a cluster, would be another file beside that one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 
 from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 
-MAX_DEATHS = 3  # workers that may die on one task; then the task itself may need too much memory
-MAX_FAILURES = 10  # tasks that may fail in a row; then the hyperparameters are not to blame
+MAX_DEATHS = 3  # workers that may die on one task, before the task counts as failed
+MAX_FAILURES = 10  # tasks that may fail in a row, before the cause cannot be their settings
 _POLL_SECONDS = 0.5  # the longest wait before an interruption is noticed
 _logger = logging.getLogger(__name__)
 
@@ -24,20 +24,20 @@ class Workers(Protocol):
 
     @property
     def n_idle(self) -> int:
-        """How many more tasks can be submitted now."""
+        """The number of tasks that can be submitted now."""
         ...
 
     def submit(self, task: Task | Refit) -> None:
-        """Hands over a task; there must be an idle worker."""
+        """Hands a task to an idle worker; there must be one."""
         ...
 
     def receive(self, timeout: float | None = None) -> list[EpochReport | Outcome | Failure]:
-        """Returns what has happened, after a wait of up to `timeout` seconds (None: no limit)."""
+        """Returns what has happened, waiting up to `timeout` seconds for something, or for ever."""
         ...
 
 
 class Stopped(KeyboardInterrupt):
-    """The tasks were interrupted, and each of them has ended its epoch."""
+    """The tasks were interrupted, and each of those that ran has ended its epoch."""
 
 
 def run_tasks(
@@ -52,22 +52,22 @@ def run_tasks(
     which repeats the same epochs; reports of these are not yielded again.
 
     Args:
-        workers: Who trains. All of them are idle at first.
+        workers: The workers, all of them idle at first.
         next_task: Returns the task that is to begin now. None means that none can begin before
-            something has ended, or, where nothing is running, that all is done. While the workers
-            are busy it may be asked more often than there are tasks.
-        is_stopped: Whether to stop as soon as each running task has ended its epoch.
-        what: What a task is called in messages.
+            something has ended, or, where nothing is running, that all is done. It may be called
+            again after it has returned None.
+        is_stopped: Returns whether to stop as soon as each running task has ended its epoch.
+        what: The word for a task in messages.
 
     Raises:
-        Stopped: It was stopped.
+        Stopped: `is_stopped` returned true.
         RuntimeError: Too many tasks have failed in a row.
     """
     running: dict[int, Task | Refit] = {}
     again: list[Task | Refit] = []  # tasks whose worker has died
     n_deaths: Counter[int] = Counter()
     last_epoch: Counter[int] = Counter()
-    failures: list[str] = []  # the reasons since a task last succeeded
+    failures: list[str] = []  # the reasons of those since a task last succeeded
 
     def begin() -> Iterator[Task | Refit]:
         while workers.n_idle and again:
@@ -110,11 +110,11 @@ def run_tasks(
             return
         events = workers.receive(_POLL_SECONDS)
         if not is_stopped():
-            yield from begin()  # first: an idle worker waits, what has ended does not
+            yield from begin()  # first, since an idle worker is waiting and what has ended is not
         for event in events:
             yield from settle(event)
     _logger.warning("interrupted: each %s ends its epoch; Ctrl-C again stops at once", what)
-    # Nothing more will come of a task whose worker has died and that is still to begin again.
+    # A task whose worker has died is not among them: it has not begun again.
     in_mid_epoch = set(running) - {task.number for task in again}
     while in_mid_epoch:
         for event in workers.receive(_POLL_SECONDS):

@@ -42,7 +42,8 @@ def test_a_file_counted_by_hand(tmp_path: Path) -> None:
     assert facts.per_user.tolist() == [4, 3, 3, 1]
     assert facts.per_item.tolist() == [2, 4, 3, 1, 1]
     assert facts.period == ("2001-09-09", "2001-09-12")
-    assert facts.tied == pytest.approx(2 / 3)  # a and c
+    assert facts.sequence is not None
+    assert facts.sequence.tied_test == pytest.approx(2 / 3)  # a and c
     assert facts.rising == 1.0  # a's 3 and 4, b's 1 and 2, c's 3 and 9
     assert facts.cold == pytest.approx(2 / 3)  # a's 4 and c's 9
     assert facts.n_untouched == 1
@@ -62,6 +63,9 @@ def test_the_page_says_it(tmp_path: Path) -> None:
         "3 of 4 users are evaluated (75.0%)",
         "WARNING: 67% of the evaluated users have several interactions at their latest time",
         "100% of equal times are in the order of item ids",
+        "sessions: 33% of the validation items came within 60 seconds",  # b's 2, at 1's time
+        "decides the test item of 67% of the users and the validation item of 33%",
+        "leak: 0% of the train interactions are later than a user's test item",
     ):
         assert part in page
     bars = [line.split() for line in page.splitlines() if " # " in line or "##" in line]

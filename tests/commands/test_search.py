@@ -288,7 +288,7 @@ def test_the_recommend_command_prints_a_list(
         (("--columns", "user=sku,user=customer"), "each name and column once"),
         (("--trials", "0"), "--trials must be positive"),
         (("--timeout", "nan"), "--timeout must be positive"),
-        (("--epochs", "0"), "--epochs must be positive"),
+        (("--epochs", "0"), "`epochs >= 1` must hold"),
         (("--k", "101"), "--k 101"),
         (("--seed", "-1"), "--seed must not be negative"),
         (("--confirm-seeds", "0"), "--confirm-seeds"),

@@ -1,5 +1,6 @@
 """Tests of `datasets.py`: names and paths, titles, prepared data, and the real MovieLens sets."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,12 @@ def test_neither_a_name_nor_a_file() -> None:
         load_interactions("ml-2m")
 
 
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ValueError, match=r"pipe\.csv: not a file, and it is read more than once"):
+        load_interactions(str(tmp_path / "pipe.csv"))
+
+
 def test_the_second_call_reads_what_is_prepared(
     home: Path, always_prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +127,7 @@ def test_the_second_call_reads_what_is_prepared(
     first = load_interactions("ml-100k")
     monkeypatch.setattr(datasets, "_read", None)  # a second reading would fail
     second = load_interactions("ml-100k")
+    assert second.columns_read == first.columns_read != ()
     assert isinstance(second.items, np.memmap)
     assert second.fingerprint == first.fingerprint
     assert (second.name, titles_of("ml-100k")) == ("ml-100k", ["Café (1999)", "Brazil (1985)"])

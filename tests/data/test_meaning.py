@@ -100,6 +100,18 @@ def test_a_quoted_value_may_have_lines_delimiters_and_quotes(tmp_path: Path) -> 
     assert triples(load_interactions(str(path))) == EXPECTED
 
 
+def test_a_quote_is_found_where_no_column_holds_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, "r.csv", named("u{u},{name}", "user,item"))
+    with pytest.raises(ValueError, match=r"r\.csv, line 102: a quote begins a value that goes ov"):
+        load_interactions(str(path))
+    review = '"Great, yes\nand good, too"'  # each line has two fields
+    path = write(tmp_path, "r.csv", lines(f"u{{u}},b{{i}},{review}", "user,item,review"))
+    assert load_interactions(str(path)).n_interactions == N
+    review = '"Great\nand good, too, yes"'  # each line has three fields, as a row has
+    path = write(tmp_path, "r.csv", lines(f"u{{u}},b{{i}},{review}", "user,item,review"))
+    assert load_interactions(str(path)).n_interactions == N
+
+
 def test_a_quote_that_is_not_closed_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, "r.csv", PLAIN + '1,"2,3,1600000000\n')
     with pytest.raises(ValueError, match=rf"line {N + 2}: a quote is not closed; double a quote"):
@@ -166,6 +178,7 @@ def test_a_layout_that_is_read(
         (lines("L{u},T{i}", "who,what"), "no known column among 'who', 'what'; name them: --colum"),
         (lines("x{u},{i}", "shop_id,what"), "no known column among 'shop_id', 'what'; name them"),
         (lines("{u},{i},{t},1,2"), "no known column .*without a header, give their positions"),
+        (lines("L{u},T{i}", "user,item") * 2, "r.csv: 1 rows repeat the header, as where files"),
         (lines("{i}:\n{u},{r},2005-09-06"), "line 1: a line with one item, and then its users"),
     ],
 )  # fmt: skip
@@ -174,6 +187,17 @@ def test_a_layout_that_could_be_another_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load_interactions(str(write(tmp_path, "r.csv", content)))
+
+
+def test_a_column_that_is_named_is_taken_at_its_word(tmp_path: Path) -> None:
+    path = write(tmp_path, "r.csv", lines("{u},{i},{r},{n}", "User ID,item,label,timestamp"))
+    with pytest.raises(ValueError, match="columns 'user=User ID,item=item,timestamp=timestamp'"):
+        load_interactions(str(path))
+    read = load_interactions(str(path), parse_columns("timestamp=timestamp"))
+    assert read.timestamps.max() == N - 1
+    path = write(tmp_path, "r.csv", lines("{u},{i},{t}", "user,item,rating"))
+    read = load_interactions(str(path), parse_columns("rating=rating"))
+    assert not read.has_times
 
 
 def test_a_delimiter_within_the_first_row_does_not_count(tmp_path: Path) -> None:
@@ -427,6 +451,6 @@ def test_what_a_mac_puts_into_a_zip_does_not_count(tmp_path: Path) -> None:
 
 
 def test_files_of_months_are_data_sets_of_their_own(tmp_path: Path) -> None:
-    names = ["2024.01.csv", "2024.02.csv", "2024.03.csv.zip", "a%20b?.csv"]
+    names = ["2024.01.csv", "2024.02.csv", "2024.03.csv.zip", "a%20b?.csv", "ml-1m.train.rating"]
     found = [name_of(tmp_path / name) for name in names]
-    assert found == ["2024.01", "2024.02", "2024.03", "a_20b_"]
+    assert found == ["2024.01", "2024.02", "2024.03", "a_20b_", "ml-1m"]

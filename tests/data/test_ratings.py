@@ -257,7 +257,7 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
         (
             "r.csv",
             'a,b\n"c,d\ne,f\n',
-            "r.csv, line 2: a quote begins a value that goes over 2 lines",
+            "r.csv, line 2: a quote is not closed; double a quote",
         ),
         ("r.csv", "user,rating\n1,2\n", "r.csv, line 1: no item column among 'user', 'rating'; na"),
         ("r.csv", "who,what\n1,2\n", "r.csv, line 1: no known column among 'who', 'what'; name th"),

@@ -1,0 +1,119 @@
+"""What is known of a data set before any training: counted, not yet in words."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncf.data.columns import Columns
+from ncf.data.datasets import find_file
+from ncf.data.interactions import Interactions, from_columns
+from ncf.data.movielens import NAMES
+from ncf.data.ratings import read_ratings
+from ncf.protocol import given_split
+from ncf.protocol.sequence import Sequence, measure
+from ncf.protocol.splitting import Split, leave_one_out
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before any training.
+
+    Attributes:
+        name: Of the data.
+        counts: Rows of the file, those kept by their rating, users, items, interactions, evaluated
+            users, train interactions.
+        period: First and last day; None where the file has no times.
+        per_user: Interactions of each user, (U,).
+        per_item: Interactions of each item, (I,).
+        rising: Share of neighbours of equal time, within users, of which the later row has the
+            higher item id: about 0.5 where the file's order says nothing of the items.
+        cold: Share of the evaluated users whose test item nobody has in train or validation.
+        repeated: Share of the file's rows that repeat an earlier pair of user and item.
+        n_untouched: The fewest items that a user has not touched.
+        sequence: What the order in time decides; None where the file has no times.
+        is_given: Whether the split comes with the data.
+        columns_read: Which column of the file was taken as what, one line each.
+        remarks: What a person should know of the values that were read, one line each.
+    """
+
+    name: str
+    counts: dict[str, int]
+    period: tuple[str, str] | None
+    per_user: NDArray[np.int64]
+    per_item: NDArray[np.int64]
+    rising: float
+    cold: float
+    repeated: float
+    n_untouched: int
+    sequence: Sequence | None
+    is_given: bool
+    columns_read: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def gather(data: str, columns: Columns, min_rating: float | None = None) -> Facts:
+    """Reads a data set, by name or path, and counts.
+
+    Raises:
+        ValueError: A line or value breaks a rule, or no user can be evaluated.
+        OSError: A file is not there, or cannot be read or downloaded.
+    """
+    train_file = given_split.find(data)
+    if train_file is not None:
+        given = given_split.load_ready_made(train_file)
+        n_rows = given.interactions.n_interactions
+        return _facts(given.interactions, given.split, n_rows, n_rows, is_given=True)
+    name, path = find_file(data)
+    ratings = read_ratings(path, columns, min_rating)
+    interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
+    notes = () if data in NAMES else ratings.notes  # nothing is assumed of a known set
+    interactions = replace(
+        interactions, columns_read=(*ratings.columns_read, *notes), remarks=ratings.remarks
+    )
+    n_kept = len(ratings.user_ids)
+    split = leave_one_out(interactions)
+    return _facts(interactions, split, ratings.n_rows, n_kept, is_given=False)
+
+
+def _facts(
+    interactions: Interactions, split: Split, n_rows: int, n_kept: int, is_given: bool
+) -> Facts:
+    per_user = np.diff(interactions.indptr)
+    times = interactions.timestamps
+    same_user = np.ones(len(times) - 1, bool)
+    same_user[interactions.indptr[1:-1] - 1] = False
+    is_tie = same_user & (times[1:] == times[:-1])
+    is_rising = interactions.items[1:] > interactions.items[:-1]
+    days = None
+    if interactions.has_times:
+        first, last = (
+            time.strftime("%Y-%m-%d", time.gmtime(t)) for t in (times.min(), times.max())
+        )
+        days = (first, last)
+    return Facts(
+        interactions.name,
+        {
+            "rows": n_rows,
+            "kept": n_kept,
+            "users": interactions.n_users,
+            "items": interactions.n_items,
+            "interactions": interactions.n_interactions,
+            "evaluated": len(split.test.users),
+            "train": len(split.train.items),
+        },
+        days,
+        per_user,
+        np.bincount(interactions.items, minlength=interactions.n_items),
+        float(is_rising[is_tie].mean()) if is_tie.any() else 0.5,
+        float((split.train_and_validation.popularity[split.test.items] == 0).mean()),
+        1 - interactions.n_interactions / n_kept,
+        int(interactions.n_items - per_user.max()),
+        measure(interactions, split) if interactions.has_times else None,
+        is_given,
+        interactions.columns_read,
+        interactions.remarks,
+    )
