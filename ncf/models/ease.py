@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import optuna
 
 MOST_ITEMS = 20_000  # for which the inverse takes minutes and 4.8 GB
+_MOST_STEPS = 20 * 10_000**3  # of all settings together, on one thread some ten minutes
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ def check_size(history: History) -> None:
             f"{12 * history.n_items**2 / 1e9:.1f} GB, and is left out above {MOST_ITEMS:,} items: "
             "name the other --baselines, without ease"
         )
+
+
+def most_settings(n_items: int) -> int:
+    """Returns how many settings are tried at most: fewer where each takes minutes, at least 5.
+
+    It is read from the items alone, and not from a clock, so that a search comes out the same on
+    a slow machine.
+
+    >>> [most_settings(n_items) for n_items in (4_000, 10_000, 20_000)]
+    [312, 20, 5]
+    """
+    return max(5, _MOST_STEPS // n_items**3)
 
 
 def fit(

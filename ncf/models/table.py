@@ -78,6 +78,7 @@ MODELS: dict[str, Model] = {
             ease.fit,
             most_epochs=1,
             check_size=ease.check_size,
+            most_settings=ease.most_settings,
         ),
         Model(
             "markov",

@@ -2,7 +2,8 @@
 
 A baseline is a model of one epoch. It is searched over its own space, in a record of its own
 beside the study's, on the same split and candidates, with as many settings as the study has trials
-(and at least 20): the same budget for all, and the same result on a machine that does other work.
+(and at least 20), or fewer where each takes minutes for so many items: the same budget for all, and
+the same result on a machine that does other work.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def tune(
     index = [one for one in MODELS if one != "gmf"].index(name)
     seed = spawn_int(plan.settings.seed, Purpose.BASELINE, index)
     n_settings = max(FEWEST, plan.settings.n_trials) if describe_space(model.space) else 1
+    if model.most_settings is not None:
+        n_settings = min(n_settings, model.most_settings(plan.split.train.n_items))
     space = Space(name, model.defaults, model.space, seed, n_settings)
     try:
         for event in Coordinator(record, space, plan).run(workers):

@@ -96,6 +96,21 @@ def test_a_short_study_still_tunes_them(plan: Plan, study: optuna.Study) -> None
     assert len(workers.tasks) == FEWEST
 
 
+def test_a_model_whose_fit_takes_minutes_gets_fewer_settings(
+    plan: Plan, study: optuna.Study
+) -> None:
+    nothing = HeldOut(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    one = np.zeros(1, np.int32)
+    large = Split(History(np.array([0, 1]), one, 20_000, one), nothing, nothing)
+    workers = AnsweringWorkers(lambda task: outcome(task.number, 0.2))
+    for _ in tune("ease", study, replace(plan, split=large), workers):
+        pass
+    assert len(workers.tasks) == 5
+    best = contestant("ease", study)
+    assert best is not None
+    assert best.n_settings == 5
+
+
 def test_what_is_too_large_for_the_data_is_left_out_and_the_log_says_why(
     plan: Plan, caplog: pytest.LogCaptureFixture
 ) -> None:
