@@ -42,7 +42,7 @@ class EASEHyperparameters:
         recency: g, by which a user's a-th latest item counts in proportion to a^-g.
     """
 
-    regularization: float = 500.0
+    regularization: float = 1000.0
     recency: float = 0.0
 
     def __post_init__(self) -> None:
