@@ -16,7 +16,13 @@ from ncf import Experiment, Hyperparameters
 # Trial 0 trains these, so that a search never ends below them. `Hyperparameters` documents each
 # field; what you leave out keeps its own default.
 DEFAULTS = Hyperparameters(
-    optimizer="sgd", embedding_dim=32, learning_rate=0.02, n_negatives=4, recency=1.0
+    optimizer="sgd",
+    embedding_dim=32,
+    learning_rate=0.02,
+    n_negatives=8,
+    recency=0.6,
+    n_recent=6,
+    recent_dim=32,
 )
 
 
@@ -41,6 +47,12 @@ def search_space(trial: optuna.Trial) -> Hyperparameters:
         # How much more often a user's latest items are trained on: 0 is not at all. Where your
         # file has no times, and its order means nothing, leave it out and set its default to 0.
         recency=trial.suggest_float("recency", 0.0, 2.0),
+        # The order of a user's last items: how many of them stand beside the user's own factors,
+        # how fast they fade, and in how many dimensions. It is worth most where what a user takes
+        # next depends on what they took last; 0 leaves it out, as data without times should.
+        n_recent=trial.suggest_int("n_recent", 0, 12),
+        recent_decay=trial.suggest_float("recent_decay", 0.7, 2.0),
+        recent_dim=trial.suggest_categorical("recent_dim", [16, 32, 64]),
         # A field that is not suggested keeps its default in every trial. To search the optimizer
         # too, and the batch size where it has one:
         #   optimizer=trial.suggest_categorical("optimizer", ["sgd", "adam"]),

@@ -22,7 +22,7 @@ from ncf.search.coordinator import Event, TrialEnded, TrialStarted
 from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)
-_SILENCE = 30.0  # seconds after which a line is due where there is no terminal
+SILENCE = 30.0  # seconds after which a line is due where there is no terminal
 _is_quiet = False  # set once: a process talks to one terminal
 
 
@@ -122,7 +122,7 @@ def follow(
                 running.discard(event.trial.number)
                 study.n = standing.n_trained
                 study.set_postfix_str(progress)
-                if study.disable and not _is_quiet and time.monotonic() - said_at > _SILENCE:
+                if study.disable and not _is_quiet and time.monotonic() - said_at > SILENCE:
                     said_at = time.monotonic()
                     print(progress, file=sys.stderr, flush=True)
 

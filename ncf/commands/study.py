@@ -41,7 +41,7 @@ from ncf.tracking.store import default_uri, ui_command
 from ncf.tracking.tracker import Tracker
 from ncf.trials.workers import Stopped, Workers
 
-_PATIENCE = 60.0  # seconds for MLflow to come back, in the end
+PATIENCE = 60.0  # seconds for MLflow to come back, in the end
 _SHORT_PATIENCE = 5.0  # where the end was not planned
 _AT_ONCE = 2.0  # seconds that a person waits who wants it to stop
 
@@ -72,7 +72,7 @@ def carry_out(
             publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name)
             written = mirror.put("results on test", publish)
         _report(study, plan, folder, conclusion, tracker, mirror)
-        state, patience = "finished", _PATIENCE
+        state, patience = "finished", PATIENCE
     except KeyboardInterrupt as interrupt:
         state = "interrupted"
         at_most = math.inf if isinstance(interrupt, Stopped) else _AT_ONCE

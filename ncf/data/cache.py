@@ -18,7 +18,7 @@ from ncf.data.interactions import Interactions
 _log = logging.getLogger(__name__)
 
 _FORMAT_VERSION = 3  # raised when prepared data of an older version must not be used
-_CACHED_FROM_BYTES = 16 * 2**20
+CACHED_FROM_BYTES = 16 * 2**20
 _ARRAYS = ("indptr", "items", "timestamps", "user_ids", "item_ids", "titles")
 _RECORDED = ("name", "has_times", "columns_read", "remarks")
 
@@ -31,7 +31,7 @@ def prepared(
     Only what comes from 16 MB and more is kept. `how` is all, beside the files' bytes, that decides
     what `read` returns, in values that JSON can hold.
     """
-    if sum(file.stat().st_size for file in files) < _CACHED_FROM_BYTES:
+    if sum(file.stat().st_size for file in files) < CACHED_FROM_BYTES:
         return read()
     options = {"version": _FORMAT_VERSION, **how, "files": [sha256_of(file) for file in files]}
     key = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()

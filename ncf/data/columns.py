@@ -6,7 +6,7 @@ column such as `is_read` or `click` that may say of a row that nothing was consu
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 ROLES = ("user", "item", "rating", "timestamp")
@@ -46,7 +46,20 @@ _LABELS = (
     *("label", "target", "click", "clicked", "isclick", "isclicked", "like", "liked", "islike"),
     *("isread", "read", "iswatched", "watched", "purchased", "ispurchased", "bought", "played"),
     *("interaction", "feedback", "isrecommended", "recommended", "votedup", "converted"),
+    *(
+        "purchase",
+        "buy",
+        "favorite",
+        "favourite",
+        "isfavorite",
+        "subscribed",
+        "installed",
+        "viewed",
+    ),
 )
+
+NO = {"0", "0.0", "-1", "-1.0", "false", "no", "n", "f"}
+YES = {"1", "1.0", "true", "yes", "y", "t"}
 
 
 @dataclass(frozen=True)
@@ -135,10 +148,9 @@ def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str
                 f"{place}: no {what} among {', '.join(map(repr, names))}; "
                 f"name it: --columns {role}=..."
             )
-    if columns.rating is None:
-        labels = [index for index, name in enumerate(names) if plain(name) in _LABELS]
-        if labels and labels[0] not in found.values():
-            found["label"] = labels[0]
+    label = _label(names, found)
+    if label is not None and columns.rating is None:
+        found["label"] = label
     return _taken_once(found, names, place)
 
 
@@ -155,6 +167,15 @@ def _fitting(names: Sequence[str], role: str, wanted: str | None) -> list[int]:
     return []
 
 
+def _label(names: Sequence[str], found: Mapping[str, int]) -> int | None:
+    """Returns the column that may say no: by its name, or as the only one beside the others."""
+    others = [index for index in range(len(names)) if index not in found.values()]
+    for index in others:
+        if plain(names[index]) in _LABELS:
+            return index
+    return others[0] if len(others) == 1 and "rating" not in found else None
+
+
 def _taken_once(found: dict[str, int], names: Sequence[str], place: str) -> dict[str, int]:
     taken: dict[int, str] = {}
     for role, index in found.items():
@@ -165,6 +186,13 @@ def _taken_once(found: dict[str, int], names: Sequence[str], place: str) -> dict
             )
         taken[index] = role
     return found
+
+
+def without_other_label(places: dict[str, int], values: Iterable[str]) -> dict[str, int]:
+    """Returns the places without that of the label where its values are no yes and no."""
+    if all(value.strip().lower() in NO | YES for value in values):
+        return places
+    return {role: place for role, place in places.items() if role != "label"}
 
 
 def option_for(places: Mapping[str, int], names: Sequence[str] | None) -> str:

@@ -8,9 +8,9 @@ import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ncf.data import parquet
 from ncf.data.cache import prepared
 from ncf.data.columns import USUAL_NAMES, Columns
+from ncf.data.files import files_of
 from ncf.data.interactions import Interactions, from_columns
 from ncf.data.movielens import NAMES, ratings_file
 from ncf.data.ratings import read_ratings
@@ -33,7 +33,7 @@ def load_interactions(
         ValueError: A file, line or value breaks a rule; see `ratings`.
     """
     name, path = find_file(data)
-    files = parquet.files_of(path) if parquet.is_parquet(path) else [path]
+    files = files_of(path)
     titles = titles_file(path)
     how = {
         "name": name,

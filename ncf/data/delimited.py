@@ -76,7 +76,7 @@ def _read(block: _Block, is_last: bool) -> tuple[list[Batch], int]:
     if columns is not None:
         n_rows = len(columns["user"])
         if not has_quotes or (n_rows == _n_rows(block.content) and _ends_whole(block)):
-            batch = Batch(columns, lambda row: f"line {_line_of(block, row)}")
+            batch = Batch(block.layout.path, columns, lambda row: f"line {_line_of(block, row)}")
             return [batch], len(block.content)
     return _by_python(block, has_quotes, is_last)
 
@@ -142,7 +142,7 @@ def _by_python(block: _Block, has_quotes: bool, is_last: bool) -> tuple[list[Bat
     for role, place in layout.places.items():
         values = pa.array([row[place] for row in rows], _TEXT)
         columns[role] = values.dictionary_encode() if role in ("user", "item", "label") else values
-    return [Batch(columns, lambda row: f"line {starts[row]}")], n_bytes
+    return [Batch(block.layout.path, columns, lambda row: f"line {starts[row]}")], n_bytes
 
 
 def _cut(block: _Block, lines: Sequence[str], has_quotes: bool) -> list[tuple[int, int, list[str]]]:

@@ -14,12 +14,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 RESULTS = Path("mlruns")
 """Where a person's results live, below the folder that they work in."""
 
-_PATIENCE = 600.0  # seconds for a full disk to have room again
+_MOST_FILES = 100_000
+PATIENCE = 600.0  # seconds for a full disk to have room again
 _FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 30.0  # seconds
 _logger = logging.getLogger(__name__)
@@ -41,13 +43,41 @@ def data_home() -> Path:
     return Path(own).expanduser() if own else cache_folder()
 
 
+def files_of(path: Path) -> list[Path]:
+    """Returns the files of a data set: the path itself, or the parts in a folder, in order.
+
+    The parts are the parquet files of a folder, or else its files, which must be of one kind. Names
+    that begin with `_` or `.` do not count, as Spark has them beside its parts.
+
+    Raises:
+        ValueError: The folder holds no such files.
+    """
+    if not path.is_dir():
+        return [path]
+    found = [
+        file
+        for file in sorted(islice(path.rglob("*"), _MOST_FILES))
+        if file.is_file() and not any(part[0] in "._" for part in file.relative_to(path).parts)
+    ]
+    parts = [file for file in found if file.suffix.lower() in (".parquet", ".pq")]
+    if parts:
+        return parts
+    if len({file.suffix.lower() for file in found}) != 1:
+        what = ", ".join([file.name for file in found[:4]]) or "no files"
+        raise ValueError(
+            f"{path}: a folder of {what}{', ...' if len(found) > 4 else ''}; give the path of one "
+            "file of ratings, or of a folder that holds the parts of one"
+        )
+    return found
+
+
 def wait_for_room(write: Callable[[], object], path: str | Path) -> None:
     """Calls `write` until the disk of `path` has room; a search of hours outlives a full disk.
 
     Raises:
         OSError: The disk has had no room for ten minutes, or another error has come up.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     pause = 0.0
     while True:
         try:

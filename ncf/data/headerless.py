@@ -16,6 +16,7 @@ _DATE = r"\s*\d{4}[-/]\d\d[-/]\d\d.*"
 _COLUMN_WORD = (
     r"(?:.*[_\s.-])?(?i:id|uid|iid|user|item|customer|client|member|visitor|listener|viewer|reader"
     r"|player|buyer|account|session|sku|product|track|song|artist|game|movie|film|book|shop|store"
+    r"|person|people|video|article|news|place|restaurant|hotel|recipe|brand|category|url"
     r"|name|title|date|time)s?|\w+I[dD]"
 )
 _ASIN = r"B[0-9A-Z]{9}|[0-9]{9}[0-9X]"

@@ -7,7 +7,6 @@ never empty and has no NUL character, since numpy drops NULs at the end of a tex
 
 from __future__ import annotations
 
-import re
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +24,7 @@ _BLANKS = (
 _BLANKS += "\u2028\u2029\u200b\u202f\u205f\u3000\ufeff"
 _WHOLE = r"^(0|-?[1-9][0-9]{0,15})(\.0+)?$"
 _LOST_DIGITS = r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
+_INEXACT = r"^-?[0-9]{16,}\.0+$"  # a whole float that is too large to be exact
 _EXACT_BELOW = 2**53  # as doubles
 _MISSING_WORDS = (
     *("null", "nan", "none", "na", "n/a", "#n/a", "<na>", "nil", "\\n", "undefined", "-1"),
@@ -52,6 +52,10 @@ def read_ids(role: str, column: pa.Array, is_typed: bool) -> tuple[Part, NDArray
         return _narrow(pc.fill_null(column, 0).cast(pa.int64()).to_numpy()), missing
     if pa.types.is_floating(kind):
         return _of_floats(role, column), missing | np.isnan(_numpy(column))
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # as data bases write whole numbers
+        return read_ids(role, column.cast(pa.string()), is_typed=False)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return read_ids(role, _decoded(role, column), is_typed)
     if _is_text(kind):
         column = column.dictionary_encode()
     elif not pa.types.is_dictionary(kind):
@@ -85,17 +89,18 @@ def join_ids(parts: list[Part], is_typed: bool) -> NDArray[Any] | pd.Categorical
 def remarks_on_ids(role: str, ids: NDArray[Any] | pd.Categorical) -> list[str]:
     """Returns what a person should know of ids that may be none or may have lost digits."""
     found: list[str] = []
+    lost: list[str] = []
+    missing: dict[str, int] = {}
     if isinstance(ids, pd.Categorical):
-        values = ids.categories
-        counts = np.bincount(ids.codes, minlength=len(values))
-        is_missing = np.array([value.casefold() in _MISSING_WORDS for value in values], bool)
-        missing = {value: int(counts[place]) for place, value in enumerate(values)
-                   if is_missing[place] and counts[place]}  # fmt: skip
-        lost = [v for v in values if re.fullmatch(_LOST_DIGITS, v) or _is_inexact(v)]
-    else:
-        n_minus_one = int((ids == -1).sum()) if ids.min() == -1 else 0
-        missing = {"-1": n_minus_one} if n_minus_one else {}
-        lost = []
+        values = pa.array(ids.categories, pa.string())
+        is_word = pc.is_in(pc.utf8_lower(values), value_set=pa.array(_MISSING_WORDS))
+        for code in np.flatnonzero(_numpy(is_word)).tolist():
+            n_rows = int(np.count_nonzero(ids.codes == code))
+            missing |= {ids.categories[code]: n_rows} if n_rows else {}
+        looks_lost = pc.match_substring_regex(values, f"{_LOST_DIGITS}|{_INEXACT}")
+        lost = values.filter(looks_lost).to_pylist()
+    elif ids.min() == -1:
+        missing = {"-1": int((ids == -1).sum())}
     for value, n_rows in missing.items():
         found.append(
             f"{n_rows:,} rows have the {role} {value!r}, which often stands for none, and count as "
@@ -122,6 +127,14 @@ def _of_floats(role: str, column: pa.Array) -> NDArray[np.int32] | NDArray[np.in
             "beyond 2**53; cast the column"
         )
     return _narrow(values.astype(np.int64))
+
+
+def _decoded(role: str, column: pa.Array) -> pa.Array:
+    """Returns bytes as text, which some writers of parquet do not mark as such."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{role} ids are bytes that are not UTF-8; cast the column") from error
 
 
 def _without_blanks(column: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -151,11 +164,6 @@ def _whole_numbers(texts: pa.Array) -> NDArray[np.int32] | NDArray[np.int64] | N
     return None if is_inexact.any() else _narrow(numbers)
 
 
-def _is_inexact(text: str) -> bool:
-    """Returns whether a text is a whole float too large to be exact."""
-    return len(text) > 17 and re.fullmatch(r"-?[0-9]{16,}\.0+", text) is not None
-
-
 def _as_text(part: Part) -> pa.DictionaryArray:
     if not isinstance(part, np.ndarray):
         return part
@@ -164,7 +172,7 @@ def _as_text(part: Part) -> pa.DictionaryArray:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return str(kind) in ("string", "large_string", "string_view")
 
 
 def _numpy(column: pa.Array) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ncf.data.columns import Columns, find_columns
+from ncf.data.columns import Columns, find_columns, without_other_label
 from ncf.data.lines import first_lines
 from ncf.data.sources import Batch, Source
 from ncf.data.streams import read_blocks
@@ -41,6 +41,11 @@ def open_json(path: Path, columns: Columns) -> Source:
         rows = [_object(path, number, text) for number, text in lines[: max(1, len(lines) - 1)]]
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     places = find_columns(names, columns, f"{path}, line 1")
+    if "label" in places:
+        label = names[places["label"]]
+        places = without_other_label(
+            places, (str(row[label]) for row in rows if row.get(label) is not None)
+        )
     wanted = {role: names[place] for role, place in places.items()}
     return Source(places, names, True, (), _read(path, wanted))
 
@@ -54,7 +59,7 @@ def _read(path: Path, wanted: Mapping[str, str]) -> Iterator[Batch]:
             }
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        yield Batch(columns, partial(_in_words, "row" if is_list else "line", numbers))
+        yield Batch(path, columns, partial(_in_words, "row" if is_list else "line", numbers))
 
 
 def _is_list(path: Path) -> bool:

@@ -16,7 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ncf.data.columns import Columns, find_columns, option_for, positions, role_of
+from ncf.data.columns import (
+    Columns,
+    find_columns,
+    option_for,
+    positions,
+    role_of,
+    without_other_label,
+)
 from ncf.data.headerless import NUMBER, assumed_places, check_no_header, looks_like_names
 from ncf.data.lines import first_lines, split
 
@@ -88,6 +95,9 @@ def find_layout(path: Path, columns: Columns) -> Layout:
             places = assumed_places(place, len(names), rows[1:], by_position or {})
         else:
             places = find_columns(names, columns, place)
+            label = places.get("label", len(names))
+            labels = (row[label] for row in rows[1:] if label < len(row))
+            places = without_other_label(places, labels)
         notes: tuple[str, ...] = ()
         if is_counted or not any(map(role_of, names)):
             notes = (f"line {number} is taken for a header: {', '.join(map(repr, names))}",)

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ncf.data.columns import Columns, option_for
+from ncf.data.columns import NO, YES, Columns, option_for
 from ncf.data.interactions import OwnIds
 from ncf.data.sources import Collected, Source
 from ncf.data.times import unit_of
 
 _JANUARY_1970 = 31 * 86_400  # seconds
 _RATINGS_BELOW = 1e8  # as seconds 1973
-_NO = {"0", "0.0", "false", "-1", "-1.0"}
-_YES = {"1", "1.0", "true"}
 
 
 def check_meaning(
@@ -117,7 +115,7 @@ def _check_noes(path: Path, source: Source, found: Collected) -> None:
             f"--min-rating 1, or count every row as an interaction by --min-rating {found.lowest:g}"
         )
     labels = found.labels
-    if labels <= _NO | _YES and labels & _NO and labels & _YES:
+    if labels <= NO | YES and labels & NO and labels & YES:
         place = source.places["label"]
         name = "" if source.names is None else source.names[place]
         option = option_for({"rating": place}, source.names)

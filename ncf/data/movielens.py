@@ -33,7 +33,7 @@ _RATINGS_FILES = ("u.data", "ratings.dat", "ratings.csv")
 # The second source of ml-100k: the same rows and, but for one misspelt title, the same titles.
 _WHEEL = "recbole==1.2.1"
 _WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
-_WHEEL_SHA256 = {
+WHEEL_SHA256 = {
     "ml-100k.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
     "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
 }
@@ -131,7 +131,7 @@ def _fetch_wheel(folder: Path) -> None:
         why = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
         raise ConnectionError(f"neither can the package {_WHEEL} ({why})")
     with zipfile.ZipFile(wheels[0]) as wheel:
-        for file, sha256 in _WHEEL_SHA256.items():
+        for file, sha256 in WHEEL_SHA256.items():
             content = wheel.read(f"{_WHEEL_FOLDER}/{file}")
             if hashlib.sha256(content).hexdigest() != sha256:
                 url = _URL.format(name="ml-100k")

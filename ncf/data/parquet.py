@@ -1,7 +1,7 @@
 """Parquet: one file, or a folder of parts as Spark writes it, perhaps in partitions.
 
-Of a folder, the files that end in .parquet or .pq are read in the order of their paths; names that
-begin with `_` or `.` are left out. A folder `day=2024-01-31` above a file is a column `day` of it.
+The parts in a folder are read in the order of their paths. A folder `day=2024-01-31` above a part
+is a column `day` of it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ncf.data.columns import Columns, find_columns
+from ncf.data.files import files_of
 from ncf.data.sources import Batch, Source
 
 _SUFFIXES = (".parquet", ".pq")
@@ -22,34 +23,16 @@ _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def is_parquet(path: Path) -> bool:
-    """Returns whether a path is a folder, or ends or begins as a parquet file."""
-    if path.is_dir() or path.suffix.lower() in _SUFFIXES:
-        return True
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
-
-
-def files_of(path: Path) -> list[Path]:
-    """Returns the files that a path stands for: itself, or those of a folder.
+    """Returns whether a file, or the first of a folder, ends or begins as a parquet file.
 
     Raises:
-        ValueError: There are none in the folder.
+        ValueError: There are no files in the folder.
     """
-    if not path.is_dir():
-        return [path]
-    found = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in _SUFFIXES
-        and file.is_file()
-        and not any(part[0] in "._" for part in file.relative_to(path).parts)
-    ]
-    if not found:
-        raise ValueError(
-            f"{path}: a folder without parquet files; give the path of one file of ratings, or of "
-            "a folder of parquet parts"
-        )
-    return found
+    first = files_of(path)[0]
+    if first.suffix.lower() in _SUFFIXES:
+        return True
+    with first.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def open_parquet(path: Path, columns: Columns) -> Source:
@@ -74,7 +57,6 @@ def open_parquet(path: Path, columns: Columns) -> Source:
 def _read(path: Path, files: Sequence[Path], wanted: Mapping[str, str]) -> Iterator[Batch]:
     for part in files:
         partitions = _partitions(path, part)
-        named = part if len(files) > 1 else None
         start = 0
         try:
             with pa.parquet.ParquetFile(part) as file:
@@ -86,7 +68,7 @@ def _read(path: Path, files: Sequence[Path], wanted: Mapping[str, str]) -> Itera
                         else batch[name]
                         for role, name in wanted.items()
                     }
-                    yield Batch(columns, partial(_in_words, named, start))
+                    yield Batch(part, columns, partial(_in_words, start))
                     start += len(batch)
         except KeyError as error:
             raise ValueError(
@@ -96,8 +78,8 @@ def _read(path: Path, files: Sequence[Path], wanted: Mapping[str, str]) -> Itera
             raise _torn(part, error) from error
 
 
-def _in_words(part: Path | None, start: int, row: int) -> str:
-    return f"row {start + row + 1}" if part is None else f"{part.name}, row {start + row + 1}"
+def _in_words(start: int, row: int) -> str:
+    return f"row {start + row + 1}"
 
 
 def _partitions(path: Path, file: Path) -> dict[str, pa.Scalar]:

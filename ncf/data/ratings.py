@@ -7,7 +7,8 @@ order the rows and are then dropped.
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ncf.data import json_lines, parquet
 from ncf.data.columns import USUAL_NAMES, Columns
 from ncf.data.delimited import read_batches
+from ncf.data.files import files_of
 from ncf.data.ids import join_ids, read_ids, remarks_on_ids
 from ncf.data.interactions import OwnIds
 from ncf.data.layout import find_layout
@@ -33,6 +35,7 @@ __all__ = ["Columns", "Ratings", "read_ratings"]
 _log = logging.getLogger(__name__)
 
 _SECONDS = np.dtype("datetime64[s]")
+_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
 _RULES = {
     "user": "must not be empty, nor hold a NUL; correct it or remove the row",
     "item": "must not be empty, nor hold a NUL; correct it or remove the row",
@@ -82,7 +85,7 @@ def read_ratings(
                 f"{path}: min_rating={min_rating} needs a rating column, and there is none; "
                 "name it: --columns rating=..., or leave min_rating out"
             )
-        found = _collect(path, source, min_rating)
+        found = _collect(source, min_rating)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
@@ -116,13 +119,22 @@ def read_ratings(
 def _open(path: Path, columns: Columns) -> Source:
     if parquet.is_parquet(path):
         return parquet.open_parquet(path, columns)
+    sources = [_open_text(file, columns) for file in files_of(path)]
+    first = sources[0]
+    for other in sources[1:]:
+        if (other.places, other.names) != (first.places, first.names):
+            raise ValueError(f"{path}: the files have different columns; give parts of one table")
+    return replace(first, batches=chain.from_iterable(source.batches for source in sources))
+
+
+def _open_text(path: Path, columns: Columns) -> Source:
     if json_lines.is_json(path):
         return json_lines.open_json(path, columns)
     layout = find_layout(path, columns)
     return Source(layout.places, layout.names, False, layout.notes, read_batches(layout))
 
 
-def _collect(path: Path, source: Source, min_rating: float | None) -> Collected:
+def _collect(source: Source, min_rating: float | None) -> Collected:
     """Returns the validated and kept rows of a file.
 
     Raises:
@@ -130,7 +142,7 @@ def _collect(path: Path, source: Source, min_rating: float | None) -> Collected:
     """
     found = Collected()
     for batch in source.batches:
-        values = _values(path, source, batch)
+        values = _values(source, batch)
         if found.n_rows == 0:
             found.take_examples(batch.columns, values.get("timestamp"))
         labels = batch.columns.get("label")
@@ -154,7 +166,7 @@ def _collect(path: Path, source: Source, min_rating: float | None) -> Collected:
     return found
 
 
-def _values(path: Path, source: Source, batch: Batch) -> dict[str, Any]:
+def _values(source: Source, batch: Batch) -> dict[str, Any]:
     values: dict[str, Any] = {}
     first_bad: tuple[int, str] | None = None
     for role, column in batch.columns.items():
@@ -169,7 +181,7 @@ def _values(path: Path, source: Source, batch: Batch) -> dict[str, Any]:
                 values[role] = _numbers(column)
                 bad = ~np.isfinite(values[role])
         except ValueError as error:
-            raise ValueError(f"{path}, {error}") from error
+            raise ValueError(f"{batch.path}, {error}") from error
         if bad.any() and (first_bad is None or np.argmax(bad) < first_bad[0]):
             first_bad = (int(np.argmax(bad)), role)
     if first_bad is not None:
@@ -178,7 +190,7 @@ def _values(path: Path, source: Source, batch: Batch) -> dict[str, Any]:
         if len(value) > 80:
             value = f"{value[:80]}..."
         notes = "".join(f"; {note}" for note in source.notes)
-        raise ValueError(f"{path}, {batch.place(row)}: {role} {value} {_RULES[role]}{notes}")
+        raise ValueError(f"{batch.path}, {batch.place(row)}: {role} {value} {_RULES[role]}{notes}")
     return values
 
 
@@ -192,7 +204,7 @@ def _numbers(column: pa.Array) -> NDArray[np.float64]:
             column = column.cast(pa.float64())
         except pa.ArrowInvalid:
             texts = pc.utf8_lower(pc.utf8_trim(column, characters=" \t"))
-            words = texts.to_pandas().replace({"true": "1", "false": "0"})
+            words = texts.to_pandas().replace(_WORDS)
             is_number = words.str.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", flags=256)
             return np.asarray(pd.to_numeric(words.where(is_number.fillna(False))), np.float64)
     elif not (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ncf.data.times import Times, in_words
 class Batch:
     """Some rows of a file."""
 
+    path: Path
     columns: Mapping[str, pa.Array]
     """By role, each (rows,)."""
     place: Callable[[int], str]

@@ -2,8 +2,9 @@
 
 Numbers count from 1970: seconds up to 1e11, above that milliseconds, above 1e14 microseconds,
 above 1e17 nanoseconds. A whole column of numbers such as 20170215 holds dates. Text is an ISO 8601
-date, perhaps with a time, a zone, ` UTC`, or slashes for dashes, or as in `Tue Apr 03 18:00:09
-+0000 2012`. Times that name no zone are in UTC. All are from 1970 to 2100.
+date, perhaps with a time, a zone, ` UTC`, or slashes for dashes, or a date that has the month by
+its English name, as `Tue Apr 03 18:00:09 +0000 2012`. Times that name no zone are in UTC. All are
+from 1970 to 2100.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ Times: TypeAlias = "NDArray[np.int64] | NDArray[np.datetime64]"
 
 LAST_SECOND = 4_102_444_800  # 2100-01-01
 _MISSING = np.iinfo(np.int64).min
-_TWITTER = "%a %b %d %H:%M:%S %z %Y"
+_NAMED_MONTHS = (
+    "%a %b %d %H:%M:%S %z %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%d %b %Y",
+    "%d-%b-%Y",
+    "%Y-%m-%d %I:%M:%S %p",
+)
 
 # What is above the first number counts in units of 10**-second seconds.
 _UNITS = ((10**17, 9), (10**14, 6), (10**11, 3))
@@ -38,8 +47,8 @@ def read_times(column: pa.Array) -> tuple[Times, NDArray[np.bool_]]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return read_times(column.dictionary_decode())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        nanoseconds = _of_text(column)
+    if str(kind) in ("string", "large_string", "string_view"):
+        nanoseconds = _of_text(column.cast(pa.string()))
     elif pa.types.is_timestamp(kind):
         nanoseconds = _scaled(_integers(column.cast(pa.timestamp(kind.unit))), kind.unit)
     elif pa.types.is_date(kind):
@@ -130,8 +139,11 @@ def _of_mixed_text(texts: pa.Array) -> NDArray[np.int64]:
     written = texts.to_pandas()
     numbers = pd.to_numeric(written, errors="coerce").to_numpy(np.float64)
     times = pd.to_datetime(written, format="ISO8601", utc=True, errors="coerce")
-    left = times.isna()
-    times[left] = pd.to_datetime(written[left], format=_TWITTER, utc=True, errors="coerce")
+    for form in _NAMED_MONTHS:
+        left = times.isna() & written.notna()
+        if not left.any():
+            break
+        times[left] = pd.to_datetime(written[left], format=form, utc=True, errors="coerce")
     plain = times.dt.tz_localize(None).dt.as_unit("us").to_numpy()  # what is no time is negative
     nanoseconds = _checked(plain.astype(np.int64), 1000)
     return np.where(np.isnan(numbers), nanoseconds, _of_floats(numbers))

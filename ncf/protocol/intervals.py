@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 N_RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
-_BLOCK_BYTES = 32 << 20  # counts of a block of resamples
+BLOCK_BYTES = 32 << 20  # counts of a block of resamples
 
 
 SMALLEST_P = 1 / (N_RESAMPLES + 1)  # of a comparison: it may be smaller, which cannot be told
@@ -117,7 +117,7 @@ def _resample(
     levels, counts = np.unique(values, return_counts=True)
     rng, n_users = np.random.default_rng(seed), len(values)
     means = np.empty(N_RESAMPLES)
-    block = max(1, _BLOCK_BYTES // (16 * len(levels)))
+    block = max(1, BLOCK_BYTES // (16 * len(levels)))
     for start in range(0, N_RESAMPLES, block):
         part = means[start : start + block]
         drawn = rng.multinomial(n_users, counts / n_users, size=len(part))

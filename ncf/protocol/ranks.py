@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ncf.protocol.splitting import HeldOut, History
 
-_BLOCK_BYTES = 32 << 20  # scores of a block of users that stay near the processor
+BLOCK_BYTES = 32 << 20  # scores of a block of users that stay near the processor
 
 
 class Scorer(Protocol):
@@ -42,7 +42,7 @@ def sampled_ranks(
     A candidate of -1 is padding, where a user has fewer untouched items than were asked for.
     """
     ranks = np.empty(len(users), np.int32)
-    block = max(1, _BLOCK_BYTES // (candidates.shape[1] * 128))
+    block = max(1, BLOCK_BYTES // (candidates.shape[1] * 128))
     for start in range(0, len(users), block):
         rows = slice(start, start + block)
         items = candidates[rows]
@@ -60,7 +60,7 @@ def full_ranks(scorer: Scorer, held_out: HeldOut, seen: History) -> NDArray[np.i
     a time.
     """
     ranks = np.empty(len(held_out.users), np.int32)
-    block = max(1, _BLOCK_BYTES // (seen.n_items * 4))
+    block = max(1, BLOCK_BYTES // (seen.n_items * 4))
     for start in range(0, len(ranks), block):
         users = held_out.users[start : start + block]
         scores = scorer.score_all(users)

@@ -96,7 +96,7 @@ class Catalogue:
 def _position(ids: NDArray[Any], own_id: Any) -> int | None:
     if np.issubdtype(ids.dtype, np.integer):
         try:
-            own_id = int(str(own_id))
+            own_id = int(str(own_id).removesuffix(".0"))  # as a table with gaps writes integers
             position = int(np.searchsorted(ids, np.int64(own_id)))
         except (ValueError, OverflowError):
             return None

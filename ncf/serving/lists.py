@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ncf.serving.recommender import Recommender
 
-_BLOCK_BYTES = 64 << 20  # scores of a block of users
+BLOCK_BYTES = 64 << 20  # scores of a block of users
 _SUFFIXES = (".parquet", ".csv")
 
 
@@ -57,7 +57,7 @@ def write_lists(
     fields = [("user_id", user_ids.type), ("rank", pa.int32()), ("item_id", item_ids.type)]
     fields += [("score", pa.float32())] + ([] if titles is None else [("title", titles.type)])
     schema, k = pa.schema(fields), min(k, n_items)
-    block = max(1, _BLOCK_BYTES // (4 * n_items))
+    block = max(1, BLOCK_BYTES // (4 * n_items))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         draft = Path(folder) / path.name
         with _writer(draft, schema) as writer:

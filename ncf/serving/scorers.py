@@ -20,7 +20,7 @@ from ncf.serving.factors import Factors, Recent
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_BLOCK_BYTES = 32 << 20  # of scores with every item, where only some are asked for
+BLOCK_BYTES = 32 << 20  # of scores with every item, where only some are asked for
 
 
 class Scorer(Protocol):
@@ -117,7 +117,7 @@ class ItemItem:
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), some users at a time."""
         scores = np.empty(items.shape, np.float32)
-        block = max(1, _BLOCK_BYTES // (4 * self.n_items))
+        block = max(1, BLOCK_BYTES // (4 * self.n_items))
         for start in range(0, len(users), block):
             rows = slice(start, start + block)
             scores[rows] = np.take_along_axis(self.score_all(users[rows]), items[rows], axis=1)

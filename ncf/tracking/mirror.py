@@ -19,8 +19,8 @@ from ncf.redaction import one_line
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds
-_SLOWNESS = 10  # a long upload is given this many times the patience that failures are given
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+SLOWNESS = 10  # a long upload is given this many times the patience that failures are given
 
 
 class Mirror:
@@ -68,7 +68,7 @@ class Mirror:
             self._is_urgent = True
             self._changed.notify_all()
             while missing := [*filter(None, dict.fromkeys([self._writing, *self._entries]))]:
-                most = patience if self._failing else _SLOWNESS * patience
+                most = patience if self._failing else SLOWNESS * patience
                 left = min(self._wrote_at + most, end) - time.monotonic()
                 if left <= 0:
                     self._has_given_up = True
@@ -91,8 +91,8 @@ class Mirror:
                 write()
             except Exception as error:  # of whatever kind: the search goes on
                 self._note_failure(name, write, one_line(error)[:300])
-                pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-                time.sleep(_FIRST_PAUSE)
+                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                time.sleep(FIRST_PAUSE)
             else:
                 self._note_success(name)
                 pause = 0.0

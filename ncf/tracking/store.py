@@ -27,7 +27,7 @@ for _name in ("mlflow", "alembic"):  # migrations and hints; an error is raised 
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
-_PATIENCE, _PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
+PATIENCE, PAUSE = 15.0, 1.0  # seconds for a store to answer at first, and between attempts
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
@@ -114,7 +114,7 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
         ConnectionError: The store does not answer.
     """
     is_server = urlsplit(uri).scheme in ("http", "https")
-    deadline = time.monotonic() + (_PATIENCE if is_server else 0.0)
+    deadline = time.monotonic() + (PATIENCE if is_server else 0.0)
     while True:
         try:
             return action()
@@ -127,7 +127,7 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
                     f"MLflow at {redacted(uri)} cannot be used ({reason}): start it, or "
                     "name another store with --tracking-uri; what the study has is kept"
                 ) from error
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 def ui_command(uri: str) -> str:

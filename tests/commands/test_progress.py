@@ -61,7 +61,7 @@ def test_a_line_now_and_then_where_there_is_no_terminal(
     progress.set_up(quiet=False, verbose=False, log_file=None)
     follow()
     assert capsys.readouterr().err == ""  # not yet
-    monkeypatch.setattr(progress, "_SILENCE", 0.0)
+    monkeypatch.setattr(progress, "SILENCE", 0.0)
     follow()
     first, last = capsys.readouterr().err.splitlines()
     # 8 trials of 15 s are left, of which 2 run at once

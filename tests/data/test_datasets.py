@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def always_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keeps small files prepared, too; returns the folder of the prepared data."""
-    monkeypatch.setattr(cache, "_CACHED_FROM_BYTES", 0)
+    monkeypatch.setattr(cache, "CACHED_FROM_BYTES", 0)
     return tmp_path / "cache" / "prepared"
 
 
@@ -203,5 +203,5 @@ def test_both_sources_of_ml_100k_are_the_same(
     header = INTER.partition("\n")[0].encode() + b"\n"
     inter = tmp_path / "ml-100k.inter"
     inter.write_bytes(header + (REAL_HOME / "ml-100k" / "u.data").read_bytes())
-    assert sha256_of(inter) == movielens._WHEEL_SHA256["ml-100k.inter"]
+    assert sha256_of(inter) == movielens.WHEEL_SHA256["ml-100k.inter"]
     assert load_interactions(str(inter)).fingerprint == load_interactions("ml-100k").fingerprint

@@ -55,7 +55,7 @@ def test_it_is_not_waited_for_without_end_nor_for_other_errors(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    monkeypatch.setattr(files, "_PATIENCE", -1.0)
+    monkeypatch.setattr(files, "PATIENCE", -1.0)
     with pytest.raises(OSError, match="No space left"):
         write_whole(tmp_path / "weights.bin", b"new")
 

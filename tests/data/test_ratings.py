@@ -380,9 +380,7 @@ def test_options_that_do_not_fit(
 def test_missing_file_folder_and_nan(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent.csv: no such file; check the path"):
         read(tmp_path / "absent.csv")
-    with pytest.raises(
-        ValueError, match="a folder without parquet files; give the path of one file"
-    ):
+    with pytest.raises(ValueError, match="a folder of no files; give the path of one"):
         read(tmp_path)
     (tmp_path / "r.csv").write_text(CSV)
     with pytest.raises(ValueError, match="min_rating must be a finite number, got nan"):

@@ -161,7 +161,7 @@ def test_a_block_of_users_at_a_time_gives_the_same(monkeypatch: pytest.MonkeyPat
     scorer, rng = fitted(random_history(50, 20, seed=7), ItemKNNHyperparameters(5)), np.random
     items = rng.default_rng(8).integers(0, 20, (50, 6)).astype(np.int32)
     whole = scorer.score(np.arange(50), items)
-    monkeypatch.setattr(scorers, "_BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
+    monkeypatch.setattr(scorers, "BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
     np.testing.assert_array_equal(scorer.score(np.arange(50), items), whole)
 
 

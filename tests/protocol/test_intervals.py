@@ -141,7 +141,7 @@ def test_the_order_of_users_does_not_matter_and_the_seed_does() -> None:
 def test_blocks_of_any_size_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(19).random(40)  # as many values as users
     whole = bootstrap_interval(values, seed=20)
-    monkeypatch.setattr(intervals, "_BLOCK_BYTES", 16 * 40 * 777)
+    monkeypatch.setattr(intervals, "BLOCK_BYTES", 16 * 40 * 777)
     parts = bootstrap_interval(values, seed=20)
     assert [parts.low, parts.high] == pytest.approx([whole.low, whole.high])
 

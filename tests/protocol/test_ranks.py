@@ -148,11 +148,11 @@ def test_blocks_of_any_size_give_the_same_ranks(monkeypatch: pytest.MonkeyPatch)
     row_bytes = (case.candidates.shape[1] * 128, case.seen.n_items * 4)
     for n in (1, 3, 7):  # 3 and 7 leave a part of a block at the end
         case.scorer.asked.clear()
-        monkeypatch.setattr(ranks, "_BLOCK_BYTES", n * row_bytes[0])
+        monkeypatch.setattr(ranks, "BLOCK_BYTES", n * row_bytes[0])
         again = sampled_ranks(case.scorer, case.held_out.users, case.candidates)
         assert again.tolist() == sampled.tolist()
         assert max(case.scorer.asked) == n
         case.scorer.asked.clear()
-        monkeypatch.setattr(ranks, "_BLOCK_BYTES", n * row_bytes[1])
+        monkeypatch.setattr(ranks, "BLOCK_BYTES", n * row_bytes[1])
         assert full_ranks(case.scorer, case.held_out, case.seen).tolist() == full.tolist()
         assert max(case.scorer.asked) == n

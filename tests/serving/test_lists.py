@@ -53,7 +53,7 @@ def test_lists_are_the_recommenders(
     include_seen: bool,
     k: int,
 ) -> None:
-    monkeypatch.setattr(lists, "_BLOCK_BYTES", 4 * N_ITEMS * 7)  # several blocks, a short last
+    monkeypatch.setattr(lists, "BLOCK_BYTES", 4 * N_ITEMS * 7)  # several blocks, a short last
     model, file = recommender(text_ids, titles=text_ids), tmp_path / name
     assert list(write_lists(model, file, k, include_seen)) == [7] * 7 + [1]
     read = pd.read_parquet if name.endswith("parquet") else pd.read_csv

@@ -320,7 +320,7 @@ def test_similar_items_of_a_model_of_last_items(tmp_path: Path) -> None:
 # Own ids
 
 
-@pytest.mark.parametrize("asked", [17, "17", np.int64(17), np.int32(17)])
+@pytest.mark.parametrize("asked", [17, "17", "17.0", np.int64(17), np.int32(17)])
 def test_integer_ids_are_found_as_numbers_and_as_text(
     recommender: Recommender, asked: object
 ) -> None:

@@ -30,7 +30,7 @@ class Store:
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
     return Store()
 
 
@@ -85,8 +85,8 @@ def test_the_newer_of_a_name_takes_the_olders_place(store: Store) -> None:
 
 
 def test_pauses_grow_and_end_with_the_study(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "_LONGEST_PAUSE", 60.0)
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(mirror, "LONGEST_PAUSE", 60.0)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.05)
     queue = Mirror()
     store.is_down = True
     queue.put("a", lambda: store.tell("a"))
@@ -101,7 +101,7 @@ def test_pauses_grow_and_end_with_the_study(store: Store, monkeypatch: pytest.Mo
 def test_a_store_that_says_nothing_is_not_waited_for_without_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "_SLOWNESS", 2)
+    monkeypatch.setattr(mirror, "SLOWNESS", 2)
     queue = Mirror()
     silence = threading.Event()
     queue.put("a", silence.wait)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,38 +66,6 @@ def models(tmp_path: Path) -> ModelFiles:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A real `mlflow server`; its port."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(port):
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield port
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read())
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store without a server."""
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
@@ -112,9 +74,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short pauses, and the environment as it was."""
-    monkeypatch.setattr(mirror, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(mirror, "_LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr(store, "_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(mirror, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(store, "PAUSE", 0.01)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = mlflow.get_tracking_uri()
     yield
@@ -167,8 +129,9 @@ def runs_by_key(client: MlflowClient) -> dict[str, list[Run]]:
     return found
 
 
+@pytest.mark.slow
 def test_lost_answers_errors_and_refusals_leave_everything_there_once(
-    server: int, models: ModelFiles, tmp_path: Path
+    tracking_server: int, models: ModelFiles, tmp_path: Path
 ) -> None:
     n_calls: Counter[str] = Counter()
 
@@ -177,11 +140,11 @@ def test_lost_answers_errors_and_refusals_leave_everything_there_once(
         n_calls[kind] += 1
         return [LOSE, ERROR, REFUSE, *[PASS] * 9][(n_calls[kind] - 1) % 12]
 
-    with Proxy(server, fault) as proxy:
+    with Proxy(tracking_server, fault) as proxy:
         registered = write_study(Tracker(proxy.uri, tmp_path, "toy", FACTS), models, tmp_path)
     assert min(proxy.counts[fault] for fault in (LOSE, ERROR, REFUSE)) >= 15
-    client = MlflowClient(f"http://127.0.0.1:{server}")
-    mlflow.set_tracking_uri(f"http://127.0.0.1:{server}")
+    client = MlflowClient(f"http://127.0.0.1:{tracking_server}")
+    mlflow.set_tracking_uri(f"http://127.0.0.1:{tracking_server}")
     runs = runs_by_key(client)
     states = {"study": "FINISHED", "trial-0": "FINISHED", "trial-1": "KILLED", "trial-2": "FAILED"}
     states |= {"confirmation-0-0": "FINISHED", "confirmation-0-1": "FINISHED"}
@@ -253,7 +216,7 @@ def test_two_studies_may_make_the_experiment_at_once(
 def test_a_store_that_does_not_answer_is_one_line_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_PATIENCE", 0.0)
+    monkeypatch.setattr(store, "PATIENCE", 0.0)
     with pytest.raises(ConnectionError, match="--tracking-uri") as raised:
         Tracker("http://me:secret@127.0.0.1:9", tmp_path, "toy", FACTS)
     assert "secret" not in str(raised.value)

@@ -31,6 +31,7 @@ print(int(peak[0].split()[1]) * 1024)  # getrusage would count the parent's, too
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_memory_is_right_within_a_factor_of_two() -> None:
     command = [sys.executable, "-c", TRIAL]

@@ -88,7 +88,17 @@ class Hyperparameters:
         require(0 <= popular <= 1, "0 <= popular_negatives <= 1", popular)
 
 
-DEFAULTS = Hyperparameters(recency=1.0)
+DEFAULTS = Hyperparameters(
+    embedding_dim=64,
+    learning_rate=0.0175,
+    learning_rate_decay=0.9,
+    n_negatives=12,
+    weight_decay=0.007,
+    recency=0.6,
+    n_recent=8,
+    recent_decay=1.25,
+    recent_dim=64,
+)
 
 
 def space(trial: optuna.Trial) -> Hyperparameters:
@@ -98,11 +108,14 @@ def space(trial: optuna.Trial) -> Hyperparameters:
         embedding_dim=trial.suggest_categorical("embedding_dim", [32, 64, 128]),
         learning_rate=trial.suggest_float("learning_rate", 5e-3, 5e-2, log=True),
         learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.8, 1.0),
-        n_negatives=trial.suggest_int("n_negatives", 2, 12),
-        weight_decay=trial.suggest_float("weight_decay", 1e-3, 3e-2, log=True),
+        n_negatives=trial.suggest_int("n_negatives", 3, 16),
+        weight_decay=trial.suggest_float("weight_decay", 2e-3, 3e-2, log=True),
         init_rms=trial.suggest_float("init_rms", 0.05, 0.4, log=True),
         popular_negatives=trial.suggest_float("popular_negatives", 0.0, 0.5),
         recency=trial.suggest_float("recency", 0.0, 2.0),
+        n_recent=trial.suggest_int("n_recent", 3, 12),
+        recent_decay=trial.suggest_float("recent_decay", 0.7, 2.0),
+        recent_dim=trial.suggest_categorical("recent_dim", [32, 64, 128]),
     )
 
 
