@@ -19,7 +19,9 @@ from ncf.serving.catalogue import Catalogue
 from ncf.tracking import registry, versions
 from ncf.tracking.contest_runs import log_baseline
 from ncf.tracking.logged_models import ModelFiles, log_model, package
-from ncf.tracking.tracker import READINGS_TAG, Tracker
+from ncf.tracking.tracker import Tracker
+
+READINGS_TAG = "ncf.test_readings"  # when a study read test, which contestants, and why
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from ncf.tracking.store import open_client, open_experiment, patiently, source_t
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
 TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
-READINGS_TAG = "ncf.test_readings"  # when a study read test, what of and why
 MODEL_TAG = "ncf.model"  # the name of a trial's model in the table of models
 PARENT_TAG, NOTE_TAG = "mlflow.parentRunId", "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
