@@ -56,6 +56,28 @@ def find_layout(path: Path, columns: Columns) -> Layout:
     Raises:
         ValueError: The file is empty or binary, or its columns cannot be told.
     """
+    delimiter, lines = _begin(path, columns)
+    number = lines[0][0]
+    place = f"{path}, line {number}"
+    texts = [text for _, text in lines]
+    has_quotes = _has_quotes(texts, delimiter)
+    try:
+        rows = _rows(texts, delimiter, has_quotes)
+    except csv.Error as error:
+        raise ValueError(f"{place}: {error}; correct the line") from error
+    given = columns.given.values()
+    names = tuple(name if name in given else _bare(name) for name in rows[0])
+    if not _has_header(names, rows[1:], columns):
+        places, notes = _by_position(place, names, rows, columns)
+        return Layout(path, delimiter, has_quotes, len(names), None, places, number - 1, notes)
+    if len(rows) == 1:
+        raise ValueError(f"{path}: no rows after the header; give a file with users and items")
+    places, notes = _by_header(place, names, rows, columns)
+    return Layout(path, delimiter, has_quotes, len(names), names, places, number, notes)
+
+
+def _begin(path: Path, columns: Columns) -> tuple[str, list[tuple[int, str]]]:
+    """Returns the delimiter, and the numbers and texts of the first lines less what is no row."""
     lines = first_lines(path)
     wanted = None
     while lines and (found := re.match(r"(?:[%#]\s|sep=(.)$)", lines[0][1])):
@@ -69,47 +91,52 @@ def find_layout(path: Path, columns: Columns) -> Layout:
             f"{path}, line {number}: a line with one item, and then its users; write the item on "
             "each row: awk -F: 'NF>1 {item=$1; next} {print item\",\"$0}'"
         )
-    texts = [text for _, text in lines]
-    delimiter = wanted or _find_delimiter(path, texts, columns)
+    delimiter = wanted or _find_delimiter(path, [text for _, text in lines], columns)
     if delimiter is None:
         raise ValueError(
             f"{path}, line {number}: one column only; separate users and items by a comma, tab, "
             "semicolon or '::'"
         )
-    has_quotes = _has_quotes(texts, delimiter)
-    try:
-        rows = _rows(texts, delimiter, has_quotes)
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {number}: {error}; correct the line") from error
-    place = f"{path}, line {number}"
-    given = columns.given.values()
-    names = [name if name in given else _bare(name) for name in rows[0]]
+    return delimiter, lines
+
+
+def _by_header(
+    place: str, names: tuple[str, ...], rows: Sequence[Sequence[str]], columns: Columns
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Returns the columns of a file with a header, and what a person should know of it."""
     by_position = positions(columns, len(names))
-    is_counted = names == [f"{index}" for index in range(len(names))]
-    if _has_header(names, rows[1:], columns):
-        if len(rows) == 1:
-            raise ValueError(f"{path}: no rows after the header; give a file with users and items")
-        if is_counted and (by_position is not None or not given):
-            if by_position is None:
-                check_no_header(place, names, rows, columns)
-            places = assumed_places(place, len(names), rows[1:], by_position or {})
-        else:
-            places = find_columns(names, columns, place)
-            label = places.get("label", len(names))
-            labels = (row[label] for row in rows[1:] if label < len(row))
-            places = without_other_label(places, labels)
-        notes: tuple[str, ...] = ()
-        if is_counted or not any(map(role_of, names)):
-            notes = (f"line {number} is taken for a header: {', '.join(map(repr, names))}",)
-        called = tuple(names)
-        return Layout(path, delimiter, has_quotes, len(names), called, places, number, notes)
-    if by_position is None:
+    is_counted = names == _counted(len(names))
+    notes: tuple[str, ...] = ()
+    if is_counted or not any(map(role_of, names)):
+        number = place.rpartition(" ")[2]
+        notes = (f"line {number} is taken for a header: {', '.join(map(repr, names))}",)
+    if is_counted and by_position is None and not columns.given:
         check_no_header(place, names, rows, columns)
-    places = assumed_places(place, len(names), rows, by_position or {})
-    remark = "the file has no header: columns are taken by position"
-    if by_position is None:
-        remark += f"; where that is wrong, give the right ones: {option_for(places, None)}"
-    return Layout(path, delimiter, has_quotes, len(names), None, places, number - 1, (remark,))
+    if is_counted and (by_position is not None or not columns.given):
+        return assumed_places(place, len(names), rows[1:], by_position or {}), notes
+    places = find_columns(names, columns, place)
+    label = places.get("label", len(names))
+    labels = (row[label] for row in rows[1:] if label < len(row))
+    return without_other_label(places, labels), notes
+
+
+def _by_position(
+    place: str, names: tuple[str, ...], rows: Sequence[Sequence[str]], columns: Columns
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Returns the columns of a file without a header, and what a person should know of it."""
+    given = positions(columns, len(names))
+    if given is None:
+        check_no_header(place, names, rows, columns)
+    places = assumed_places(place, len(names), rows, given or {})
+    note = "the file has no header: columns are taken by position"
+    if given is None:
+        note += f"; where that is wrong, give the right ones: {option_for(places, None)}"
+    return places, (note,)
+
+
+def _counted(n: int) -> tuple[str, ...]:
+    """Returns the header that pandas writes over columns without names."""
+    return tuple(f"{index}" for index in range(n))
 
 
 def _find_delimiter(path: Path, lines: Sequence[str], columns: Columns) -> str | None:
@@ -178,9 +205,7 @@ def _has_header(names: Sequence[str], rows: Sequence[Sequence[str]], columns: Co
         return True
     if positions(columns, len(names)) is not None and looks_like_names(names, rows):
         return True
-    return list(names) == [f"{n}" for n in range(len(names))] and _differs_from_counting(
-        names, rows
-    )
+    return tuple(names) == _counted(len(names)) and _differs_from_counting(names, rows)
 
 
 def _differs_from_counting(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -111,15 +111,15 @@ def read_ratings(
         if order is not None:
             user_ids = user_ids[order]
             item_ids = item_ids[order]
-    return Ratings(
-        user_ids, item_ids, seconds, found.n_rows, columns_read, source.notes, tuple(remarks)
-    )
+    return Ratings(user_ids, item_ids, seconds, found.n_rows, columns_read, source.notes, remarks)
 
 
 def _open(path: Path, columns: Columns) -> Source:
     if parquet.is_parquet(path):
         return parquet.open_parquet(path, columns)
-    sources = [_open_text(file, columns) for file in files_of(path)]
+    files = files_of(path)  # of parts, some may be empty
+    files = [file for file in files if file.stat().st_size > 0] or files[:1]
+    sources = [_open_text(file, columns) for file in files]
     first = sources[0]
     for other in sources[1:]:
         if (other.places, other.names) != (first.places, first.names):

@@ -20,11 +20,15 @@ from ncf.models.ials import IALSHyperparameters
 from ncf.models.item_knn import ItemKNNHyperparameters
 from ncf.models.markov import MarkovHyperparameters
 from ncf.models.model import Epoch, Model
+from ncf.models.neumf import setting as neumf
+from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters, NeuralSetting
 from ncf.models.popularity import PopularityHyperparameters
 from ncf.protocol.splitting import History
 
 Setting: TypeAlias = (
     Hyperparameters
+    | MLPHyperparameters
+    | NeuMFHyperparameters
     | PopularityHyperparameters
     | ItemKNNHyperparameters
     | IALSHyperparameters
@@ -47,10 +51,26 @@ def _fit_gmf(
     yield from fit(history, setting, epochs=epochs, seed=seed, device=device, starts=starts)
 
 
+def _fit_neural(
+    history: History,
+    setting: NeuralSetting,
+    *,
+    epochs: int,
+    seed: np.random.SeedSequence,
+    device: str = "cpu",
+    starts: Path | None = None,
+) -> Iterator[Epoch]:
+    from ncf.models.neumf.fit import fit  # PyTorch, which the coordinator does without
+
+    yield from fit(history, setting, epochs=epochs, seed=seed, device=device, starts=starts)
+
+
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (
         Model("gmf", "GMF", gmf.DEFAULTS, gmf.space, _fit_gmf),
+        Model("mlp", "MLP", neumf.MLP_DEFAULTS, neumf.mlp_space, _fit_neural),
+        Model("neumf", "NeuMF", neumf.NEUMF_DEFAULTS, neumf.neumf_space, _fit_neural),
         Model(
             "popularity",
             "popularity",
@@ -149,6 +169,8 @@ def describe(setting: Setting) -> str:
     """Returns what tells one setting from another, short enough for a run's name."""
     if isinstance(setting, Hyperparameters):
         return gmf.describe(setting)
+    if isinstance(setting, MLPHyperparameters | NeuMFHyperparameters):
+        return neumf.describe(setting)
     values = ((field.name, getattr(setting, field.name)) for field in fields(setting))
     words = [f"{name} {v:.2g}" if isinstance(v, float) else f"{name} {v}" for name, v in values]
     return " · ".join(words)

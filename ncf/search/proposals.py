@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ncf.models.table import Setting
+from ncf.models.table import Setting, model_of
 from ncf.protocol.seeds import Purpose, spawn_int
 
 LAG = 8  # also the most trials that can run at once; experiments/benchmarks has the evidence
@@ -28,10 +28,7 @@ BLOCK = 100  # trials; TPE sees at most 250, and each of the first 200 is decide
 N_REMEMBERED = 50  # best trials that are never forgotten; TPE models 25 as the good ones
 _N_PROBES = 64  # random settings by which a search space is explored
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-T = TypeVar("T", bound="DataclassInstance")
+T = TypeVar("T", bound=Setting)
 
 SearchSpace = Callable[[optuna.Trial], Setting]
 
@@ -112,7 +109,9 @@ class Proposals(Generic[T]):
             self._n_told = untold + 1
         self._view.sampler = self._make_sampler(spawn_int(self._seed, Purpose.SAMPLER, number))
         if number == 0:
-            self._view.enqueue_trial(asdict(self._defaults))
+            # a space of several models suggests which under the name "model"
+            model = {"model": model_of(self._defaults).name}
+            self._view.enqueue_trial(model | asdict(self._defaults))
         trial = self._view.ask()
         self._places[number] = len(self._places)
         self._n_seen = number + 1

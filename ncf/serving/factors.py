@@ -54,6 +54,11 @@ class Factors:
         """U."""
         return len(self.user_factors)
 
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """What tells items apart, (I, D + D2)."""
+        return self.item_factors
+
     def score(
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:

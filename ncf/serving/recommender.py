@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors
 from ncf.serving.scorers import Scorer
+from ncf.serving.towers import Towers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,6 +145,8 @@ class Recommender:
         try:
             if k is None:
                 raise ValueError("k must be an integer, but got None")
+            if not {"user_id", "item_ids"} & set(model_input):
+                raise ValueError("rows need a user_id, item_ids or both")
             if "item_ids" in model_input:
                 answers = self._of_rows(model_input, k, include_seen)
             else:
@@ -183,9 +186,9 @@ class Recommender:
         item = self.catalogue.item_of(item_id)
         if item is None:
             raise ValueError(f"item {item_id}: unknown to the model; give an own id of its data")
-        if not isinstance(self.scorer, Factors):
+        if not isinstance(self.scorer, Factors | Towers):
             raise ValueError("this model has no factors of items that could be compared")
-        factors = self.scorer.item_factors
+        factors = self.scorer.item_vectors
         lengths = np.linalg.norm(factors, axis=1)
         cosines = factors @ factors[item]
         cosines /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
@@ -201,7 +204,7 @@ class Recommender:
     def shown(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Returns what is shown of a known user's scores: probabilities where they are logits."""
         values = scores.astype(np.float64)
-        return (sigmoid(values) if isinstance(self.scorer, Factors) else values).round(6)
+        return (sigmoid(values) if isinstance(self.scorer, Factors | Towers) else values).round(6)
 
     def _top(
         self, user_id: Any, scores: NDArray[np.floating[Any]], k: int, known: bool

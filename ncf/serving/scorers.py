@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.serving.factors import Factors, Recent
+from ncf.serving.towers import Towers
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -202,6 +203,8 @@ def load_scorer(arrays: Mapping[str, NDArray[Any]]) -> Scorer:
     """
     if "user_embedding.weight" in arrays:
         return _of_state(arrays)
+    if "user_hidden" in arrays:
+        return Towers.load(arrays)
     block = {field.name: f"recent_{field.name}" for field in fields(Recent)}
     own = {name: array for name, array in arrays.items() if name not in block.values()}
     if set(own) == {"user_factors", "item_factors", "item_bias"}:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters
 from ncf.models.table import Setting
 from ncf.protocol.splitting import History
 
@@ -19,6 +20,7 @@ _PROCESS_BYTES = 330 << 20  # of a worker that has loaded torch, numba and scipy
 # Measured on one thread. A step of "adam" updates every parameter, however small its batch.
 _SECONDS_PER_SAMPLE = {"sgd": 40e-9, "adam": 100e-9}
 _SECONDS_PER_SAMPLE_AND_DIM = {"sgd": 0.4e-9, "adam": 3e-9}
+_SECONDS_PER_NEURAL_SAMPLE_AND_DIM = 12e-9  # of MLP and NeuMF
 _SECONDS_PER_STEP, _SECONDS_PER_STEP_AND_PARAMETER = 500e-6, 2e-9
 
 
@@ -45,6 +47,16 @@ def estimate(history: History, n_candidates: int, setting: Setting) -> Estimate:
     """
     n_interactions = len(history.items)
     shared = 8 * history.n_users + 8 * n_interactions + 4 * n_candidates
+    if isinstance(setting, MLPHyperparameters | NeuMFHyperparameters):
+        dim = setting.mlp_dim + getattr(setting, "embedding_dim", 0)
+        n_parameters = (history.n_users + history.n_items) * dim
+        n_samples = n_interactions * (1 + setting.n_negatives)
+        # parameters, gradient, two moments and the scorers of two epochs; the epoch's samples
+        epoch = 6 * 4 * n_parameters + 24 * n_interactions + 8 * n_samples
+        per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
+        per_sample = _SECONDS_PER_NEURAL_SAMPLE_AND_DIM * dim
+        seconds = n_samples * (per_sample + per_step / setting.batch_size)
+        return Estimate(_PROCESS_BYTES + shared + epoch, seconds)
     if not isinstance(setting, Hyperparameters):
         return Estimate(_PROCESS_BYTES + shared, 0.0)
     recent_dim = setting.recent_dim if setting.n_recent else 0

@@ -433,6 +433,7 @@ def test_a_folder_of_parts_of_text(tmp_path: Path, suffix: str, header: str) -> 
         content = header + "".join(body[part * 300 : part * 300 + 300])
         write(tmp_path, f"part-0000{part}{suffix}", content)
     write(tmp_path, "_SUCCESS", "")
+    write(tmp_path, f"part-00004{suffix}", "")
     assert triples(load_interactions(str(tmp_path))) == EXPECTED
     write(tmp_path, f"part-00003{suffix}", header + "1,,3,1600000000\n")
     with pytest.raises(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.model import Epoch
+from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters
 from ncf.models.table import MODELS, Setting, fit, model_of, setting_of
 from ncf.protocol.splitting import History, history_of
 from ncf.serving.catalogue import Catalogue
@@ -33,6 +34,12 @@ SETTINGS: dict[str, Setting] = {
         learn_output_weight=True,
         n_recent=30,
         learning_rate=0.01,
+    ),
+    "mlp of one layer": MLPHyperparameters(
+        mlp_dim=6, n_layers=1, initialization="gaussian", learning_rate=0.01
+    ),
+    "neumf from a gmf and an mlp": NeuMFHyperparameters(
+        embedding_dim=5, mlp_dim=8, pretraining_epochs=2, batch_size=64
     ),
     "gmf by adam": Hyperparameters(optimizer="adam", initialization="xavier", learning_rate=0.01),
     "gmf with output weights": Hyperparameters(

@@ -92,7 +92,7 @@ def test_it_answers_known_and_unknown_users(port: int) -> None:
         (request([3], k="many"), "Can not safely convert"),
         (request([None]), "a user id must be text or an integer, but got None"),
         (request([[3]]), "a user id must be text or an integer, but got [3]"),
-        (b'{"dataframe_records": [{"user": 3}]}', "Model is missing inputs"),
+        (b'{"dataframe_records": [{"user": 3}]}', "rows need a user_id, item_ids or both"),
         (b'{"dataframe_records"', "valid JSON"),
     ],
 )
@@ -111,7 +111,9 @@ ANYTHING = st.recursive(
 COLUMN = st.lists(USER_IDS, max_size=4)
 DATA = {
     "dataframe_records": st.lists(
-        st.fixed_dictionaries({}, optional={"user_id": USER_IDS, "x": SCALARS})
+        st.fixed_dictionaries(
+            {}, optional={"user_id": USER_IDS, "x": SCALARS, "item_ids": COLUMN | USER_IDS}
+        )
     ),
     "dataframe_split": st.fixed_dictionaries(
         {"data": st.lists(st.lists(USER_IDS, max_size=2), max_size=3)},
