@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BASELINES = ("popularity", "itemknn", "ials")  # as in `ncf.models.table`, which a test checks
+# As in `ncf.models.table`, which a test checks.
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
 
 

@@ -17,7 +17,7 @@ from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS
 from ncf.protocol.metrics import Objective
-from ncf.search import journal
+from ncf.search import baselines, journal
 from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
 from ncf.search.plan import Plan, Settings, Source, assemble
@@ -103,6 +103,7 @@ def _search(options: Options) -> int:
     terminal.show_columns(plan.interactions.columns_read)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
+    options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from ncf.commands.interrupt import first_interrupt
 from ncf.commands.options import Options
 from ncf.data.files import RESULTS
 from ncf.redaction import redacted
-from ncf.report import words
+from ncf.report import contest, words
 from ncf.report.page import report_study
 from ncf.search import baselines
 from ncf.search.confirmation import choose, confirm
@@ -91,13 +90,13 @@ def carry_out(
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
             mirror.put(f"confirmation of trial {one.number}", write)
-        winner = choose(study, confirmed)
-        contestants = [winner, *_tune_baselines(study, plan, workers, options.baselines)]
+        contestants = [choose(study, confirmed), *_tune_baselines(study, plan, workers, options)]
         with progress.working("fitting the winner and the baselines, and reading test"):
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, confirmed, published)
         objective = plan.settings.objective
-        terminal.show_results(conclusion.results, winner.number, winner.epochs, objective)
+        terminal.show_results(conclusion, objective)
+        terminal.show_verdict(contest.verdict(conclusion, objective))
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
         written = _publish(study, plan, conclusion, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
@@ -178,11 +177,11 @@ def _confirm(
 
 
 def _tune_baselines(
-    study: optuna.Study, plan: Plan, workers: Workers, names: Sequence[str]
+    study: optuna.Study, plan: Plan, workers: Workers, options: Options
 ) -> list[Contestant]:
     """Tunes the baselines and returns those that could be fitted."""
     found = []
-    for name in names:
+    for name in options.baselines:
         with closing(baselines.tune(name, study, plan, workers)) as events:
             progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))
         if (contestant := baselines.contestant(name, study)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -11,9 +12,10 @@ from ncf.commands.tables import aligned
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.redaction import one_line
+from ncf.report.contest import p_in_words
 from ncf.search import journal
 from ncf.search.experiment import DataFacts
-from ncf.search.results import Confirmed, Result
+from ncf.search.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
@@ -108,12 +110,12 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
         print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
 
 
-def show_results(results: Sequence[Result], number: int, epochs: int, objective: Objective) -> None:
+def show_results(conclusion: Conclusion, objective: Objective) -> None:
     """Prints the metrics of the winner and the baselines on test."""
-    k = objective.k
+    k, winner, results = objective.k, conclusion.winner, conclusion.results
     print(
-        f"\nWinner: trial {number}, fitted on train + validation for {epochs} epochs. "
-        "Test, read once, with 95% intervals over users:"
+        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
+        f"epochs. Test, {conclusion.reading}, with 95% intervals over users:"
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:
@@ -130,10 +132,17 @@ def show_results(results: Sequence[Result], number: int, epochs: int, objective:
             cells += [f"{value:.4f}", f"[{low:.3f}, {high:.3f}]"]
         if result.difference is not None:
             mean, low, high, p_value = result.difference
-            cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", f"{p_value:.2g}"]
+            cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", p_in_words(p_value)]
         rows.append(cells + [""] * (len(header) - len(cells)))
     is_text = (True, *[False] * (len(header) - 1))
     print("\n".join(f"  {line}" for line in aligned(rows, is_text)))
+
+
+def show_verdict(sentences: Sequence[str]) -> None:
+    """Prints what the results do and do not establish."""
+    print()
+    for sentence in sentences:
+        print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="    "))
 
 
 def show_model(name: str, version: str, decision: str) -> None:

@@ -77,6 +77,10 @@ class Model:
         space: Suggests a setting, given an Optuna trial.
         fit: Trains a setting.
         most_epochs: How many epochs `fit` yields at most; None where the caller decides.
+        check_size: Raises a ValueError, before anything costly, where the model of a history would
+            be too large; None where it grows with the interactions.
+        most_settings: How many settings are tried at most on this many items, where a fit takes
+            long; None where it does not.
     """
 
     name: str
@@ -85,6 +89,8 @@ class Model:
     space: Callable[[optuna.Trial], Any]
     fit: Fit
     most_epochs: int | None = None
+    check_size: Callable[[History], None] | None = None
+    most_settings: Callable[[int], int] | None = None
 
 
 def require(holds: bool, rule: str, value: object) -> None:

@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ncf.models import ials, item_knn, popularity
+from ncf.models import ease, ials, item_knn, markov, popularity
+from ncf.models.ease import EASEHyperparameters
 from ncf.models.gmf import setting as gmf
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.ials import IALSHyperparameters
 from ncf.models.item_knn import ItemKNNHyperparameters
+from ncf.models.markov import MarkovHyperparameters
 from ncf.models.model import Epoch, Model
 from ncf.models.neumf import setting as neumf
 from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters, NeuralSetting
@@ -30,6 +32,8 @@ Setting: TypeAlias = (
     | PopularityHyperparameters
     | ItemKNNHyperparameters
     | IALSHyperparameters
+    | EASEHyperparameters
+    | MarkovHyperparameters
 )
 
 
@@ -86,9 +90,28 @@ MODELS: dict[str, Model] = {
         Model(
             "ials", "iALS", IALSHyperparameters(recency=1.0), ials.space, ials.fit, most_epochs=1
         ),
+        Model(
+            "ease",
+            "EASE",
+            EASEHyperparameters(recency=1.0),
+            ease.space,
+            ease.fit,
+            most_epochs=1,
+            check_size=ease.check_size,
+            most_settings=ease.most_settings,
+        ),
+        Model(
+            "markov",
+            "Markov",
+            MarkovHyperparameters(),
+            markov.space,
+            markov.fit,
+            most_epochs=1,
+            check_size=markov.check_size,
+        ),
     )
 }
-BASELINES = ("popularity", "itemknn", "ials")
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
 
 
 def model_of(setting: Setting) -> Model:
@@ -158,10 +181,11 @@ def compile_kernels() -> None:
 
     Workers call it before their first trial, so that its seconds do not hold a compilation.
     """
-    from ncf.models import positives
+    from ncf.models import pairs, positives
     from ncf.models.gmf import sgd
     from ncf.serving import compiled
 
     sgd.compile_kernels()
     compiled.compile_kernel()
     positives.compile_kernel()
+    pairs.compile_kernels()

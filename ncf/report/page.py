@@ -14,7 +14,7 @@ from jinja2 import StrictUndefined, Template
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.report import words
+from ncf.report import contest, words
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
 
@@ -31,6 +31,7 @@ def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, comman
         command: The command that repeats the study.
     """
     objective = plan.settings.objective
+    verdict = contest.verdict(conclusion, objective)
     counts = plan.facts.counts
     n_cells = counts["users"] * counts["items"]
     facts = {
@@ -42,7 +43,7 @@ def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, comman
     return build_report(
         study,
         f"Study {plan.study_name}",
-        words.verdict(conclusion, objective.k),
+        " ".join([words.headline(conclusion, objective.k), *verdict]),
         [words.table_row(result, objective.k) for result in conclusion.results],
         facts,
         words.describe_protocol(plan),

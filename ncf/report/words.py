@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ncf.models.table import describe
+from ncf.report.contest import p_in_words, verdict, with_ends
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result
 
@@ -23,12 +24,15 @@ def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
         f"- `{name}`: {' or '.join(map(_range, distributions))}"
         for name, distributions in plan.identity["space"].items()
     )
-    k = plan.settings.objective.k
+    objective = plan.settings.objective
+    k = objective.k
     rows = [table_row(result, k) for result in conclusion.results]
     lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     sizes = ", ".join(f"{counts[name]:,} {name}" for name in ("users", "items", "interactions"))
-    return f"""{verdict(conclusion, k)}
+    return f"""{headline(conclusion, k)}
+
+{" ".join(verdict(conclusion, objective))}
 
 {n_trials} trials on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
 
@@ -47,11 +51,13 @@ def describe_protocol(plan: Plan) -> str:
     experiment, objective = plan.experiment, plan.settings.objective
     return (
         f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
-        "baselines are fitted on train + validation, and test is read once. Candidates: "
+        "baselines are fitted on train + validation, and then test is read; a study that reads it "
+        "again says so. Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
         "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
-        f"users; the last column is the difference of test {objective.label} on the same users and "
-        f"candidates. A trial trains at most {experiment.epochs} epochs, and stops after "
+        f"users; the last columns are the differences of test {objective.label} on the same users "
+        "and candidates, each with its own p-value. A trial trains at most "
+        f"{experiment.epochs} epochs, and stops after "
         f"{experiment.patience} without a better validation {objective.label}. "
         f"Study seed: {plan.settings.seed}."
     )
@@ -64,10 +70,11 @@ def table_row(result: Result, k: int) -> dict[str, str]:
         low, high = result.intervals[name]
         return f"{value:.4f} [{low:.4f}, {high:.4f}]"
 
-    difference = ""
-    if result.difference is not None:
-        mean, low, high, p_value = result.difference
-        difference = f"{mean:+.4f} [{low:+.4f}, {high:+.4f}], p {p_value:.2g}"
+    def with_p(difference: list[float] | None) -> str:
+        return (
+            "" if difference is None else f"{with_ends(difference)}, p {p_in_words(difference[3])}"
+        )
+
     return {
         "model": result.name,
         "how it was found": result.note,
@@ -75,23 +82,19 @@ def table_row(result: Result, k: int) -> dict[str, str]:
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
         f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
         f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
-        "winner - it": difference,
+        "winner - it": with_p(result.difference),
+        "winner - it, full": with_p(result.difference_full),
     }
 
 
-def verdict(conclusion: Conclusion, k: int) -> str:
-    """Returns which trial won, and by how much over each baseline, as a sentence."""
-    winner, *baselines = conclusion.results
-    words = (
-        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. On test, read once: "
-        f"HR@{k} {winner.test[f'hit_ratio_{k}']:.4f}, "
-        f"nDCG@{k} {winner.test[f'ndcg_{k}']:.4f}"
+def headline(conclusion: Conclusion, k: int) -> str:
+    """Returns which trial won, and its metrics on test, as a sentence."""
+    winner = conclusion.results[0]
+    hit_ratio, ndcg = (winner.test[f"{name}_{k}"] for name in ("hit_ratio", "ndcg"))
+    return (
+        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. "
+        f"On test, {conclusion.reading}: HR@{k} {hit_ratio:.4f}, nDCG@{k} {ndcg:.4f}."
     )
-    for baseline in baselines:
-        if baseline.difference is not None:
-            mean, _, _, p_value = baseline.difference
-            words += f"; {mean:+.4f} over {baseline.name} (p {p_value:.2g})"
-    return f"{words}."
 
 
 def _range(distribution: str) -> str:

@@ -2,14 +2,14 @@
 
 A baseline is a model of one epoch. It is searched over its own space, in a record of its own
 beside the study's, on the same split and candidates. It is tried with as many settings as the study
-has trials, and at least 20. A budget of settings, unlike one of seconds, gives the same result on a
-machine that is busy with other work.
+has trials, and at least 20; or with fewer, where each takes minutes for so many items. A budget of
+settings, unlike one of seconds, gives the same result on a machine that is busy with other work.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,24 @@ from ncf.trials.workers import Workers
 
 FEWEST = 20  # settings that are tried of a baseline with hyperparameters
 _logger = logging.getLogger(__name__)
+
+
+def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
+    """Returns the baselines that can be fitted on data of this size; logs why others cannot.
+
+    Args:
+        names: The names of baselines in the table of models.
+        plan: The plan of the study, which has the data.
+    """
+    fitting = []
+    for name in names:
+        try:
+            if (check_size := MODELS[name].check_size) is not None:
+                check_size(plan.split.train_and_validation)
+            fitting.append(name)
+        except ValueError as error:  # the search is worth its results without it
+            _logger.warning("%s", error)
+    return tuple(fitting)
 
 
 def tune(
@@ -53,7 +71,11 @@ def tune(
 
 def n_settings_of(name: str, plan: Plan) -> int:
     """Returns how many settings of a baseline are tried in all."""
-    return max(FEWEST, plan.settings.n_trials) if describe_space(MODELS[name].space) else 1
+    model = MODELS[name]
+    n_settings = max(FEWEST, plan.settings.n_trials) if describe_space(model.space) else 1
+    if model.most_settings is not None:
+        n_settings = min(n_settings, model.most_settings(plan.split.train.n_items))
+    return n_settings
 
 
 def contestant(name: str, study: optuna.Study) -> Contestant | None:
@@ -67,7 +89,7 @@ def contestant(name: str, study: optuna.Study) -> Contestant | None:
     n_trained = sum(map(journal.is_trained, trials))
     settings = "1 setting" if n_trained == 1 else f"{n_trained} settings"
     note = f"{settings} in {journal.seconds_of(trials):.0f} s of worker time"
-    return replace(journal.contestant_of(ranking[0], 0, note), name=name)
+    return replace(journal.contestant_of(ranking[0], 0, note), name=name, n_settings=n_trained)
 
 
 def record_of(name: str, study: optuna.Study) -> optuna.Study:
@@ -85,4 +107,5 @@ def _of_old_record(name: str, before: Mapping[str, Any]) -> Contestant:
     setting = before["setting"]
     metrics = before["outcome"]["metrics"]
     note = f"{before['n_trials']} settings in {before['seconds']:.0f} s of worker time"
-    return Contestant(name, 0, table.setting_of(name, setting), setting, 0, metrics, note)
+    found = table.setting_of(name, setting)
+    return Contestant(name, 0, found, setting, 0, metrics, note, before["n_trials"])

@@ -7,7 +7,7 @@ lucky. A fresh seed changes the training; the split and the candidates stay the 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -91,4 +91,5 @@ def choose(study: optuna.Study, confirmed: list[Confirmed]) -> Contestant:
     if confirmed:
         note += f", confirmed by {len(confirmed[0].values)} seeds"
         epochs = confirmed[0].best_epoch
-    return journal.contestant_of(best, epochs, note)
+    n_settings = sum(map(journal.is_trained, trials))
+    return replace(journal.contestant_of(best, epochs, note), n_settings=n_settings)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,7 @@ class Contestant:
         epochs: The number of epochs to train it for on train and validation; 0 for a baseline.
         validation: Its validation metrics on the sampled candidates.
         note: How it was found.
+        n_settings: How many settings of its model were tried; 0 where that is not known.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Contestant:
     epochs: int
     validation: dict[str, float]
     note: str
+    n_settings: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Result:
         intervals: Low and high end of the 95% interval over users, by test metric.
         difference: The winner's test objective less this one's, as mean, low, high and p-value;
             None for the winner itself.
+        difference_full: The same over the full catalogue; None also in records that were made
+            before it was kept.
     """
 
     name: str
@@ -90,6 +96,47 @@ class Result:
     test_full: dict[str, float]
     intervals: dict[str, list[float]]
     difference: list[float] | None
+    difference_full: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One time that a study read test.
+
+    Attributes:
+        at: When, in seconds since 1970.
+        what: The contestants that were judged on it.
+        why: What it was read for.
+        digest: Tells this set of contestants from others.
+    """
+
+    at: float
+    what: str
+    why: str
+    digest: str
+
+
+def in_words(at: float) -> str:
+    """Returns a time as people write it.
+
+    >>> in_words(0)
+    '1970-01-01 00:00 UTC'
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def read_before(readings: Sequence[Reading]) -> str:
+    """Returns what is to be said of test where the last of two or more readings is this one."""
+    times = ", ".join(in_words(one.at) for one in readings[:-1])
+    return f"Test was read before, on {times}; this is reading {len(readings)} ({readings[-1].why})"
+
+
+def readings_in_words(readings: Sequence[Reading]) -> str:
+    """Returns all readings of test with their times, what was read and why."""
+    return "; ".join(
+        f"{number}: {in_words(one.at)}, {one.what}: {one.why}"
+        for number, one in enumerate(readings, start=1)
+    )
 
 
 @dataclass(frozen=True)
@@ -104,6 +151,8 @@ class Conclusion:
         value: The validation objective by which the winner was chosen.
         is_confirmed: Whether `value` is a mean over fresh seeds.
         folder: The folder of the winner's weights and the ranks, until MLflow has them.
+        seed_values: The validation objective of each fresh seed of the winner.
+        readings: Each time that the study has read test, the first first.
     """
 
     digest: str
@@ -113,6 +162,13 @@ class Conclusion:
     value: float
     is_confirmed: bool
     folder: Path
+    seed_values: tuple[float, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+    @property
+    def reading(self) -> str:
+        """How test was read: "read once", or which reading of it this is."""
+        return "read once" if len(self.readings) < 2 else f"reading {len(self.readings)}"
 
     @property
     def winner(self) -> Contestant:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from ncf.data.files import whole
-from ncf.protocol.intervals import bootstrap_interval, paired_difference
-from ncf.protocol.metrics import per_user, summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
+from ncf.search.comparison import compare
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Confirmed, Contestant, Result
+from ncf.search.results import Conclusion, Confirmed, Contestant, Reading, Result, read_before
 from ncf.serving.scorers import load_scorer
 from ncf.trials.messages import Failure
 from ncf.trials.workers import Workers, run_tasks
+
+_logger = logging.getLogger(__name__)
 
 # Files in the folder of a conclusion.
 RANKS = "test_ranks.npz"
@@ -46,6 +48,9 @@ def conclude(
 ) -> Conclusion:
     """Fits the contestants and reads test, or returns the recorded results where that is done.
 
+    Test is meant to be read once. Each reading is noted in the study's record before it is made,
+    and the log warns of each after the first.
+
     Args:
         study: The study, where the results are recorded.
         plan: The plan of the study, which makes the tasks.
@@ -62,7 +67,9 @@ def conclude(
     recorded: dict[str, Any] = study.user_attrs.get("conclusion", {})
     is_known = recorded.get("digest") == digest
     if not (is_known and (files.exists() or digest == published)):
-        results = _read_test(contestants, plan, workers, files)
+        weights = fit(contestants, plan, workers, folder)
+        _note_reading(study, contestants, digest)
+        results = _read_test(contestants, plan, weights, files)
         at = recorded["at"] if is_known else time.time()  # so that what is logged again is the same
         recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
         study.set_user_attr("conclusion", recorded)
@@ -75,6 +82,8 @@ def conclude(
         confirmed[0].mean if confirmed else value,
         len(confirmed) > 0,
         files,
+        confirmed[0].values if confirmed else (),
+        tuple(readings_of(study)),
     )
 
 
@@ -112,11 +121,47 @@ def fit(
     return files
 
 
+def readings_of(study: optuna.Study) -> list[Reading]:
+    """Returns each time that a study has read test, the first first."""
+    noted = study.user_attrs.get("test_readings")
+    if noted is not None:
+        return [Reading(**one) for one in noted]
+    conclusion = study.user_attrs.get("conclusion")
+    if conclusion is None:
+        return []
+    what = ", ".join(result["name"] for result in conclusion["results"])
+    why = "before readings were noted"
+    return [Reading(conclusion["at"], what, why, conclusion["digest"])]
+
+
+def _note_reading(study: optuna.Study, contestants: Sequence[Contestant], digest: str) -> None:
+    """Notes that test is read now, with what and why; the log says where it was read before.
+
+    The same contestants come out the same, so that to judge them again, where their files were
+    lost, is not another reading.
+    """
+    readings = readings_of(study)
+    if digest in [one.digest for one in readings]:
+        return
+    what = ", ".join(f"{one.name} trial {one.number}" for one in contestants)
+    why = "the study was continued after it had read test" if readings else "the study's end"
+    readings.append(Reading(time.time(), what, why, digest))
+    if len(readings) > 1:
+        _logger.warning("%s", read_before(readings))
+    study.set_user_attr("test_readings", [asdict(one) for one in readings])
+
+
 def _read_test(
-    contestants: Sequence[Contestant], plan: Plan, workers: Workers, files: Path
+    contestants: Sequence[Contestant], plan: Plan, weights: Sequence[Path], files: Path
 ) -> list[Result]:
-    """Fits the contestants and reads test; the winner's weights and the ranks go to `files`."""
-    weights = fit(contestants, plan, workers, files.parent)
+    """Reads test with the fitted contestants, and returns their results.
+
+    Args:
+        contestants: The winner, then the baselines.
+        plan: The plan of the study.
+        weights: The file of each contestant's weights; they are moved or removed.
+        files: The folder that the winner's weights and the ranks go to.
+    """
     ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
     for contestant, file in zip(contestants, weights, strict=True):
         scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
@@ -129,56 +174,6 @@ def _read_test(
     for file in weights[1:]:
         file.unlink()
     return compare(contestants, ranks, plan)
-
-
-def compare(
-    contestants: Sequence[Contestant], ranks: Mapping[str, NDArray[np.int32]], plan: Plan
-) -> list[Result]:
-    """Returns the results of ranks, with intervals and the winner's difference to each.
-
-    Args:
-        contestants: The winner, then the baselines.
-        ranks: The rank of each user's test item, (V,), by NAME_sampled and NAME_full.
-        plan: The plan of the study, which has the objective and the seed.
-    """
-    objective = plan.settings.objective
-    seed = spawn(plan.settings.seed, Purpose.BOOTSTRAP)
-    results: list[Result] = []
-    winner_values: NDArray[np.float64] | None = None
-    for contestant in contestants:
-        sampled = per_user(ranks[f"{contestant.name}_sampled"], objective.k)
-        full = per_user(ranks[f"{contestant.name}_full"], objective.k)
-        values = sampled[objective.name]
-        difference = None
-        if winner_values is None:
-            winner_values = values
-        else:
-            d = paired_difference(winner_values, values, seed)
-            difference = [d.mean, d.low, d.high, d.p_value]
-        result = Result(
-            contestant.name,
-            contestant.recorded,
-            contestant.note,
-            contestant.validation,
-            summarize(ranks[f"{contestant.name}_sampled"], objective.k),
-            summarize(ranks[f"{contestant.name}_full"], objective.k),
-            _intervals(sampled, seed) | _intervals(full, seed, "full_"),
-            difference,
-        )
-        results.append(result)
-    return results
-
-
-def _intervals(
-    values: Mapping[str, NDArray[np.float64]], seed: np.random.SeedSequence, prefix: str = ""
-) -> dict[str, list[float]]:
-    """Returns the 95% interval over users of each metric but MRR, by its prefixed name."""
-    found = {}
-    for name, of_users in values.items():
-        if not name.startswith("mrr_"):
-            interval = bootstrap_interval(of_users, seed)
-            found[f"{prefix}{name}"] = [interval.low, interval.high]
-    return found
 
 
 def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

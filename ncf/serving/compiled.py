@@ -42,10 +42,45 @@ def candidate_scores(
     return scores
 
 
+def history_scores(
+    indptr: NDArray[np.integer[Any]],
+    history_items: NDArray[np.integer[Any]],
+    values: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    users: NDArray[np.integer[Any]],
+    items: NDArray[np.integer[Any]],
+) -> NDArray[np.float32]:
+    """Returns the sums over each user's history of value times weight, for each of their items.
+
+    Args:
+        indptr: (U + 1,) bounds of each user's history.
+        history_items: (E,) the items of the histories.
+        values: (E,) how much each counts.
+        weights: (I, I) what an item of the history adds to each item.
+        users: (B,) users.
+        items: (B, C) items of each of them; each must be in [0, I).
+
+    Returns:
+        (B, C) scores.
+    """
+    scores = np.zeros(items.shape, np.float32)
+    _add_history(
+        _read_only(indptr.astype(np.int64, copy=False)),
+        _read_only(history_items.astype(np.int32, copy=False)),
+        _read_only(values),
+        _read_only(weights),
+        _read_only(users.astype(np.int32, copy=False)),
+        _read_only(items.astype(np.int32, copy=False)),
+        scores,
+    )
+    return scores
+
+
 def compile_kernel() -> None:
     """Fills numba's cache on disk, which worker processes then load."""
-    ones = np.ones((1, 4), np.float32)
-    candidate_scores(ones, ones, np.zeros(1, np.float32), np.zeros((1, 1), np.int32))
+    one, ones = np.zeros(1, np.int32), np.ones((1, 4), np.float32)
+    candidate_scores(ones, ones, np.zeros(1, np.float32), one[None])
+    history_scores(np.array([0, 1]), one, ones[0, :1], ones[:, :1], one, one[None])
 
 
 def _read_only(array: NDArray[T]) -> NDArray[T]:
@@ -70,6 +105,23 @@ def _fill_scores(
             for d in range(user_factors.shape[1]):
                 score += user_factors[b, d] * item_factors[i, d]
             scores[b, c] = score
+
+
+@njit(cache=True)
+def _add_history(
+    indptr: NDArray[np.int64],
+    history_items: NDArray[np.int32],
+    values: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> None:
+    for b in range(items.shape[0]):
+        for position in range(indptr[users[b]], indptr[users[b] + 1]):
+            row = weights[history_items[position]]
+            for c in range(items.shape[1]):
+                scores[b, c] += values[position] * row[items[b, c]]
 
 
 @njit(cache=True, parallel=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +145,54 @@ class ItemItem:
         )
 
 
-_OTHER_KINDS: tuple[type[Popularity | ItemItem], ...] = (Popularity, ItemItem)
+@dataclass(frozen=True)
+class DenseItemItem:
+    """Scores an item by a weighted sum over the items of the user's history, of any two items.
+
+    The history (U, I) is in compressed sparse rows, of which a value says how much the item counts
+    for the user. Shapes: history_indptr (U + 1,), the other arrays of it (E,); weights (I, I), of
+    which column i has what each item adds to item i.
+    """
+
+    history_indptr: NDArray[np.integer[Any]]
+    history_items: NDArray[np.integer[Any]]
+    history_values: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+    @property
+    def n_items(self) -> int:
+        """I."""
+        return len(self.weights)
+
+    @property
+    def n_users(self) -> int:
+        """U."""
+        return len(self.history_indptr) - 1
+
+    def score(
+        self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
+    ) -> NDArray[np.float32]:
+        """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
+        from ncf.serving.compiled import history_scores  # numba, which a server does without
+
+        history = (self.history_indptr, self.history_items, self.history_values)
+        return history_scores(*history, self.weights, users, items)
+
+    def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Returns the scores (B, I) of users (B,) with every item."""
+        scores = np.empty((len(users), self.n_items), np.float32)
+        for row, user in enumerate(users):
+            own = slice(self.history_indptr[user], self.history_indptr[user + 1])
+            scores[row] = self.history_values[own] @ self.weights[self.history_items[own]]
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns the fields."""
+        return _fields_of(self)
+
+
+_OtherKind: TypeAlias = Popularity | ItemItem | DenseItemItem
+_OTHER_KINDS: tuple[type[_OtherKind], ...] = (Popularity, ItemItem, DenseItemItem)
 
 
 def load_scorer(arrays: Mapping[str, NDArray[Any]]) -> Scorer:
@@ -180,5 +227,5 @@ def _of_state(state: Mapping[str, NDArray[Any]]) -> Factors:
     )
 
 
-def _fields_of(scorer: Popularity | ItemItem) -> dict[str, NDArray[Any]]:
+def _fields_of(scorer: _OtherKind) -> dict[str, NDArray[Any]]:
     return {field.name: getattr(scorer, field.name) for field in fields(scorer)}

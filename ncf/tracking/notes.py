@@ -42,7 +42,7 @@ def describe_confirmation(number: int) -> str:
 
 def describe_version(setting: Setting, fitted_on: str, validation: str, test: str = "") -> str:
     """Returns the setting and the results of a version of the registered model."""
-    test = f" Test, read once: {test}." if test else " Test was not read."
+    test = f" Test, {test}." if test else " Test was not read."
     return f"{describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
 
 

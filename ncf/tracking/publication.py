@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Result
+from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import registry, versions
 from ncf.tracking.contest_runs import log_baseline
 from ncf.tracking.logged_models import ModelFiles, log_model, package
 from ncf.tracking.tracker import Tracker
+
+READINGS_TAG = "ncf.test_readings"  # when a study read test, which contestants, and why
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def publish(
         tracker.keep(conclusion.folder / RANKS)
     winner_metrics, *baseline_metrics = map(metrics_of, conclusion.results)
     tracker.log_result(winner_metrics, conclusion.at, model_id)
+    tracker.set_tags(tracker.parent, {READINGS_TAG: readings_in_words(conclusion.readings)})
     for contestant, metrics in zip(baselines, baseline_metrics, strict=True):
         note = f"{contestant.note}: tuned by the same study code."
         log_baseline(tracker, contestant, metrics, note, conclusion.at)

@@ -51,7 +51,8 @@ def register_winner(
             winner.setting, fitted_on, winner.number, plan.study_name, plan.identity, is_confirmed
         ),
     }
-    test = ", ".join(f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
+    of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
+    test = f"{conclusion.reading}: {', '.join(of_metrics)}"
     validation = f"{objective.label} {conclusion.value:.4f}"
     description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client

@@ -49,7 +49,10 @@ def test_the_baselines_are_those_of_the_table_of_models() -> None:
         ({"confirm": -1}, "--confirm must not be negative"),
         ({"confirm_seeds": 0}, "--confirm-seeds at least 1"),
         ({"seed": -1}, "--seed must not be negative"),
-        ({"baselines": ("svd",)}, "--baselines svd: known are popularity, itemknn, ials, or none"),
+        (
+            {"baselines": ("svd",)},
+            "--baselines svd: known are popularity, itemknn, ials, ease, markov, or none",
+        ),
         ({"study": "a/b"}, "--study 'a/b': a name is letters"),
         ({"register": "it's"}, '--register "it\'s": a name is letters'),
     ],

@@ -6,13 +6,14 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
 from ncf.models.ials import IALSHyperparameters
 from ncf.models.table import MODELS
-from ncf.protocol.splitting import Split
-from ncf.search.baselines import FEWEST, contestant, tune
+from ncf.protocol.splitting import HeldOut, History, Split
+from ncf.search.baselines import FEWEST, contestant, that_fit, tune
 from ncf.search.plan import Plan
 from ncf.trials.messages import Failure, Outcome, Task
 from ncf.trials.workers import MAX_FAILURES
@@ -93,3 +94,32 @@ def test_a_short_study_still_tunes_them(plan: Plan, study: optuna.Study) -> None
     for _ in tune("ials", study, few, workers):
         pass
     assert len(workers.tasks) == FEWEST
+
+
+def test_a_model_whose_fit_takes_minutes_gets_fewer_settings(
+    plan: Plan, study: optuna.Study
+) -> None:
+    nothing = HeldOut(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    one = np.zeros(1, np.int32)
+    large = Split(History(np.array([0, 1]), one, 20_000, one), nothing, nothing)
+    workers = AnsweringWorkers(lambda task: outcome(task.number, 0.2))
+    for _ in tune("ease", study, replace(plan, split=large), workers):
+        pass
+    assert len(workers.tasks) == 5
+    best = contestant("ease", study)
+    assert best is not None
+    assert best.n_settings == 5
+
+
+def test_what_is_too_large_for_the_data_is_left_out_and_the_log_says_why(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("popularity", "ease", "markov")
+    assert that_fit(names, plan) == names
+    nothing = HeldOut(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    one = np.zeros(1, np.int32)
+    large = Split(History(np.array([0, 1]), one, 70_000, one), nothing, nothing)
+    assert that_fit(names, replace(plan, split=large)) == ("popularity", "markov")
+    (line,) = caplog.messages
+    assert line.startswith("EASE weighs each of 70,000 items")
+    assert "without ease" in line

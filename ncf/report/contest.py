@@ -1,0 +1,182 @@
+"""What the results on test do and do not establish: the verdict on a study, in sentences.
+
+It is the same on the terminal, on the study's page in MLflow and in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ncf.models.table import MODELS
+from ncf.protocol.intervals import SMALLEST_P, holm
+from ncf.protocol.metrics import Objective
+from ncf.search.results import Conclusion, Contestant, Result, read_before
+
+_LEVEL = 0.05  # below which a corrected p-value tells a difference
+
+
+def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
+    """Returns what the results on test do and do not establish, as sentences.
+
+    Whether a difference is one is read from its p-value, after Holm's correction over the
+    baselines: below 0.05 it is. The comparisons on the sampled candidates and those over the full
+    catalogue are corrected each by themselves.
+
+    Args:
+        conclusion: What the study ended with.
+        objective: The metric that is compared.
+    """
+    winner, *baselines = conclusion.results
+    title, names = _title(winner), [_title(one) for one in baselines]
+    sampled = [one.difference for one in baselines if one.difference is not None]
+    full = [one.difference_full for one in baselines if one.difference_full is not None]
+    sentences: list[str] = []
+    if baselines and len(sampled) == len(baselines):
+        sentences.append(_contest(title, names, sampled, objective))
+    if baselines and len(full) == len(baselines):
+        sentences.append(_contest_full(names, full, objective))
+        sentences += _orders(conclusion.results, objective)
+    sentences = [*_beaten(title, names, sampled, full), *sentences]
+    if len(conclusion.readings) > 1:
+        sentences.insert(0, f"{read_before(conclusion.readings)}.")
+    sentences.append(_seeds(conclusion.seed_values, objective))
+    tried = [(_title(one), one.n_settings) for one in conclusion.contestants]
+    if all(number > 0 for _, number in tried):
+        each = ", ".join(f"{name} {number}" for name, number in tried)
+        sentences.append(f"Settings that were tried: {each}.")
+    return sentences
+
+
+def p_in_words(p_value: float, raw: float | None = None) -> str:
+    """Returns a p-value; where no resample was as far, it says that it may be smaller.
+
+    Args:
+        p_value: The p-value.
+        raw: What it was before it was corrected for the number of comparisons; None if it is not.
+
+    >>> p_in_words(0.683), p_in_words(1 / 10_001)
+    ('0.68', '<= 0.0001')
+    """
+    is_smallest = (p_value if raw is None else raw) <= SMALLEST_P * (1 + 1e-9)
+    return f"{'<= ' if is_smallest else ''}{p_value:.2g}"
+
+
+def _beaten(
+    winner: str,
+    names: Sequence[str],
+    sampled: Sequence[Sequence[float]],
+    full: Sequence[Sequence[float]],
+) -> list[str]:
+    """Returns what a winner is that a baseline beats, as a sentence; nothing where none does."""
+    parts = []
+    for where, differences in (("the sampled candidates", sampled), ("the full catalogue", full)):
+        groups = zip(names, _groups(differences), strict=False)  # none in an old record
+        better = [name for name, group in groups if group == "worse"]
+        if better:
+            parts.append(f"{_and(better)} {'beat' if better[1:] else 'beats'} it on {where}")
+    true_name = f"The winner is the best of the {winner} trials, and not the best model here"
+    return [f"{true_name}: {'; '.join(parts)}."] if parts else []
+
+
+def _groups(differences: Sequence[Sequence[float]]) -> list[str]:
+    """Returns whether the winner is "better" or "worse" than each, or cannot be told from it."""
+    corrected = holm([difference[3] for difference in differences])
+    return [
+        "cannot be told" if p >= _LEVEL else "better" if difference[0] > 0 else "worse"
+        for difference, p in zip(differences, corrected, strict=True)
+    ]
+
+
+def _contest(
+    winner: str, names: Sequence[str], differences: Sequence[Sequence[float]], objective: Objective
+) -> str:
+    """Returns which baselines the winner is better than, cannot be told from, and is worse than."""
+    corrected = holm([difference[3] for difference in differences])
+    groups = _groups(differences)
+    parts = []
+    for group, words, word in (
+        ("better", "is better than", "and"),
+        ("cannot be told", "cannot be told from", "or"),
+        ("worse", "is worse than", "and"),
+    ):
+        members = [
+            f"{name} (p {p_in_words(p, difference[3])})"
+            for name, difference, p, its in zip(names, differences, corrected, groups, strict=True)
+            if its == group
+        ]
+        if members:
+            parts.append(f"{words} {_and(members, word)}")
+    return (
+        f"By test {objective.label} on the sampled candidates, with p after Holm's correction, "
+        f"{winner} {'; it '.join(parts)}."
+    )
+
+
+def _contest_full(
+    names: Sequence[str], differences: Sequence[Sequence[float]], objective: Objective
+) -> str:
+    """Returns the winner's difference to each baseline over the full catalogue."""
+    corrected = holm([difference[3] for difference in differences])
+    parts = []
+    for name, difference, p in zip(names, differences, corrected, strict=True):
+        told = "" if p < _LEVEL else ", which establishes no difference"
+        parts.append(f"{name} {with_ends(difference)} (p {p_in_words(p, difference[3])}){told}")
+    return (
+        f"Over the full catalogue, the winner's {objective.label} less that of the other, with "
+        f"95% intervals and p after Holm's correction: {'; '.join(parts)}."
+    )
+
+
+def _orders(results: Sequence[Result], objective: Objective) -> list[str]:
+    """Returns a sentence where the two ways to rank disagree about the order; else none."""
+    by_sampled = sorted(results, key=lambda one: -objective.value(one.test))
+    by_full = sorted(results, key=lambda one: -objective.value(one.test_full))
+    if by_sampled == by_full:
+        return []
+    return [
+        "Sampled candidates and the full catalogue disagree about the order: "
+        f"{', '.join(map(_title, by_sampled))} by the first; "
+        f"{', '.join(map(_title, by_full))} by the second."
+    ]
+
+
+def _seeds(values: Sequence[float], objective: Objective) -> str:
+    """Returns how much the winner's validation varies with the seed."""
+    if len(values) > 1:
+        mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+        return (
+            f"Over {len(values)} fresh seeds the winner's validation {objective.label} is "
+            f"{mean:.4f} with a standard deviation of {sd:.4f}; the intervals above are over "
+            "users, for one seed."
+        )
+    if values:
+        return (
+            "The winner was trained again with one fresh seed only, which tells no variance: "
+            f"validation {objective.label} {values[0]:.4f}."
+        )
+    return (
+        "The winner was not trained again with fresh seeds: its validation is the best of many, "
+        "and so too high."
+    )
+
+
+def with_ends(difference: Sequence[float]) -> str:
+    """Returns a mean difference and its interval."""
+    mean, low, high = difference[:3]
+    return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _title(one: Result | Contestant) -> str:
+    """Returns the title of a contestant's model."""
+    return MODELS[one.name].title if one.name in MODELS else one.name
+
+
+def _and(names: Sequence[str], word: str = "and") -> str:
+    """Returns names as a sentence lists them.
+
+    >>> _and(["a"]), _and(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return f" {word} ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
