@@ -84,7 +84,7 @@ def test_the_newer_of_a_name_takes_the_olders_place(store: Store) -> None:
     assert len(store.told) <= 2  # the older may just have been at it
 
 
-def test_pauses_grow_and_the_last_attempt_is_at_the_studys_end(
+def test_pauses_grow_and_the_end_does_not_wait_for_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "LONGEST_PAUSE", 60.0)
