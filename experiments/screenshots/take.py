@@ -118,9 +118,9 @@ def opened(chromium: str, width: int = 1500) -> Iterator[Page]:
 
 def show(page: Page, address: str, awaited: tuple[str, ...]) -> str:
     """Opens an address and waits for its texts; returns all the text of the page."""
-    page.goto(address)
+    page.goto(address, wait_until="commit", timeout=120_000)  # a busy machine is slow
     for text in awaited:
-        page.get_by_text(text).first.wait_for(timeout=60_000)
+        page.get_by_text(text).first.wait_for(timeout=120_000)
     for close in page.get_by_role("button", name="Close").all():
         close.click()  # the assistant beside the page
     return page.locator("body").inner_text()
