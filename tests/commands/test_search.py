@@ -39,6 +39,7 @@ def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Pat
         "Best trials",
         "Winner: trial",
         "Test, read once",
+        "with p after Holm's correction, GMF",
         "Registered: gmf-shop version 1",
         "mlflow ui",
         "compareRunsMode=CHART",
@@ -254,6 +255,8 @@ def test_the_study_has_a_report_and_a_description(
     page = Path(client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path)))
     assert "Learning curves" in page.read_text(encoding="utf-8")
     assert "| GMF |" in parent.data.tags["mlflow.note.content"]
+    assert "with p after Holm's correction, GMF" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.tags["ncf.test_readings"].endswith(": the study's end")
 
 
 def test_the_registered_model_answers_with_own_ids(
