@@ -181,6 +181,7 @@ def test_workers_use_one_thread_each(workers: LocalWorkers, tmp_path: Path) -> N
     assert "MKL_NUM_THREADS" not in os.environ  # in the workers alone
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_a_failure_and_is_replaced(data_folder: Path, tmp_path: Path) -> None:
     with LocalWorkers(1, data_folder) as workers:
         workers.submit(endless(4, tmp_path))
