@@ -30,9 +30,7 @@ def main() -> None:
     """Searches each model and prints its best trial by validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="ml-100k")
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, help="of a processor, each"
-    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a processor, each")
     parser.add_argument("--models", nargs="*", default=["gmf", "mlp", "neumf"])
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
