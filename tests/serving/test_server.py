@@ -55,13 +55,15 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             command, stdout=log, stderr=log, env=environment, start_new_session=True
         )
     try:
-        for _ in range(600):
+        for _ in range(3000):  # a busy machine takes minutes
             try:
                 http.client.HTTPConnection("127.0.0.1", port).request("GET", "/ping")
                 break
             except OSError:
                 assert server.poll() is None, (folder / "log").read_text()
                 time.sleep(0.1)
+        else:
+            raise TimeoutError((folder / "log").read_text())
         yield port
         assert server.poll() is None, "the server died"
     finally:

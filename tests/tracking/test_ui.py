@@ -50,7 +50,7 @@ def test_the_trials_are_listed_best_first_with_metrics_and_parameters(
     assert "14 matching runs" in table
     for column in ("validation_best/ndcg_10", "validation_full/ndcg_10", "embedding_dim"):
         assert column in table
-    assert "trial 0 · dim 64 · lr 0.02 · neg 4" in table
+    assert "trial 0 · dim 64 · lr 0.025 · neg 6" in table
     cells = page.locator(".ag-row [col-id='metrics.`validation_best/ndcg_10`']").all_inner_texts()
     values = [float(cell) for cell in cells if cell]
     assert len(values) == 14
@@ -68,7 +68,7 @@ def test_the_study_says_what_it_found_at_the_top(show: Show) -> None:
     text = show("study")
     top = text[text.index("Description") : text.index("Metrics (")]
     assert "Winner: trial" in top
-    assert "over ials" in top
+    assert "Holm's correction" in top
     assert "test/ndcg_10" in text
     assert "gmf-shop" in text[text.index("Registered models") :]
 
