@@ -185,7 +185,10 @@ def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     version = versions.register_run(_client(tracking_uri), run_id, name)
     full_name = f"{version.name}/{version.version}"
     print(f"{full_name}: {version.description}")
-    print(f"To make it champion: `python -m ncf promote {full_name}`.")
+    print(
+        f"`python -m ncf promote {full_name}` makes it champion where it is better on the same "
+        "protocol; --force makes it champion in any case."
+    )
 
 
 def _load(model: str | None, tracking_uri: str | None) -> Recommender:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -157,8 +158,8 @@ def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) ->
     print(f"  {ui_command}")
     print(f"  {ui_link}")
     print("Ask the model for ten items:")
-    model = "" if name else f" --model {model_uri}"
-    print(f"  python -m ncf recommend{model} --user ID")
+    model = f"models:/{name}@champion" if name else model_uri
+    print(f"  python -m ncf recommend --model {shlex.quote(model)} --user ID")
 
 
 def show_repetition(

@@ -215,7 +215,7 @@ def quality(history: History, held_out: HeldOut, setting: Hyperparameters) -> fl
     return summarize(sampled_ranks(last.scorer, held_out.users, candidates), 3)["ndcg_3"]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adam", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("embedding_dim", [0, 8])
 def test_the_order_of_the_items_is_learnt(optimizer: str, embedding_dim: int) -> None:
     train, held_out = walks(150, 12, seed=2)

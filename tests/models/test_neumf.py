@@ -106,6 +106,7 @@ def test_a_pretrained_start_is_the_mean_of_both(split: Split) -> None:
     torch.testing.assert_close(module(users, items), mean, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pretraining_starts_ahead(trial_data: TrialData) -> None:
     def first_loss(pretraining_epochs: int) -> float:
         setting = NeuMFHyperparameters(
@@ -133,6 +134,7 @@ def test_a_gaussian_start_is_that_of_the_authors_code() -> None:
         assert not bias.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
