@@ -187,6 +187,7 @@ def test_what_mlflow_lacks_is_written_by_the_same_command(
     assert other_parent.data.metrics == parent.data.metrics
 
 
+@pytest.mark.slow
 def test_the_real_command_searches_from_its_start_to_its_end(searched: tuple[Path, str]) -> None:
     few = ("--trials", "2", "--jobs", "1", "--confirm", "0", "--baselines", "none")
     result = subprocess.run(

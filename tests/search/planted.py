@@ -14,6 +14,7 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.splitting import Split
 from ncf.search.experiment import Experiment
 from ncf.search.plan import Plan, Settings, Source
+from ncf.search.storage import open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
 
 Answer = Callable[[Any], Outcome | Failure]  # to a Task, or to a Refit
@@ -56,7 +57,7 @@ def plan_of(split: Split, n_trials: int = 4) -> Plan:
 
 def study_with(values: list[float], folder: Path | None = None) -> optuna.Study:
     """Returns a study of trials with these values; trial t has embedding_dim 10 + t."""
-    storage = None if folder is None else f"sqlite:///{folder}/optuna.db"
+    storage = None if folder is None else open_storage(str(folder / "journal"))
     study = optuna.create_study(storage=storage, direction="maximize", study_name="x")
     for number, value in enumerate(values):
         attributes = {
