@@ -183,8 +183,9 @@ def update(
         for d in range(user_dim):
             p[d] = user_embedding[u, d]
         x = p[user_dim:]  # the user's vector is their own factors, then those of their last items
-        _gather(recent_embedding, recents[g], recent_weights, x)
-        x_start[:] = x
+        if recent_dim:
+            _gather(recent_embedding, recents[g], recent_weights, x)
+            x_start[:] = x
         for n in range(1 + n_negatives):
             i = np.int64(positives[g] if n == 0 else negatives[g, n - 1])
             ahead = g * n_negatives + n + AHEAD
@@ -216,9 +217,10 @@ def update(
                 item_bias[i] = keep * item_bias[i] + step
         for d in range(user_dim):
             user_embedding[u, d] = p[d]
-        for d in range(recent_dim):
-            x_start[d] = x[d] - x_start[d]
-        _scatter(recent_embedding, recents[g], recent_weights, x_start)
+        if recent_dim:
+            for d in range(recent_dim):
+                x_start[d] = x[d] - x_start[d]
+            _scatter(recent_embedding, recents[g], recent_weights, x_start)
     output_weight[:] = w
     output_bias[0] = b
     return float(loss + np.log(odds))
