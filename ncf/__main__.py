@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ncf.commands import failures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -16,21 +19,18 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; a user's mistake is one line and status 2."""
-    options = vars(_parser().parse_args(arguments))
+    options = vars(failures.parse(_parser(), arguments))
     run = options.pop("run")
     del options["command"]
+    return failures.guarded(lambda: _status_of(run, options))
+
+
+def _status_of(run: Callable[..., None], options: dict[str, Any]) -> int:
     try:
         run(**options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
-        from ncf.commands import terminal
-
-        terminal.show_error(error)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

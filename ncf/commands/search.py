@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ncf.commands import progress, terminal
+from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS
@@ -33,21 +34,16 @@ def run(options: Options) -> int:
     """Runs a search, or repeats a trial; returns the exit status."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
-    try:
-        progress.set_up(options.quiet, options.verbose, options.log_file)
-        if options.repeat is not None:
-            from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
+    return guarded(lambda: _run(options))
 
-            return repeat(options.repeat, options.tracking_uri)
-        return _search(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        terminal.show_error(error)
-        return 2
-    except Exception:
-        _logger.exception(
-            "a defect of this program:"
-        )  # logged with its traceback, from which passwords are removed
-        return 1
+
+def _run(options: Options) -> int:
+    progress.set_up(options.quiet, options.verbose, options.log_file)
+    if options.repeat is not None:
+        from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
+
+        return repeat(options.repeat, options.tracking_uri)
+    return _search(options)
 
 
 def plan_of(options: Options) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf.commands.tables import aligned
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
-from ncf.redaction import one_line
 from ncf.report.contest import p_in_words
 from ncf.search import journal
 from ncf.search.experiment import DataFacts
@@ -20,11 +18,6 @@ from ncf.search.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
-
-
-def show_error(error: Exception) -> None:
-    """Prints an error in one line, to stderr."""
-    print(f"error: {one_line(error)}", file=sys.stderr)
 
 
 def show_data(data: DataFacts) -> None:
