@@ -180,15 +180,16 @@ def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
 
 
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
-    from ncf.tracking import versions
+    from ncf.commands.options import check_name
+    from ncf.tracking import next_steps, versions
 
+    if name is not None:
+        check_name("--name", name)
     version = versions.register_run(_client(tracking_uri), run_id, name)
     full_name = f"{version.name}/{version.version}"
     print(f"{full_name}: {version.description}")
-    print(
-        f"`python -m ncf promote {full_name}` makes it champion where it is better on the same "
-        "protocol; --force makes it champion in any case."
-    )
+    print("This makes it champion where it is better on the same protocol; --force in any case:")
+    print(f"  {next_steps.command('promote', full_name)}")
 
 
 def _load(model: str | None, tracking_uri: str | None) -> Recommender:

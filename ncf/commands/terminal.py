@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -113,7 +112,7 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:
-        header += ["winner - it", "", "p"]
+        header += ["winner's lead", "", "p"]
     rows = [header]
     for result in results:
         cells: list[str] = [result.name]
@@ -145,14 +144,18 @@ def show_model(name: str, version: str, decision: str) -> None:
         print(f"\nRegistered: {name} version {version}; {decision}")
 
 
-def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) -> None:
+def show_next_steps(ui_command: str, ui_link: str, ask_command: str) -> None:
     """Prints the commands that open the UI and ask the model."""
     print("\nCompare the trials in the MLflow UI:")
     print(f"  {ui_command}")
     print(f"  {ui_link}")
     print("Ask the model for ten items:")
-    model = f"models:/{name}@champion" if name else model_uri
-    print(f"  python -m ncf recommend --model {shlex.quote(model)} --user ID")
+    print(f"  {ask_command}")
+    if "$MLFLOW_TRACKING_URI" in ask_command + ui_command:
+        print(
+            "MLFLOW_TRACKING_URI must hold the store's address, which has a password and is not "
+            "printed."
+        )
 
 
 def show_repetition(

@@ -43,7 +43,7 @@ def check_request(rows: pd.DataFrame, k: int, n_items: int) -> None:
             f"k={k} are {n_listed:,}: send fewer rows, or a smaller k"
         )
     if "user_id" in rows:
-        _check_lengths("user", rows["user_id"])
+        _check_lengths("a user id", rows["user_id"])
     if "item_ids" in rows:
         given = [items_of_cell(cell) or [] for cell in rows["item_ids"]]
         if (n_given := sum(map(len, given))) > MOST_GIVEN:
@@ -51,7 +51,7 @@ def check_request(rows: pd.DataFrame, k: int, n_items: int) -> None:
                 f"a request may give {MOST_GIVEN:,} item ids, but gives {n_given:,}: send fewer"
             )
         for item_ids in given:
-            _check_lengths("item", item_ids)
+            _check_lengths("an item id", item_ids)
 
 
 def items_of_cell(cell: Any) -> list[Any] | None:
@@ -71,10 +71,10 @@ def in_short(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _check_lengths(kind: str, own_ids: Iterable[Any]) -> None:
+def _check_lengths(what: str, own_ids: Iterable[Any]) -> None:
     for own_id in own_ids:
         if isinstance(own_id, str) and len(own_id) > LONGEST_ID:
             raise ValueError(
-                f"a {kind} id may have {LONGEST_ID:,} signs, but one has {len(own_id):,}: "
+                f"{what} may have {LONGEST_ID:,} signs, but one has {len(own_id):,}: "
                 f"{in_short(own_id)}"
             )

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import mlflow
 
 from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 
+HIDDEN = '"$MLFLOW_TRACKING_URI"'  # stands for an address with a password, which is not printed
+
 
 def command(*words: str, program: str = "python -m ncf") -> str:
     """Returns a command of this program on the store that is in use, quoted for a shell.
 
-    The store is named unless every command finds it here by itself. Must be called after
-    `open_client`, from which MLflow knows the store.
+    The store is named unless it is the one that every command finds in this folder by itself. Must
+    be called after `open_client`, from which MLflow knows the store.
     """
     uri = str(mlflow.get_tracking_uri())
-    store = "" if uri == default_database() else f" --tracking-uri {in_shell(uri)}"
-    return f"{program} {shlex.join(words)}{store}"
+    is_here = Path(uri.removeprefix("sqlite:///")) == RESULTS.resolve() / "mlflow.db"
+    return f"{program} {shlex.join(words)}" + (
+        "" if is_here else f" --tracking-uri {in_shell(uri)}"
+    )
+
+
+def asking(name: str, model_uri: str) -> str:
+    """Returns the command that asks a registered model's champion, or else a model."""
+    model = f"models:/{name}@champion" if name else model_uri
+    return command("recommend", "--model", model, "--user", "ID")
 
 
 def in_shell(uri: str) -> str:
-    """Returns a store's address as a word for a shell; one with a password as a variable's name.
-
-    The password is not printed. So $MLFLOW_TRACKING_URI has to hold such an address.
-    """
-    return shlex.quote(uri) if redacted(uri) == uri else '"$MLFLOW_TRACKING_URI"'
-
-
-def default_database() -> str:
-    """Returns the store that a command uses in this folder where nothing names another."""
-    return f"sqlite:///{RESULTS.resolve()}/mlflow.db"
+    """Returns a store's address as a word for a shell; `HIDDEN` where it has a password."""
+    return shlex.quote(uri) if redacted(uri) == uri else HIDDEN
