@@ -231,7 +231,7 @@ def test_a_line_that_was_changed_is_told(path: Path, old: str) -> None:
     open_study(path)
     head, _, tail = path.read_text().rpartition(old)
     path.write_text(head + "\x00" + tail + "\n")
-    with pytest.raises(ValueError, match=r"damaged \(.*\); restore it, or begin another with"):
+    with pytest.raises(ValueError, match=r"line \d is damaged \(.*ncf check --storage"):
         open_storage(str(path))
 
 
