@@ -42,6 +42,15 @@ def record_of(line: bytes) -> dict[str, Any]:
     return record
 
 
+def fault_of(line: bytes) -> str:
+    """Returns what is wrong with a line; empty where nothing is."""
+    try:
+        record_of(line)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def is_changed(line: bytes) -> bool:
     """Returns whether a line has a checksum that is not that of its record."""
     wrong = _difference(line)
@@ -95,3 +104,22 @@ def _difference(line: bytes) -> int | None:
     if match is None:
         return None
     return crc32(line[: match.start()] + b"}") ^ int(match[1], 16)
+
+
+def rejoined(first: bytes, second: bytes) -> bytes | None:
+    """Returns the line of which one changed bit has made two; None where they are not that."""
+    return next(
+        (
+            line
+            for bit in range(8)
+            if is_sealed(line := first[:-1] + bytes([first[-1] ^ 1 << bit]) + second)
+        ),
+        None,
+    )
+
+
+def parted(line: bytes) -> list[bytes]:
+    """Returns the two lines of which one changed bit has made one; empty where it is not that."""
+    first = whole_part(line)
+    second = line[len(first) :]
+    return [first, second] if is_sealed(first) and is_sealed(second) else []
