@@ -94,6 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("run_id", metavar="RUN_ID", help="id of the trial's run in MLflow")
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
+    check = commands.add_parser("check", help="find and mend what is damaged in a study's record")
+    check.add_argument(
+        "--storage", type=Path, metavar="FILE", default=Path("mlruns/optuna.journal"),
+        help="the journal (default: mlruns/optuna.journal)",
+    )  # fmt: skip
+    check.add_argument(
+        "--cut", action="store_true", help="cut off what cannot be mended and all that follows"
+    )
+    check.set_defaults(run=_check)
     return parser
 
 
@@ -189,6 +198,12 @@ def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
         f"`python -m ncf promote {full_name}` makes it champion where it is better on the same "
         "protocol; --force makes it champion in any case."
     )
+
+
+def _check(storage: Path, cut: bool) -> None:
+    from ncf.commands import health
+
+    health.run(storage.resolve(), cut)
 
 
 def _load(model: str | None, tracking_uri: str | None) -> Recommender:
