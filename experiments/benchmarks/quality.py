@@ -19,7 +19,7 @@ import numpy as np
 from measurement import ROOT, Row, Setup, in_fresh_process, run_peer
 
 from ncf.search.experiment_file import load_experiment
-from ncf.trials.local import one_thread
+from ncf.trials.start import one_thread
 
 Curve = list[tuple[float, float]]  # after each epoch: seconds so far, validation nDCG@10
 
