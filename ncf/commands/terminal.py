@@ -56,11 +56,14 @@ def show_nothing_to_do(study: str, n_trials: int) -> None:
     print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
 
 
-def show_interruption(study: str) -> None:
-    """Prints that the search was interrupted and how to continue it."""
-    print(
-        f"\nInterrupted. What study {study!r} has finished is kept; the same command continues it."
-    )
+def show_interruption(study: str = "") -> None:
+    """Prints that the search was interrupted and how to continue it.
+
+    Args:
+        study: The name of the study; empty where it had not begun, or had come to its end.
+    """
+    whose = f"study {study!r}" if study else "the study"
+    print(f"\nInterrupted. What {whose} has finished is kept; the same command continues it.")
 
 
 def show_missing(missing: str) -> None:
