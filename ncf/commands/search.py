@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal
+from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
@@ -37,6 +38,10 @@ def run(options: Options) -> int:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
+    return guarded(lambda: _run(options))
+
+
+def _run(options: Options) -> int:
     try:
         with interrupt.handled():
             progress.set_up(options.quiet, options.verbose, options.log_file)
@@ -48,14 +53,6 @@ def run(options: Options) -> int:
     except KeyboardInterrupt:
         terminal.show_interruption()
         return interrupt.exit_status()
-    except (ValueError, OSError, RuntimeError) as error:
-        terminal.show_error(error)
-        return 2
-    except Exception:
-        _logger.exception(
-            "a defect of this program:"
-        )  # logged with its traceback, from which passwords are removed
-        return 1
 
 
 def plan_of(options: Options) -> Plan:

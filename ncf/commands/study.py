@@ -30,7 +30,7 @@ from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Confirmed, Contestant
 from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import publication, trial_runs
+from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
@@ -242,6 +242,5 @@ def _close(
     key = [tracker.parent, conclusion.digest, published.name]
     study.set_user_attr("published", {"key": key, "published": asdict(published)})
     terminal.show_model(published.name, published.version, published.decision)
-    link = tracker.ui_link()
-    command = ui_command(tracker.uri)
-    terminal.show_next_steps(command, link, published.model_uri, published.name)
+    ask = next_steps.asking(published.name, published.model_uri)
+    terminal.show_next_steps(ui_command(tracker.uri), tracker.ui_link(), ask)
