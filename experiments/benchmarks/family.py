@@ -20,8 +20,9 @@ from ncf import Experiment, Hyperparameters
 from ncf.models.table import MODELS, Setting, describe
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, Source, assemble
+from ncf.search.plan import Plan, Settings, assemble
 from ncf.search.proposals import Proposals
+from ncf.search.source import Source
 from ncf.trials import trial
 from ncf.trials.messages import Outcome
 
