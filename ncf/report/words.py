@@ -50,7 +50,7 @@ def describe_protocol(plan: Plan) -> str:
     """Returns how trials are trained and how results are measured, in a few sentences."""
     experiment, objective = plan.experiment, plan.settings.objective
     return (
-        f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
+        f"Split: {'. '.join([plan.protocol, *plan.split.notes])}. Trials see train and validation only; the winner and the "
         "baselines are fitted on train + validation, and then test is read; a study that reads it "
         "again says so. Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
