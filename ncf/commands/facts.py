@@ -39,6 +39,7 @@ def in_words(facts: Facts) -> str:
         ]
     elif facts.is_by_time:
         split = [facts.protocol, *facts.notes]
+    others = "" if facts.is_by_time else ", the others only train"
     lines = [
         f"{facts.name}: {n['users']:,} users, {n['items']:,} items, {n['interactions']:,} "
         f"interactions; {sparsity:.2%} of all pairs are empty",
@@ -56,7 +57,7 @@ def in_words(facts: Facts) -> str:
         "Protocol of a search:",
         *(f"  {line}" for line in split),
         f"  {n['evaluated']:,} of {n['users']:,} users are evaluated "
-        f"({n['evaluated'] / n['users']:.1%}){'' if facts.is_by_time else ', the others only train'}",
+        f"({n['evaluated'] / n['users']:.1%}){others}",
         f"  {n['train']:,} interactions train a trial; the winner has validation too",
         "  the held-out item is ranked among 100 items that the user never touched, and among "
         "all of them",
