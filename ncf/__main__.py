@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("data", help="name (ml-100k, ml-1m, ...) or path")
     data.add_argument("--columns", help="names of its columns: user=...,item=...,timestamp=...")
     data.add_argument("--min-rating", type=float, help="keep only ratings at or above this")
+    data.add_argument(
+        "--split", default="leave-one-out", help="leave-one-out (default), time or time:0.9,0.95"
+    )
+    data.add_argument("--targets", help="with --split time: last (default), first or all")
     data.set_defaults(run=_data)
 
     parents = [model, as_rows, store]
@@ -109,11 +113,15 @@ def _parser() -> argparse.ArgumentParser:
 # Each command takes its options by name. It imports what it needs itself, so that --help is quick.
 
 
-def _data(data: str, columns: str | None, min_rating: float | None) -> None:
+def _data(
+    data: str, columns: str | None, min_rating: float | None, split: str, targets: str | None
+) -> None:
     from ncf.commands import facts
     from ncf.data.columns import parse_columns
+    from ncf.protocol.choice import parse_split
 
-    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating)))
+    choice = parse_split(split, targets)
+    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating, choice)))
 
 
 def _recommend(

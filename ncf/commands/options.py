@@ -34,6 +34,8 @@ class Options:
     data: str | None = None
     columns: str | None = None
     min_rating: float | None = None
+    split: str = "leave-one-out"
+    targets: str | None = None
     study: str | None = None
     jobs: int | None = None
     epochs: int | None = None
@@ -141,6 +143,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+    add(
+        "--split",
+        default="leave-one-out",
+        help="leave-one-out (default) holds out each user's latest items; time, or time:0.9,0.95 "
+        "with its quantiles, what comes after a moment that is the same for all users",
+    )
+    add("--targets", help="with --split time, a user's items that are asked for after the cut: "
+        "last (default), first, all")  # fmt: skip
 
 
 def _add_contest(parser: argparse.ArgumentParser) -> None:

@@ -120,13 +120,9 @@ def _open(uri: str, study: optuna.Study, plan: Plan) -> Tracker:
     """Opens MLflow's store and the study's run in it."""
     tracker = Tracker(uri, RESULTS, plan.experiment.name, plan.facts)
     identity = {key: value for key, value in plan.identity.items() if not isinstance(value, dict)}
-    source = {
-        "data_source": plan.source.data,
-        "columns": plan.source.columns,
-        "min_rating": plan.source.min_rating,
-    }
-    params = {**identity, **{key: value for key, value in source.items() if value is not None}}
-    run_id = tracker.start_study(study.study_name, study.user_attrs["id"], params)
+    run_id = tracker.start_study(
+        study.study_name, study.user_attrs["id"], {**identity, **plan.source.params}
+    )
     study.set_user_attr("mlflow_run", run_id)
     return tracker
 

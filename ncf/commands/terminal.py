@@ -35,6 +35,12 @@ def show_columns(lines: Sequence[str]) -> None:
         print(f"  {line}")
 
 
+def show_split(protocol: str, notes: Sequence[str]) -> None:
+    """Prints how the data are split, where there is more to say of it."""
+    for line in (f"split {protocol}", *notes) if notes else ():
+        print(f"  {line}")
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(

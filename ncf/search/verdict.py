@@ -183,4 +183,4 @@ def _read_test(
 def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     split = plan.split
     sampled = sampled_ranks(scorer, split.test.users, plan.test_candidates)
-    return sampled, full_ranks(scorer, split.test, split.train_and_validation)
+    return sampled, full_ranks(scorer, split.test, split.whole)
