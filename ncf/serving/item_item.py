@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 BLOCK_BYTES = 32 << 20  # of scores with every item, where only some are asked for
-KEPT = 500  # weights of each item that a model keeps where it is written for use
+WHOLE_BYTES = 128 << 20  # of weights that are written for use as they are: some 5,800 items
+# Of more, those of each item that are the farthest from 0. On ml-1m, with 3,706 items, 1,000 of them
+# change nDCG@10 on validation from .6044 to .6059 for Markov counts and from .5859 to .5836 for EASE,
+# and not at all over the full catalogue (.149 and .126).
+KEPT = 1000
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,14 @@ class ItemItem:
     def _matrices(self) -> tuple[csr_array, csr_array]:
         from scipy.sparse import csr_array  # which a server of other models does without
 
-        indptr = np.asarray(self.history_indptr, np.int64)
-        place = np.repeat(indptr[1:], np.diff(indptr)) - np.arange(len(self.history_items))
-        counts = np.append(self.place_values, np.float32(0))
-        values = counts[np.minimum(place - 1, len(self.place_values))]
+        lengths = np.diff(self.history_indptr)
+        place = np.repeat(self.history_indptr[1:], lengths) - np.arange(len(self.history_items))
+        counts = place <= len(self.place_values)  # the place of the latest is 1
+        bounds = np.cumsum([0, *np.minimum(lengths, len(self.place_values))])
+        values = self.place_values[place[counts] - 1]
         history = csr_array(
-            (values, self.history_items, indptr), shape=(self.n_users, self.n_items)
+            (values, self.history_items[counts], bounds), shape=(self.n_users, self.n_items)
         )
-        history.eliminate_zeros()
         weights = (self.weight_values, self.weight_items, self.weight_indptr)
         return history, csr_array(weights, shape=(self.n_items, self.n_items))
 
@@ -157,15 +161,19 @@ class DenseItemItem:
         return np.asarray(self.place_values[: len(last)][::-1] @ self.weights[last])
 
 
-def truncated(scorer: ItemItem | DenseItemItem, n_kept: int = KEPT) -> ItemItem | DenseItemItem:
+def truncated(
+    scorer: ItemItem | DenseItemItem, whole_bytes: int = WHOLE_BYTES, n_kept: int = KEPT
+) -> ItemItem | DenseItemItem:
     """Returns the scorer with the weights of each item that are the farthest from 0.
 
-    A scorer that would not be smaller by it is returned as it is.
-
     Args:
-        scorer: The scorer.
-        n_kept: How many weights of each item are kept.
+        scorer: The scorer, which is returned as it is where it would not be smaller.
+        whole_bytes: Bytes of weights that are all kept.
+        n_kept: How many weights of each item are kept of more than that.
     """
+    of_weights = scorer.weights if isinstance(scorer, DenseItemItem) else scorer.weight_values
+    if of_weights.nbytes <= whole_bytes:
+        return scorer
     n_items = scorer.n_items
     if isinstance(scorer, ItemItem):
         if np.diff(scorer.weight_indptr).max(initial=0) <= n_kept:
