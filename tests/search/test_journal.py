@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -146,7 +146,9 @@ def test_of_a_changed_space_only_what_changed_is_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_a_study_of_another_program_is_refused_and_left_alone(path: Path, direction: str) -> None:
+def test_a_study_of_another_program_is_refused_and_left_alone(
+    path: Path, direction: Literal["maximize", "minimize"]
+) -> None:
     storage = open_storage(str(path))
     foreign = optuna.create_study(storage=storage, study_name="toy", direction=direction)
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
