@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("data", help="name (ml-100k, ml-1m, ...) or path")
     data.add_argument("--columns", help="names of its columns: user=...,item=...,timestamp=...")
     data.add_argument("--min-rating", type=float, help="keep only ratings at or above this")
+    data.add_argument(
+        "--split", default="leave-one-out", help="leave-one-out (default), time or time:0.9,0.95"
+    )
+    data.add_argument("--targets", help="with --split time: last (default), first or all")
     data.set_defaults(run=_data)
 
     parents = [model, as_rows, store]
@@ -94,17 +98,30 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("run_id", metavar="RUN_ID", help="id of the trial's run in MLflow")
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
+    check = commands.add_parser("check", help="find and mend what is damaged in a study's record")
+    check.add_argument(
+        "--storage", type=Path, metavar="FILE", default=Path("mlruns/optuna.journal"),
+        help="the journal (default: mlruns/optuna.journal)",
+    )  # fmt: skip
+    check.add_argument(
+        "--cut", action="store_true", help="cut off what cannot be mended and all that follows"
+    )
+    check.set_defaults(run=_check)
     return parser
 
 
 # Each command takes its options by name. It imports what it needs itself, so that --help is quick.
 
 
-def _data(data: str, columns: str | None, min_rating: float | None) -> None:
+def _data(
+    data: str, columns: str | None, min_rating: float | None, split: str, targets: str | None
+) -> None:
     from ncf.commands import facts
     from ncf.data.columns import parse_columns
+    from ncf.protocol.choice import parse_split
 
-    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating)))
+    choice = parse_split(split, targets)
+    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating, choice)))
 
 
 def _recommend(
@@ -193,6 +210,12 @@ def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     print(f"{full_name}: {version.description}")
     print("This makes it champion where it is better on the same protocol; --force in any case:")
     print(f"  {next_steps.command('promote', full_name)}")
+
+
+def _check(storage: Path, cut: bool) -> None:
+    from ncf.commands import health
+
+    health.run(storage.resolve(), cut)
 
 
 def _load(model: str | None, tracking_uri: str | None) -> Recommender:

@@ -12,6 +12,7 @@ from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words
 from ncf.search import journal
+from ncf.search.best import title_of
 from ncf.search.experiment import DataFacts
 from ncf.search.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
@@ -35,6 +36,12 @@ def show_columns(lines: Sequence[str]) -> None:
         print(f"  {line}")
 
 
+def show_split(protocol: str, notes: Sequence[str]) -> None:
+    """Prints how the data are split, where there is more to say of it."""
+    for line in (f"split {protocol}", *notes) if notes else ():
+        print(f"  {line}")
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(
@@ -48,11 +55,14 @@ def show_nothing_to_do(study: str, n_trials: int) -> None:
     print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
 
 
-def show_interruption(study: str) -> None:
-    """Prints that the search was interrupted and how to continue it."""
-    print(
-        f"\nInterrupted. What study {study!r} has finished is kept; the same command continues it."
-    )
+def show_interruption(study: str = "") -> None:
+    """Prints that the search was interrupted and how to continue it.
+
+    Args:
+        study: The name of the study; empty where it had not begun, or had come to its end.
+    """
+    whose = f"study {study!r}" if study else "the study"
+    print(f"\nInterrupted. What {whose} has finished is kept; the same command continues it.")
 
 
 def show_missing(missing: str) -> None:
@@ -104,11 +114,13 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
 
 
 def show_results(conclusion: Conclusion, objective: Objective) -> None:
-    """Prints the metrics of the winner and the baselines on test."""
+    """Prints which contestant won, and the metrics of all of them on test."""
     k, winner, results = objective.k, conclusion.winner, conclusion.results
+    epochs = f" for {winner.epochs} epochs" if winner.epochs else ""
+    which = f"trial {winner.number}" if winner.is_trial else title_of(winner)
     print(
-        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
-        f"epochs. Test, {conclusion.reading}, with 95% intervals over users:"
+        f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "
+        "with 95% intervals over users:"
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:

@@ -11,7 +11,7 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, describe
+from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import Objective, label
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
@@ -44,17 +44,16 @@ def register_winner(
     }
     objective = plan.settings.objective
     fitted_on = "train + validation"
-    is_confirmed = conclusion.is_confirmed
+    value, is_confirmed = winner.value(objective), winner.is_confirmed
+    number = str(winner.number) if winner.is_trial else f"{winner.number} of {winner.name}"
     tags = {
-        registry.OBJECTIVE + objective.name: f"{conclusion.value:.6f}",
+        registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
-        **_tags(
-            winner.setting, fitted_on, winner.number, plan.study_name, plan.identity, is_confirmed
-        ),
+        **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     test = f"{conclusion.reading}: {', '.join(of_metrics)}"
-    validation = f"{objective.label} {conclusion.value:.4f}"
+    validation = f"{objective.label} {value:.4f}"
     description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client
     return registry.register(client, name, model_id, tracker.parent, tags, description)
@@ -79,7 +78,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     objective = Objective(k=int(identity["k"]))
     value = run.data.metrics[f"validation_best/{objective.name}"]
     fitted_on = "train"
-    number = int(run.data.tags[TRIAL_TAG])
+    number = run.data.tags[TRIAL_TAG]
     study = run.data.tags[STUDY_TAG]
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
@@ -159,6 +158,7 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
                 f"test {label(objective)}": tags.get(f"test_{objective}", "not read"),
                 "study": tags["study"],
                 "trial": tags["trial"],
+                "model": tags.get("model", "GMF"),
                 "setting": tags["setting"],
                 "registered (UTC)": time.strftime("%Y-%m-%d %H:%M", made),
                 "champion since": tags.get(registry.SINCE, "") if is_champion else "",
@@ -199,15 +199,16 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
 def _tags(
     setting: Setting,
     fitted_on: str,
-    number: int,
+    number: str,
     study: str,
     identity: Mapping[str, Any],
     is_confirmed: bool,
 ) -> dict[str, str]:
     return {
+        "model": model_of(setting).title,
         "setting": describe(setting),
         "fitted_on": fitted_on,
-        "trial": str(number),
+        "trial": number,
         "study": study,
         "data": str(identity["data"]),
         "protocol": registry.protocol(identity, is_confirmed),
