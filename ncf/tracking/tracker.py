@@ -55,16 +55,12 @@ class Tracker:
         self._study = ""
         self._study_id = ""
         self.source_tags = source_tags()
-        self._attempted: set[str] = (
-            set()
-        )  # actions that may have succeeded though they seemed to fail
-        self._made: set[str] = set()  # runs that this process made, which hold nothing else
+        self._attempted = set[str]()  # actions that may have succeeded though they seemed to fail
+        self._made = set[str]()  # runs that this process made, which hold nothing else
         self.client = patiently(tracking_uri, lambda: open_client(tracking_uri, create=True))
         self.experiment_id = patiently(
             tracking_uri, lambda: open_experiment(self.client, tracking_uri, root, experiment)
         )
-
-    # The study's run
 
     def start_study(self, study: str, study_id: str, params: Mapping[str, Any]) -> str:
         """Opens the study's run or creates it, and closes runs that a killed process left running.
@@ -153,8 +149,6 @@ class Tracker:
         view = f"viewStateShareKey={views.key_of(self._study_id)}&compareRunsMode=CHART"
         mode = "workflowType=machine_learning"  # the other mode of the UI is for language models
         return f"{server}/#/experiments/{self.experiment_id}/runs?{view}&{mode}"
-
-    # Any run of the study
 
     def runs(self, condition: str = "") -> list[Run]:
         """Returns the study's runs for which the condition holds, in MLflow's query language."""
