@@ -25,6 +25,7 @@ from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
 from ncf.tracking import notes
 from ncf.tracking.new_store import count_runs, make_store
+from ncf.tracking.next_steps import in_shell
 
 for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -182,7 +183,7 @@ def ui_command(uri: str) -> str:
         return "(the tracking server shows it)"
     return (
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
-        f"--backend-store-uri {redacted(uri)}"
+        f"--backend-store-uri {in_shell(uri)}"
     )
 
 

@@ -361,7 +361,7 @@ experiment = Experiment("shop", "shop.csv", Hyperparameters(), space)
 def files_of(folder: Path) -> dict[str, int]:
     """Returns the sizes of all files but locks and those that note each visit."""
     sizes = {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    visited = ("optuna.journal", "mlflow.db-shm", "mlflow.db-wal")
+    visited = ("optuna.journal", "optuna.journal.backup", "mlflow.db-shm", "mlflow.db-wal")
     return {path: n for path, n in sizes.items() if n > 0 and not path.endswith(visited)}
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -20,7 +20,6 @@ from optuna.distributions import (
     FloatDistribution,
     distribution_to_json,
 )
-from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from ncf.search import journal
@@ -147,9 +146,9 @@ def test_of_a_changed_space_only_what_changed_is_told(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("direction", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_a_study_of_another_program_is_refused_and_left_alone(
-    path: Path, direction: StudyDirection
+    path: Path, direction: Literal["maximize", "minimize"]
 ) -> None:
     storage = open_storage(str(path))
     foreign = optuna.create_study(storage=storage, study_name="toy", direction=direction)
