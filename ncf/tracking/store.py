@@ -119,6 +119,28 @@ def _half_made(database: Path) -> str:
     )
 
 
+def guard(tracking_uri: str) -> Callable[[], None]:
+    """Returns a function that raises an error once the database file of a store is another.
+
+    Without it, what is written to a file that was removed would be lost in silence.
+    """
+    database = file_of(tracking_uri)
+    at_first = _identity(database)
+
+    def check() -> None:
+        if _identity(database) != at_first:
+            raise FileNotFoundError(f"{database} was removed or replaced during the search")
+
+    return check
+
+
+def _identity(database: Path | None) -> tuple[int, int] | None:
+    if database is None or not database.exists():
+        return None
+    status = database.stat()
+    return status.st_dev, status.st_ino
+
+
 def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> str:
     """Returns the id of an experiment, which is created where it is missing.
 
@@ -147,9 +169,11 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
+        uri_there = shlex.quote(redacted(uri))
         raise ValueError(
-            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`, or rename the experiment"
+            f"MLflow experiment {name!r} is deleted: restore it with `MLFLOW_TRACKING_URI="
+            f"{uri_there} mlflow experiments restore --experiment-id {found.experiment_id}`, or "
+            "rename the experiment"
         )
     return str(found.experiment_id)
 

@@ -22,7 +22,8 @@ from ncf.commands.search import run
 from ncf.commands.study import End
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
-from ncf.tracking.tracker import Tracker, rounded
+from ncf.tracking.entities import rounded
+from ncf.tracking.tracker import Tracker
 from tests.conftest import COMMON, N_TRIALS, PROJECT
 from tests.studies import runs_of, study_of
 
