@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, History
 from ncf.serving.recommender import Recommender
-from ncf.tracking import registry, versions
+from ncf.tracking import places, registry, versions
+from ncf.tracking.store import file_of
 
 _SEED = 0  # the seed of the bootstrap
 
@@ -41,12 +43,13 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    run = versions.study_run(client, client.get_run(str(first.run_id)))
+    run = _study_run(client, first, second)
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
+        remedy = places.remedy(file_of(mlflow.get_tracking_uri()), run.info.artifact_uri)
         raise ValueError(
-            f"{names[0]}: its study's candidates.npz cannot be read: {error}"
+            f"{names[0]}: its study's candidates.npz cannot be read: {error} {remedy}"
         ) from error
     with np.load(file) as arrays:
         if "test_users" not in arrays:
@@ -72,6 +75,27 @@ def compare(
             }
         )
     return rows
+
+
+def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) -> Run:
+    """Returns the run of the first version's study, which may have been made anew.
+
+    Raises:
+        ValueError: MLflow does not have it any longer.
+    """
+    same = [tag for tag in ("study", "protocol") if first.tags.get(tag) == second.tags.get(tag)]
+    for version in (first, second) if len(same) == 2 else (first,):
+        try:
+            return versions.study_run(client, client.get_run(str(version.run_id)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        except ValueError:
+            pass
+    raise ValueError(
+        f"{first.name}/{first.version}: the run of its study is gone from MLflow, as after "
+        "`mlflow gc`; give the search command again, which makes it anew"
+    )
 
 
 def _metrics(

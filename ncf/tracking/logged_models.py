@@ -118,7 +118,7 @@ def log_model(
         model = client.create_logged_model(
             tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
         )
-    if model.status != LoggedModelStatus.READY:  # an earlier call may have uploaded a part
+    if found is None or not is_whole(client, str(model.model_id)):  # or in part, by an earlier call
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     outputs = client.get_run(run_id).outputs if found else None

@@ -21,9 +21,9 @@ from mlflow.exceptions import MlflowException
 from ncf.search.plan import n_negatives_of
 from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
-from ncf.tracking import notes
+from ncf.tracking import notes, places
 from ncf.tracking.logged_models import DATA_FOLDER
-from ncf.tracking.store import open_client
+from ncf.tracking.store import file_of, open_client
 
 CHAMPION = "champion"
 SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other
@@ -101,9 +101,20 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
     if old is not None and old.version == new.version:
         note_reign(client, old)
         return f"version {new.version} is the champion"
+    if old is not None and not has_files(old):
+        return f"{crown(client, new, old)}, whose files are gone"
     if old is not None and (reason := objection(old, new)):
         return f"version {old.version} stays champion: {reason}"
     return crown(client, new, old)
+
+
+def has_files(version: ModelVersion) -> bool:
+    """Returns whether the files of a version are where MLflow looks for them."""
+    uri = f"models:/{version.name}/{version.version}"
+    try:
+        return bool(mlflow.artifacts.list_artifacts(artifact_uri=uri))
+    except MlflowException as error:
+        return error.error_code != "RESOURCE_DOES_NOT_EXIST"
 
 
 def objection(old: ModelVersion, new: ModelVersion) -> str:
@@ -170,8 +181,29 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
                 f"--model {uri}: not a model of this project; give models:/NAME/VERSION"
             )
         return uri, load_recommender(folder)
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
+        if (location := _location(client, uri)) is not None:
+            remedy = places.remedy(file_of(tracking_uri), location)
+            raise ValueError(f"--model {uri}: {remedy}") from error
+        if isinstance(error, OSError):
+            raise
         raise ValueError(f"--model {uri}: {error.message}") from error
+
+
+def _location(client: MlflowClient, uri: str) -> str | None:
+    """Returns where the files of a model were, where that is on this machine and they are gone."""
+    name, _, version = uri.removeprefix("models:/").rpartition("@" if "@" in uri else "/")
+    try:
+        if "@" in uri:
+            version = client.get_model_version_by_alias(name, version).version
+        if name:
+            location = str(client.get_model_version_download_uri(name, str(version)))
+        else:
+            location = client.get_logged_model(version).artifact_location
+    except MlflowException:
+        return None
+    folder = places.folder_of(location)
+    return None if folder is None or folder.exists() else location
 
 
 def _latest_champion(client: MlflowClient) -> str:

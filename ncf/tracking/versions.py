@@ -114,8 +114,20 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
 
 
 def study_run(client: MlflowClient, run: Run) -> Run:
-    """Returns the study's run, given it or any other run of the study."""
-    return client.get_run(run.data.tags.get(PARENT_TAG, run.info.run_id))
+    """Returns the study's run, given it or any other run of the study.
+
+    Raises:
+        ValueError: MLflow does not have it any longer.
+    """
+    try:
+        return client.get_run(run.data.tags.get(PARENT_TAG, run.info.run_id))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ValueError(
+            f"{run.info.run_name!r}: the run of its study is gone from MLflow, as after "
+            "`mlflow gc`; give the search command again, which makes it anew"
+        ) from error
 
 
 def listed(client: MlflowClient) -> list[dict[str, str]]:
