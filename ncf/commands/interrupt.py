@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from ncf.trials.start import ENDING_SIGNALS
 
@@ -28,7 +29,7 @@ def handled() -> Iterator[None]:
     """
     _received.clear()
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     changed = {number: handler for number, handler in before.items() if handler in usual}
     for number in changed:
         signal.signal(number, _handle)
