@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import notes
+from ncf.tracking import deadline, notes
 
 for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -53,6 +53,7 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
         raise ValueError(
             f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
         )
+    deadline.guard()
     mlflow.set_tracking_uri(tracking_uri)  # the registry looks for models in this global
     try:
         if create and database != tracking_uri:

@@ -107,5 +107,7 @@ def test_reasons_that_differ_in_a_files_name_alone_are_one(clock: Clock) -> None
         return Failure(number, f"ValueError: cannot read '/tmp/trial-{number:04d}.bin', line 1")
 
     message = r"10 in a row failed .* 9 of them with: ValueError: cannot read '/tmp/trial-0000.bin'"
+    workers = ClockedWorkers(clock, answer)
     with pytest.raises(RuntimeError, match=message):
-        run(ClockedWorkers(clock, answer), MAX_FAILURES + 3)
+        run(workers, MAX_FAILURES + 3)
+    assert workers.waiting == []  # what still ran would be taken for the next tasks' end
