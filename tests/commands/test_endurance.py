@@ -161,8 +161,9 @@ def test_a_signal_of_a_scheduler_is_an_orderly_stop(
     process = begin(folder, study, "--jobs", "2", *AS_A_WHOLE)
     wait_for_lines(folder, 40, process)
     workers = workers_of(process)
-    for one in (*workers, process):  # as a scheduler does, or a terminal that is closed
-        one.send_signal(number)
+    for worker in workers:  # as a scheduler does, or a terminal that is closed
+        worker.send_signal(number)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + number
     assert "the same command continues it" in output
