@@ -29,8 +29,8 @@ def handled() -> Iterator[None]:
     """
     _received.clear()
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    changed = {number: handler for number, handler in before.items() if handler in usual}
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    changed: dict[int, Any] = {n: handler for n, handler in before.items() if handler in usual}
     for number in changed:
         signal.signal(number, _handle)
     if hasattr(signal, "SIGALRM"):

@@ -14,15 +14,18 @@ import optuna
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal
+from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
+from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
 from ncf.search import baselines, journal
 from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, Source, assemble
+from ncf.search.plan import Plan, Settings, assemble
 from ncf.search.proposals import LAG
+from ncf.search.source import Source
 from ncf.search.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
@@ -37,6 +40,10 @@ def run(options: Options) -> int:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
+    return guarded(lambda: _run(options))
+
+
+def _run(options: Options) -> int:
     try:
         with interrupt.handled():
             progress.set_up(options.quiet, options.verbose, options.log_file)
@@ -48,14 +55,6 @@ def run(options: Options) -> int:
     except KeyboardInterrupt:
         terminal.show_interruption()
         return interrupt.exit_status()
-    except (ValueError, OSError, RuntimeError) as error:
-        terminal.show_error(error)
-        return 2
-    except Exception:
-        _logger.exception(
-            "a defect of this program:"
-        )  # logged with its traceback, from which passwords are removed
-        return 1
 
 
 def plan_of(options: Options) -> Plan:
@@ -86,7 +85,8 @@ def plan_of(options: Options) -> Plan:
         timeout=options.timeout,
         prune=options.prune,
     )
-    source = Source(experiment.data, options.columns, options.min_rating)
+    choice = parse_split(options.split, options.targets)
+    source = Source(experiment.data, options.columns, options.min_rating, choice)
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")
@@ -109,6 +109,7 @@ def _search(options: Options) -> int:
     plan = plan_of(options)
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
+    terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))

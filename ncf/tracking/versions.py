@@ -12,11 +12,11 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, describe
+from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import Objective, label
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
-from ncf.tracking import notes, registry
+from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
 from ncf.tracking.trial_runs import setting_of_run
 
@@ -43,17 +43,16 @@ def register_winner(
     }
     objective = plan.settings.objective
     fitted_on = "train + validation"
-    is_confirmed = conclusion.is_confirmed
+    value, is_confirmed = winner.value(objective), winner.is_confirmed
+    number = str(winner.number) if winner.is_trial else f"{winner.number} of {winner.name}"
     tags = {
-        registry.OBJECTIVE + objective.name: f"{conclusion.value:.6f}",
+        registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
-        **_tags(
-            winner.setting, fitted_on, winner.number, plan.study_name, plan.identity, is_confirmed
-        ),
+        **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     test = f"{conclusion.reading}: {', '.join(of_metrics)}"
-    validation = f"{objective.label} {conclusion.value:.4f}"
+    validation = f"{objective.label} {value:.4f}"
     description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client
     return registry.register(client, name, model_id, tracker.parent, tags, description)
@@ -81,7 +80,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     objective = Objective(k=int(identity["k"]))
     value = run.data.metrics[f"validation_best/{objective.name}"]
     fitted_on = "train"
-    number = int(run.data.tags[TRIAL_TAG])
+    number = run.data.tags[TRIAL_TAG]
     study = run.data.tags[STUDY_TAG]
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
@@ -110,7 +109,7 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
         return client.get_model_version(name, version)
     except MlflowException as error:
         raise ValueError(
-            f"{text}: no such version: {error.message}; `python -m ncf models` lists them"
+            f"{text}: no such version: {error.message}; `{next_steps.command('models')}` lists them"
         ) from error
 
 
@@ -129,17 +128,20 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
         tags = version.tags
         objective = metric.removeprefix(registry.OBJECTIVE)
         made = time.gmtime(version.creation_timestamp / 1000)
+        aliases = client.get_model_version(version.name, version.version).aliases
+        is_champion = registry.CHAMPION in aliases
         rows.append(
             {
                 "version": f"{version.name}/{version.version}",
-                "alias": ", ".join(client.get_model_version(version.name, version.version).aliases),
+                "alias": ", ".join(aliases),
                 f"validation {label(objective)}": f"{float(tags[metric]):.4f}",
                 f"test {label(objective)}": tags.get(f"test_{objective}", "not read"),
                 "study": tags["study"],
                 "trial": tags["trial"],
+                "model": tags.get("model", "GMF"),
                 "setting": tags["setting"],
                 "registered (UTC)": time.strftime("%Y-%m-%d %H:%M", made),
-                "champion since": tags.get("champion_since", ""),
+                "champion since": tags.get(registry.SINCE, "") if is_champion else "",
             }
         )
     return rows
@@ -162,12 +164,14 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     new = find(client, text)
     old = registry.champion(client, new.name)
     if old is not None and old.version == new.version:
+        registry.note_reign(client, old)
         return f"{new.name}: version {new.version} is the champion already"
     registry.load(f"models:/{new.name}/{new.version}", mlflow.get_tracking_uri())
     if old is not None and not force and (reason := registry.objection(old, new)):
+        pair = [f"{new.name}/{version.version}" for version in (old, new)]
         raise ValueError(
             f"{text}: version {old.version} stays champion: {reason}; --force promotes it anyway, "
-            "`python -m ncf compare` tells how sure the difference is"
+            f"`{next_steps.command('compare', *pair)}` tells how sure the difference is"
         )
     return f"{new.name}: {registry.crown(client, new, old)}"
 
@@ -175,15 +179,16 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
 def _tags(
     setting: Setting,
     fitted_on: str,
-    number: int,
+    number: str,
     study: str,
     identity: Mapping[str, Any],
     is_confirmed: bool,
 ) -> dict[str, str]:
     return {
+        "model": model_of(setting).title,
         "setting": describe(setting),
         "fitted_on": fitted_on,
-        "trial": str(number),
+        "trial": number,
         "study": study,
         "data": str(identity["data"]),
         "protocol": registry.protocol(identity, is_confirmed),

@@ -13,7 +13,8 @@ from optuna.trial import TrialState, create_trial
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.splitting import Split
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, Source
+from ncf.search.plan import Plan, Settings
+from ncf.search.source import Source
 from ncf.search.storage import open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
 
