@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -200,7 +201,8 @@ def source_tags() -> dict[str, str]:
     tags: dict[str, str] = registry.resolve_tags()
     if "mlflow.source.git.commit" not in tags:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode == 0:
-            tags["mlflow.source.git.commit"] = result.stdout.strip()
+        with suppress(OSError):  # there is no git, or no process can be started now
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode == 0:
+                tags["mlflow.source.git.commit"] = result.stdout.strip()
     return tags
