@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ncf.commands import failures
+
 # As in `ncf.models.table`, which a test checks.
 BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
@@ -107,7 +109,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_data(parser)
     _add_contest(parser)
     _add_output(parser)
-    values = vars(parser.parse_args(arguments))
+    values = vars(failures.parse(parser, arguments))
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = () if baselines == "none" else tuple(baselines.split(","))

@@ -83,8 +83,8 @@ def table_row(result: Result, k: int) -> dict[str, str]:
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
         f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
         f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
-        "winner - it": with_p(result.difference),
-        "winner - it, full": with_p(result.difference_full),
+        "winner's lead": with_p(result.difference),
+        "winner's lead, full": with_p(result.difference_full),
     }
 
 

@@ -24,6 +24,8 @@ from ncf.serving.scorers import load_scorer
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
+_PATIENCE = 30.0  # seconds for a folder that cannot be written; less than training again may take
+
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     """Yields a report after every epoch, and the outcome at the end.
@@ -103,7 +105,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
 def _keep(arrays: dict[str, NDArray[Any]], path: Path | None) -> None:
     """Writes a scorer's arrays to `path`, whole or not at all; does nothing where it is None."""
     if path is not None:
-        write_whole(path, save(arrays))
+        write_whole(path, save(arrays), otherwise=_PATIENCE)
 
 
 def _check_loss(epoch: Epoch) -> None:

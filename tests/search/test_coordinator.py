@@ -22,10 +22,10 @@ from ncf.search.experiment import Experiment
 from ncf.search.plan import Plan, Settings
 from ncf.search.source import Source
 from ncf.search.storage import open_storage
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
 from ncf.trials.workers import MAX_DEATHS, MAX_FAILURES, Stopped
 
-Event = EpochReport | Outcome | Failure
+Event = EpochReport | Outcome | Failure | Setback
 Answer = Callable[[Task], Iterator[Event]]
 N_TRIALS = 20  # the last of them are pruned
 
