@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from ncf.commands import options
+from ncf.commands import options, output
 
 
 def main() -> None:
     """Runs the command; a user's mistake is reported in one line and exit status 2."""
+    output.outlast()
     parsed = options.parse()
     try:
         from ncf.commands.search import run  # only now, so that --help is quick
 
-        sys.exit(run(parsed))
+        status = run(parsed)
+        output.tell_of_loss()
+        sys.exit(status)
     except KeyboardInterrupt:  # before the search has begun
         sys.exit(130)
 

@@ -13,15 +13,14 @@ import time
 
 import optuna
 import torch
-from measurement import ROOT
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf import Experiment, Hyperparameters
 from ncf.models.table import MODELS, Setting, describe
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, Source, assemble
+from ncf.search.plan import Plan, Settings, assemble
 from ncf.search.proposals import Proposals
+from ncf.search.source import Source
 from ncf.trials import trial
 from ncf.trials.messages import Outcome
 
@@ -53,11 +52,7 @@ def main() -> None:
 def search(name: str, plan: Plan, seconds: float) -> tuple[int, Outcome, Setting]:
     """Returns how many settings were trained, the best one's outcome, and the best one."""
     model = MODELS[name]
-    defaults, space = model.defaults, model.space
-    if name == "gmf":  # with recent items, as its experiment file searches it
-        file = load_experiment(ROOT / "experiments" / "ml_100k.py")
-        defaults, space = file.defaults, file.search_space
-    proposals = Proposals(name, defaults, space, seed=0)
+    proposals = Proposals(name, model.defaults, model.space, seed=0)
     trials: list[FrozenTrial] = []
     found: list[tuple[Outcome, Setting]] = []
     start = time.process_time()

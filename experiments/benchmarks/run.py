@@ -35,6 +35,7 @@ PARTS = {
     "scale": ("scale", "measure"),
     "scale100m": ("scale", "measure_100m"),
     "quality": ("quality", "measure"),
+    "sasrec": ("quality", "measure_sasrec"),
 }
 OPTIONAL = ("scale100m",)  # not run unless it is named
 PEERS = ("recbole", "cornac", "irspack")

@@ -39,7 +39,7 @@ from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import Failure, Outcome, Task
 from ncf.trials.workers import run_tasks
 
-EXPERIMENTS = {"ml-100k": "ml_100k.py", "ml-1m": "ml_1m.py"}
+EXPERIMENTS = {"ml-100k": "ml_100k.py", "ml-1m": "ml_1m.py", "ncf-ml-1m": "ncf_ml_1m.py"}
 NOT_YET = 2  # trials whose ends are not counted: the workers may still be starting
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ncf.commands import failures
+
 # As in `ncf.models.table`, which a test checks.
 BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
@@ -35,6 +37,8 @@ class Options:
     data: str | None = None
     columns: str | None = None
     min_rating: float | None = None
+    split: str = "leave-one-out"
+    targets: str | None = None
     study: str | None = None
     jobs: int | None = None
     epochs: int | None = None
@@ -109,7 +113,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_data(parser)
     _add_contest(parser)
     _add_output(parser)
-    values = vars(parser.parse_args(arguments))
+    values = vars(failures.parse(parser, arguments))
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = () if baselines == "none" else tuple(baselines.split(","))
@@ -143,6 +147,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+    add(
+        "--split",
+        default="leave-one-out",
+        help="leave-one-out (default) holds out each user's latest items; time, or time:0.9,0.95 "
+        "with its quantiles, what comes after a moment that is the same for all users",
+    )
+    add("--targets", help="with --split time, a user's items that are asked for after the cut: "
+        "last (default), first, all")  # fmt: skip
 
 
 def _add_contest(parser: argparse.ArgumentParser) -> None:

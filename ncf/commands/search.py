@@ -7,21 +7,25 @@ import os
 import shutil
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
-from ncf.commands import progress, terminal
+from ncf.commands import interrupt, progress, terminal
+from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
-from ncf.data.files import RESULTS
+from ncf.data.files import RESULTS, wait_for_room
+from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
 from ncf.search import baselines, journal
 from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, Source, assemble
+from ncf.search.plan import Plan, Settings, assemble
 from ncf.search.proposals import LAG
+from ncf.search.source import Source
 from ncf.search.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
@@ -30,24 +34,27 @@ _logger = logging.getLogger(__name__)
 
 
 def run(options: Options) -> int:
-    """Runs a search, or repeats a trial; returns the exit status."""
+    """Runs a search, or repeats a trial; returns the exit status.
+
+    Ctrl-C, SIGTERM and SIGHUP end it in order, with 128 and the signal's number as the status.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
-    try:
-        progress.set_up(options.quiet, options.verbose, options.log_file)
-        if options.repeat is not None:
-            from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
+    return guarded(lambda: _run(options))
 
-            return repeat(options.repeat, options.tracking_uri)
-        return _search(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        terminal.show_error(error)
-        return 2
-    except Exception:
-        _logger.exception(
-            "a defect of this program:"
-        )  # logged with its traceback, from which passwords are removed
-        return 1
+
+def _run(options: Options) -> int:
+    try:
+        with interrupt.handled():
+            progress.set_up(options.quiet, options.verbose, options.log_file)
+            if options.repeat is not None:
+                from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
+
+                return repeat(options.repeat, options.tracking_uri)
+            return _search(options)
+    except KeyboardInterrupt:
+        terminal.show_interruption()
+        return interrupt.exit_status()
 
 
 def plan_of(options: Options) -> Plan:
@@ -78,7 +85,8 @@ def plan_of(options: Options) -> Plan:
         timeout=options.timeout,
         prune=options.prune,
     )
-    source = Source(experiment.data, options.columns, options.min_rating)
+    choice = parse_split(options.split, options.targets)
+    source = Source(experiment.data, options.columns, options.min_rating, choice)
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")
@@ -101,12 +109,13 @@ def _search(options: Options) -> int:
     plan = plan_of(options)
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
+    terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
-    folder.mkdir(parents=True, exist_ok=True)
+    wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     with lock_study(folder):
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
@@ -117,7 +126,7 @@ def _search(options: Options) -> int:
         data_folder = folder / "data"
         data_folder.mkdir(exist_ok=True)
         try:
-            plan.trial_data.save(data_folder)
+            wait_for_room(partial(plan.trial_data.save, data_folder), data_folder)
             with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
                 from ncf.commands.study import carry_out  # MLflow loads while the workers start
 

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import optuna
 
-from ncf.commands import contest, progress, terminal
-from ncf.commands.interrupt import first_interrupt
+from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.options import Options
-from ncf.data.files import RESULTS
+from ncf.data.files import RESULTS, write_whole
 from ncf.redaction import redacted
 from ncf.report import words
 from ncf.report.contest import verdict
@@ -31,7 +30,7 @@ from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
 from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import publication, trial_runs
+from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
@@ -58,7 +57,7 @@ class End:
 
 FINISHED = End("finished", patience=60.0)
 FAILED = End("failed", patience=5.0)
-STOPPED = End("interrupted", patience=5.0)  # by the first Ctrl-C, in order
+STOPPED = End("interrupted", patience=5.0)  # by the first Ctrl-C or another signal, in order
 BROKEN_OFF = End("interrupted", patience=5.0, at_most=2.0)  # by the second
 
 
@@ -105,13 +104,13 @@ def carry_out(
         report = _write_report(study, plan, conclusion, folder)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
-    except KeyboardInterrupt as interrupt:
-        end = STOPPED if isinstance(interrupt, Stopped) else BROKEN_OFF
+    except KeyboardInterrupt as stop:
+        end = STOPPED if isinstance(stop, Stopped) else BROKEN_OFF
         terminal.show_interruption(study.study_name)
     finally:
         missing = _wait_for_mlflow(end, tracker, mirror)
     if end.state == "interrupted":
-        return 130
+        return interrupt.exit_status()
     if conclusion is not None and written.done():
         _close(study, tracker, conclusion, written.result())
         publication.remove_files(folder)
@@ -122,13 +121,9 @@ def _open(uri: str, study: optuna.Study, plan: Plan) -> Tracker:
     """Opens MLflow's store and the study's run in it."""
     tracker = Tracker(uri, RESULTS, plan.experiment.name, plan.facts)
     identity = {key: value for key, value in plan.identity.items() if not isinstance(value, dict)}
-    source = {
-        "data_source": plan.source.data,
-        "columns": plan.source.columns,
-        "min_rating": plan.source.min_rating,
-    }
-    params = {**identity, **{key: value for key, value in source.items() if value is not None}}
-    run_id = tracker.start_study(study.study_name, study.user_attrs["id"], params)
+    run_id = tracker.start_study(
+        study.study_name, study.user_attrs["id"], {**identity, **plan.source.params}
+    )
     study.set_user_attr("mlflow_run", run_id)
     return tracker
 
@@ -160,7 +155,7 @@ def _train(
     trials = study.get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.state.is_finished()]
     try:
-        with first_interrupt() as is_stopped:
+        with interrupt.first_noted() as is_stopped:
             events = Coordinator(study, space, plan).run(workers, is_stopped)
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
@@ -201,7 +196,7 @@ def _write_report(study: optuna.Study, plan: Plan, conclusion: Conclusion, folde
     command = shlex.join(["python", *map(redacted, sys.argv)])
     file = folder / "report.html"
     with progress.working("writing the report"):
-        file.write_text(report_study(study, plan, conclusion, command), encoding="utf-8")
+        write_whole(file, report_study(study, plan, conclusion, command).encode())
     return file
 
 
@@ -222,6 +217,5 @@ def _close(
     key = [tracker.parent, conclusion.digest, published.name]
     study.set_user_attr("published", {"key": key, "published": asdict(published)})
     terminal.show_model(published.name, published.version, published.decision)
-    link = tracker.ui_link()
-    command = ui_command(tracker.uri)
-    terminal.show_next_steps(command, link, published.model_uri, published.name)
+    ask = next_steps.asking(published.name, published.model_uri)
+    terminal.show_next_steps(ui_command(tracker.uri), tracker.ui_link(), ask)

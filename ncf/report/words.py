@@ -50,10 +50,11 @@ The report with figures is `report.html`, below Artifacts. Search space:
 def describe_protocol(plan: Plan) -> str:
     """Returns how trials are trained and how results are measured, in a few sentences."""
     experiment, objective = plan.experiment, plan.settings.objective
+    split = ". ".join([plan.protocol, *plan.split.notes])
     return (
-        f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
-        "others are fitted on train + validation, and then test is read; a study that reads it "
-        "again says so. Candidates: "
+        f"Split: {split}. Trials see train and validation only; the winner and the others are "
+        "fitted on train + validation, and then test is read; a study that reads it again says so. "
+        "Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
         "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
         f"users; the last columns are the differences of test {objective.label} on the same users "
@@ -83,8 +84,8 @@ def table_row(result: Result, k: int) -> dict[str, str]:
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
         f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
         f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
-        "winner - it": with_p(result.difference),
-        "winner - it, full": with_p(result.difference_full),
+        "winner's lead": with_p(result.difference),
+        "winner's lead, full": with_p(result.difference_full),
     }
 
 

@@ -20,7 +20,7 @@ import optuna
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ncf.data.files import whole
+from ncf.data.files import wait_for_room, whole
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.comparison import compare
@@ -161,10 +161,14 @@ def _read_test(
         scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
         sampled, full = _ranks(scorer, plan)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
-    with whole(files) as draft:
-        draft.mkdir()
-        np.savez_compressed(draft / RANKS, allow_pickle=False, **ranks)
-        weights[0].rename(draft / WEIGHTS)
+
+    def keep() -> None:
+        with whole(files) as draft:
+            draft.mkdir()
+            np.savez_compressed(draft / RANKS, allow_pickle=False, **ranks)
+            weights[0].rename(draft / WEIGHTS)
+
+    wait_for_room(keep, files)
     for file in weights[1:]:
         file.unlink()
     return compare(contestants, ranks, plan)
@@ -173,4 +177,4 @@ def _read_test(
 def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     split = plan.split
     sampled = sampled_ranks(scorer, split.test.users, plan.test_candidates)
-    return sampled, full_ranks(scorer, split.test, split.train_and_validation)
+    return sampled, full_ranks(scorer, split.test, split.whole)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors
+from ncf.serving.requests import check_request, in_short, items_of_cell
 from ncf.serving.scorers import Scorer, likeness, reads_items
 from ncf.serving.towers import Towers
 
@@ -147,6 +148,7 @@ class Recommender:
                 raise ValueError("k must be an integer, but got None")
             if not {"user_id", "item_ids"} & set(model_input):
                 raise ValueError("rows need a user_id, item_ids or both")
+            check_request(model_input, k, self.scorer.n_items)
             if "item_ids" in model_input:
                 answers = self._of_rows(model_input, k, include_seen)
             else:
@@ -169,7 +171,7 @@ class Recommender:
         """Answers rows with a column `item_ids`, which some rows may leave empty."""
         answers: list[Recommendations] = []
         for row in model_input.to_dict("records"):
-            user_id, items = row.get("user_id"), _items_of_cell(row["item_ids"])
+            user_id, items = row.get("user_id"), items_of_cell(row["item_ids"])
             has_user = user_id is not None and user_id == user_id  # pandas' gap is NaN
             users = [user_id] if has_user or items is None else []
             answers += self.recommend(users, k, include_seen, items=items)
@@ -222,18 +224,9 @@ class Recommender:
 def _check_id(kind: str, own_id: Any) -> None:
     if isinstance(own_id, bool) or not isinstance(own_id, str | int | np.integer):
         article = "an" if kind == "item" else "a"
-        raise ValueError(f"{article} {kind} id must be text or an integer, but got {own_id!r}")
-
-
-def _items_of_cell(cell: Any) -> list[Any] | None:
-    """Returns the item ids of a table's cell; None where it is empty."""
-    if isinstance(cell, str):
-        return [item.strip() for item in cell.split(",") if item.strip()] or None
-    if isinstance(cell, list | tuple | np.ndarray):
-        return list(cell) or None
-    if cell is None or cell != cell:
-        return None
-    raise ValueError(f"item_ids must be a list or text with commas, but got {cell!r}")
+        raise ValueError(
+            f"{article} {kind} id must be text or an integer, but got {in_short(own_id)}"
+        )
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

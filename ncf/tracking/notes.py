@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
+from ncf.tracking.next_steps import command
 from ncf.trials.messages import Outcome
 
 EXPERIMENT = (
@@ -27,8 +28,8 @@ def describe_trial(outcome: Outcome, run_id: str) -> str:
     return (
         f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
         f"over the full catalogue {full}.\n\n"
-        f"Again: `python search.py --repeat {run_id}`. To the model registry: "
-        f"`python -m ncf register {run_id}`."
+        f"Again: `{command('--repeat', run_id, program='python search.py')}`. To the model "
+        f"registry: `{command('register', run_id)}`."
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from ncf.protocol.metrics import Objective
 from ncf.redaction import redacted
@@ -198,8 +199,11 @@ class Tracker:
             source=json.dumps({"fingerprint": self._data.fingerprint}),
             profile=json.dumps(dict(self._data.counts)),
         )
-        context = InputTag("mlflow.data.context", "train")
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])]
+        try:
+            self.client.log_inputs(run_id, inputs)
+        except MlflowException:  # another study may have noted the same data set just now
+            self.client.log_inputs(run_id, inputs)
         return run_id
 
     def models(self, run_id: str) -> Sequence[LoggedModel]:

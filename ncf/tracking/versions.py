@@ -16,7 +16,7 @@ from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import Objective, label
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
-from ncf.tracking import notes, registry
+from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
 from ncf.tracking.trial_runs import setting_of_run
 
@@ -109,7 +109,7 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
         return client.get_model_version(name, version)
     except MlflowException as error:
         raise ValueError(
-            f"{text}: no such version: {error.message}; `python -m ncf models` lists them"
+            f"{text}: no such version: {error.message}; `{next_steps.command('models')}` lists them"
         ) from error
 
 
@@ -128,10 +128,12 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
         tags = version.tags
         objective = metric.removeprefix(registry.OBJECTIVE)
         made = time.gmtime(version.creation_timestamp / 1000)
+        aliases = client.get_model_version(version.name, version.version).aliases
+        is_champion = registry.CHAMPION in aliases
         rows.append(
             {
                 "version": f"{version.name}/{version.version}",
-                "alias": ", ".join(client.get_model_version(version.name, version.version).aliases),
+                "alias": ", ".join(aliases),
                 f"validation {label(objective)}": f"{float(tags[metric]):.4f}",
                 f"test {label(objective)}": tags.get(f"test_{objective}", "not read"),
                 "study": tags["study"],
@@ -139,7 +141,7 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
                 "model": tags.get("model", "GMF"),
                 "setting": tags["setting"],
                 "registered (UTC)": time.strftime("%Y-%m-%d %H:%M", made),
-                "champion since": tags.get("champion_since", ""),
+                "champion since": tags.get(registry.SINCE, "") if is_champion else "",
             }
         )
     return rows
@@ -162,12 +164,14 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     new = find(client, text)
     old = registry.champion(client, new.name)
     if old is not None and old.version == new.version:
+        registry.note_reign(client, old)
         return f"{new.name}: version {new.version} is the champion already"
     registry.load(f"models:/{new.name}/{new.version}", mlflow.get_tracking_uri())
     if old is not None and not force and (reason := registry.objection(old, new)):
+        pair = [f"{new.name}/{version.version}" for version in (old, new)]
         raise ValueError(
             f"{text}: version {old.version} stays champion: {reason}; --force promotes it anyway, "
-            "`python -m ncf compare` tells how sure the difference is"
+            f"`{next_steps.command('compare', *pair)}` tells how sure the difference is"
         )
     return f"{new.name}: {registry.crown(client, new, old)}"
 

@@ -19,7 +19,7 @@ from ncf.protocol.seeds import Purpose, spawn
 from ncf.trials import trial
 from ncf.trials.data import TrialData
 from ncf.trials.local import LocalWorkers
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
 
 SGD = Hyperparameters(
     optimizer="sgd", initialization="xavier", embedding_dim=8, learning_rate=0.05, n_negatives=2
@@ -27,7 +27,7 @@ SGD = Hyperparameters(
 ADAM = replace(SGD, optimizer="adam", learning_rate=0.02, batch_size=256)
 DEADLINE = 120.0  # seconds; for a test that hangs, not for a slow machine
 
-Event = EpochReport | Outcome | Failure
+Event = EpochReport | Outcome | Failure | Setback
 
 
 @pytest.fixture(scope="module")
