@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -47,18 +46,17 @@ def compare(
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
-        remedy = places.remedy(file_of(mlflow.get_tracking_uri()), run.info.artifact_uri)
+        reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
         raise ValueError(
-            f"{names[0]}: its study's candidates.npz cannot be read: {error} {remedy}"
+            f"{names[0]}: its study's candidates.npz cannot be read: {reason}"
         ) from error
     with np.load(file) as arrays:
         if "test_users" not in arrays:
             raise ValueError(f"{names[0]}: its study is of an older version of this project")
         users, candidates = arrays["test_users"], arrays["test"]
     k = int(run.data.params["k"])
-    uri = mlflow.get_tracking_uri()
     first_metrics, second_metrics = (
-        _metrics(registry.load(f"models:/{name}", uri)[1], users, candidates, k) for name in names
+        _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
     )
     rows = []
     for metric in first_metrics:
@@ -78,24 +76,21 @@ def compare(
 
 
 def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) -> Run:
-    """Returns the run of the first version's study, which may have been made anew.
+    """Returns the run of the first version's study, which may have been made anew for the second.
 
     Raises:
-        ValueError: MLflow does not have it any longer.
+        ValueError: It was deleted.
     """
-    same = [tag for tag in ("study", "protocol") if first.tags.get(tag) == second.tags.get(tag)]
-    for version in (first, second) if len(same) == 2 else (first,):
-        try:
-            return versions.study_run(client, client.get_run(str(version.run_id)))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-        except ValueError:
-            pass
-    raise ValueError(
-        f"{first.name}/{first.version}: the run of its study is gone from MLflow, as after "
-        "`mlflow gc`; give the search command again, which makes it anew"
+    missing = (
+        f"{first.name}/{first.version}: its run {first.run_id} was deleted in MLflow, and its "
+        "study has the candidates that both are compared on; the search command makes it anew"
     )
+    try:
+        return versions.study_run(client, versions.run_of(client, str(first.run_id), missing))
+    except ValueError:
+        if any(first.tags.get(tag) != second.tags.get(tag) for tag in ("study", "protocol")):
+            raise
+        return versions.study_run(client, versions.run_of(client, str(second.run_id), missing))
 
 
 def _metrics(

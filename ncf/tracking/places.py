@@ -40,25 +40,25 @@ def objection(database: Path, location: str) -> str:
     )
 
 
-def remedy(database: Path | None, location: str) -> str:
-    """Returns where the files of a model were, and what can be done where they are gone.
+def moved(database: Path | None, location: str) -> str:
+    """Returns where files were, and what to do, if the store was moved; empty if it was not.
 
     Args:
         database: The database file of the store; None for a server.
-        location: The URI of the model's files.
+        location: The URI of the files, as MLflow has noted it.
     """
     there = folder_of(location)
-    said = f"its files are not in {there or location}, where they were written"
-    parts = () if there is None or database is None else there.parts
-    for place in [n for n, part in enumerate(parts) if part == _FOLDER]:
-        old, new = Path(*parts[: place + 1]), Path(database or "").resolve().parent / _FOLDER
-        below = Path(*parts[place + 1 :])
+    if there is None or database is None or there.exists():
+        return ""
+    new = database.resolve().parent / _FOLDER
+    for place in [n for n, part in enumerate(there.parts) if part == _FOLDER]:
+        old, below = Path(*there.parts[: place + 1]), Path(*there.parts[place + 1 :])
         if new != old and below != Path() and (new / below).exists():
             return (
-                f"{said}: the store was moved and is now in {new.parent}; move it back, or make "
-                f"the old path a link to it ({_link(old, new)})"
+                f"its files were in {old}, and the store was moved and is now in {new.parent}; "
+                f"move it back, or make the old path a link to it ({_link(old, new)})"
             )
-    return f"{said}; give the search command again, which makes what is missing"
+    return ""
 
 
 def folder_of(location: str) -> Path | None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import notes, places
+from ncf.tracking import deadline, notes, places
 from ncf.tracking.new_store import count_runs, make_store
 from ncf.tracking.next_steps import in_shell
 
@@ -72,6 +73,7 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
         raise ValueError(
             f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
         )
+    deadline.guard()
     mlflow.set_tracking_uri(tracking_uri)  # the registry looks for models in this global
     if create and database is not None:
         make_store(database)
@@ -226,7 +228,8 @@ def source_tags() -> dict[str, str]:
     tags: dict[str, str] = registry.resolve_tags()
     if "mlflow.source.git.commit" not in tags:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode == 0:
-            tags["mlflow.source.git.commit"] = result.stdout.strip()
+        with suppress(OSError):  # there is no git, or no process can be started now
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode == 0:
+                tags["mlflow.source.git.commit"] = result.stdout.strip()
     return tags
