@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from ncf.trials.start import ENDING_SIGNALS
 
@@ -29,7 +30,7 @@ def handled() -> Iterator[None]:
     _received.clear()
     usual = (signal.SIG_DFL, signal.default_int_handler)
     before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    changed = {number: handler for number, handler in before.items() if handler in usual}
+    changed: dict[int, Any] = {n: handler for n, handler in before.items() if handler in usual}
     for number in changed:
         signal.signal(number, _handle)
     if hasattr(signal, "SIGALRM"):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ncf.commands import failures
 
@@ -25,6 +26,8 @@ class Options:
     Attributes:
         jobs: The number of trials trained at once; None means one for each core.
         baselines: The names of the baselines, in the order of the results.
+        register_best: Which contestant is registered: "any", the best on validation, or "gmf", the
+            best trial of the study.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
         repeat: The run id of a trial that is to be trained again, in place of a search.
     """
@@ -48,6 +51,7 @@ class Options:
     confirm: int = 3
     confirm_seeds: int = 3
     baselines: tuple[str, ...] = BASELINES
+    register_best: Literal["gmf", "any"] = "any"
     register: str | None = None
     repeat: str | None = None
     quiet: bool = False
@@ -183,6 +187,13 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
         default=",".join(BASELINES),
         help="what to hold the winner against, each tuned on as many settings as there are trials "
         f"(default: {','.join(BASELINES)}; none)",
+    )
+    add(
+        "--register-best",
+        choices=("gmf", "any"),
+        default="any",
+        help="what wins and is registered: any (default), the best of all on validation; gmf, the "
+        "best of the study's trials",
     )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import optuna
 
-from ncf.commands import interrupt, progress, terminal
+from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.options import Options
 from ncf.data.files import RESULTS, write_whole
 from ncf.redaction import redacted
-from ncf.report import contest, words
+from ncf.report import words
+from ncf.report.contest import verdict
 from ncf.report.page import report_study
-from ncf.search import baselines
-from ncf.search.confirmation import choose, confirm
+from ncf.search.confirmation import choose
 from ncf.search.coordinator import Coordinator, Space
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Confirmed, Contestant
+from ncf.search.results import Conclusion
 from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import next_steps, publication, trial_runs
@@ -85,17 +85,18 @@ def carry_out(
     written: Future[Published] = Future()
     try:
         _train(study, plan, workers, models, tracker, mirror)
-        confirmed = _confirm(study, plan, workers, options)
+        confirmed = contest.confirm_best(study, plan, workers, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
             mirror.put(f"confirmation of trial {one.number}", write)
-        contestants = [choose(study, confirmed), *_tune_baselines(study, plan, workers, options)]
-        with progress.working("fitting the winner and the baselines, and reading test"):
-            published = _published_digest(study, tracker)
-            conclusion = conclude(study, plan, workers, folder, contestants, confirmed, published)
         objective = plan.settings.objective
+        winner = choose(study, confirmed)
+        contestants = contest.winner_first(winner, study, plan, workers, options)
+        with progress.working("fitting the winner and the others, and reading test"):
+            published = _published_digest(study, tracker)
+            conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
-        terminal.show_verdict(contest.verdict(conclusion, objective))
+        terminal.show_verdict(verdict(conclusion, objective))
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
         written = _publish(study, plan, conclusion, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
@@ -160,28 +161,6 @@ def _train(
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
-
-
-def _confirm(
-    study: optuna.Study, plan: Plan, workers: Workers, options: Options
-) -> list[Confirmed]:
-    with progress.working("training the best trials again"):
-        confirmed = confirm(study, plan, workers, options.confirm, options.confirm_seeds)
-    terminal.show_confirmation(confirmed, plan.settings.objective)
-    return confirmed
-
-
-def _tune_baselines(
-    study: optuna.Study, plan: Plan, workers: Workers, options: Options
-) -> list[Contestant]:
-    """Tunes the baselines and returns those that could be fitted."""
-    found = []
-    for name in options.baselines:
-        with closing(baselines.tune(name, study, plan, workers)) as events:
-            progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))
-        if (contestant := baselines.contestant(name, study)) is not None:
-            found.append(contestant)
-    return found
 
 
 # What was published, and where, is recorded as {"key": [run, digest, name], "published": {...}}.

@@ -12,6 +12,7 @@ from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words
 from ncf.search import journal
+from ncf.search.best import title_of
 from ncf.search.experiment import DataFacts
 from ncf.search.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
@@ -117,11 +118,13 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
 
 
 def show_results(conclusion: Conclusion, objective: Objective) -> None:
-    """Prints the metrics of the winner and the baselines on test."""
+    """Prints which contestant won, and the metrics of all of them on test."""
     k, winner, results = objective.k, conclusion.winner, conclusion.results
+    epochs = f" for {winner.epochs} epochs" if winner.epochs else ""
+    which = f"trial {winner.number}" if winner.is_trial else title_of(winner)
     print(
-        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
-        f"epochs. Test, {conclusion.reading}, with 95% intervals over users:"
+        f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "
+        "with 95% intervals over users:"
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:

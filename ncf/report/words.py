@@ -10,6 +10,7 @@ from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.protocol.ranks import MOST_USERS
 from ncf.report.contest import p_in_words, verdict, with_ends
+from ncf.search.best import title_of
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result
 
@@ -55,7 +56,7 @@ def describe_protocol(plan: Plan) -> str:
     experiment, objective = plan.experiment, plan.settings.objective
     split = ". ".join([plan.protocol, *plan.split.notes])
     return (
-        f"Split: {split}. Trials see train and validation only; the winner and the baselines are "
+        f"Split: {split}. Trials see train and validation only; the winner and the others are "
         "fitted on train + validation, and then test is read; a study that reads it again says so. "
         "Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
@@ -111,11 +112,12 @@ def _other(result: Result, objective: Objective) -> dict[str, str]:
 
 
 def headline(conclusion: Conclusion, k: int) -> str:
-    """Returns which trial won, and its metrics on test, as a sentence."""
+    """Returns which contestant won, and its metrics on test, as a sentence."""
     winner = conclusion.results[0]
     hit_ratio, ndcg = (winner.test[f"{name}_{k}"] for name in ("hit_ratio", "ndcg"))
     return (
-        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. "
+        f"Winner: {title_of(conclusion.winner)}, {winner.note}, "
+        f"{describe(conclusion.winner.setting)}. "
         f"On test, {conclusion.reading}: HR@{k} {hit_ratio:.4f}, nDCG@{k} {ndcg:.4f}."
     )
 

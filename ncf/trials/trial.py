@@ -20,7 +20,7 @@ from ncf.models.model import Epoch
 from ncf.models.table import epochs_of, fit
 from ncf.protocol.metrics import FULL, Objective, summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
-from ncf.serving.scorers import load_scorer
+from ncf.serving.scorers import for_use, load_scorer
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Outcome, Refit, Task
 
@@ -82,7 +82,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
 
 
 def refit(task: Refit, data: TrialData) -> Outcome:
-    """Trains on train and validation for all epochs, and writes the weights of the last one.
+    """Trains on train and validation for all epochs, and writes the last one's model for use.
 
     Raises:
         FloatingPointError: The training diverged: its loss is not finite.
@@ -96,7 +96,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
         device=task.device,
     ):
         _check_loss(epoch)
-    _keep(epoch.scorer.arrays(), task.weights)
+    _keep(for_use(epoch.scorer).arrays(), task.weights)
     seconds = time.perf_counter() - start
     return Outcome(task.number, False, epoch.epoch, epoch.epoch, {}, {}, seconds, time.time())
 

@@ -84,7 +84,5 @@ def test_an_objective_is_one_metric_of_either_kind() -> None:
         assert (value, objective.is_full) == (0.25, metric.startswith("full_"))
         assert not objective.sampled.is_full
         assert objective.label.endswith(objective.sampled.label)
-    with pytest.raises(
-        ValueError, match="--objective recall: known are ndcg, hit_ratio, "
-    ):
+    with pytest.raises(ValueError, match="--objective recall: known are ndcg, hit_ratio, "):
         Objective("recall")

@@ -16,8 +16,9 @@ from safetensors.numpy import load, save
 
 from ncf.serving import checks
 from ncf.serving.catalogue import Catalogue
+from ncf.serving.item_item import DenseItemItem
 from ncf.serving.packaged import load_recommender, write_model
-from ncf.serving.scorers import DenseItemItem, Scorer
+from ncf.serving.scorers import Scorer
 from tests.serving.test_recommender import (
     ITEM_IDS,
     N_ITEMS,

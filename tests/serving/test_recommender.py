@@ -169,7 +169,7 @@ def test_similar_items_of_what_is_not_known_are_refused(recommender: Recommender
 
 def test_a_model_without_factors_has_no_similar_items() -> None:
     recommender = Recommender(Popularity(np.arange(12.0)), catalogue_of())
-    with pytest.raises(ValueError, match="no factors of items"):
+    with pytest.raises(ValueError, match="compares no items"):
         recommender.similar(ITEM_IDS[0])
 
 
