@@ -167,7 +167,7 @@ def _train(
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
-        terminal.show_trials(study.get_trials(deepcopy=False), settings.objective.k)
+        terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
 
 
 def _train_lost(
