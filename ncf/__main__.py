@@ -150,7 +150,10 @@ def _recommend(
         n_users = progress.count(blocks, len(recommender.catalogue.user_ids), "user")
         print(f"{out}: lists of {n_users:,} users", file=sys.stderr)
         return
-    given = None if items is None else [item.strip() for item in items.split(",")]
+    given = None if items is None else [item.strip() for item in items.split(",") if item.strip()]
+    unknown = [item for item in given or () if recommender.catalogue.item_of(item) is None]
+    if unknown:
+        print(f"unknown to the model and passed over: {', '.join(unknown)}", file=sys.stderr)
     answers = recommender.recommend(user or [], k, include_seen, items=given)
     tables.show_recommendations(answers, json)
 

@@ -20,7 +20,7 @@ _IN_ADDRESS = re.compile(
 )
 _NAMED = re.compile(rf"(?<![\w.-])({_NAMES}=)(?:'[^']*'|\"[^\"]*\"|[^&\s'\"]+)", re.IGNORECASE)
 _HEADER = re.compile(r"\b(Basic|Bearer) +[\w+/=.~-]{8,}")
-_learned: set[str] = set()
+learned: set[str] = set()
 
 
 def learn(texts: Iterable[str]) -> None:
@@ -33,12 +33,12 @@ def learn(texts: Iterable[str]) -> None:
         found = re.fullmatch(r".*?://([^/:@\s]*):(?!\d{1,5}[/?#])(.*)@[^@]*", text, re.DOTALL)
         passwords = [] if found is None else [found[2]]
         if found is not None:
-            _learned.add(f"{found[1]}:{found[2]}@")
+            learned.add(f"{found[1]}:{found[2]}@")
         passwords += re.findall(rf"[?&;]{_NAMES}=([^&]*)", text, re.IGNORECASE)
         for password in passwords:
             forms = {password, unquote(password), quote(password), quote(password, safe="")}
             pieces = {piece for form in forms for piece in (form, *re.split(r"[\s/:?#@]", form))}
-            _learned.update(piece for piece in pieces if len(piece) >= _SHORTEST)
+            learned.update(piece for piece in pieces if len(piece) >= _SHORTEST)
 
 
 def redacted(text: str) -> str:
@@ -49,10 +49,19 @@ def redacted(text: str) -> str:
     >>> redacted("http://me:p ss@host/x?k=1&token=abc&l=2")
     'http://***@host/x?k=1&token=***&l=2'
     """
-    for secret in sorted(_learned, key=len, reverse=True):
-        text = text.replace(secret, "***@" if secret.endswith("@") else "***")
+    for secret in (one for one in learned if one.endswith("@")):  # a user and a whole password
+        text = text.replace(secret, "***@")
     text = _NAMED.sub(r"\1***", _IN_ADDRESS.sub("://***@", text))
+    if learned:
+        longest_first = sorted(learned, key=len, reverse=True)
+        text = re.sub("|".join(map(_as_words, longest_first)), "***", text)
     return _HEADER.sub(r"\1 ***", text)
+
+
+def _as_words(piece: str) -> str:
+    """Returns the pattern of a piece of a password that is no part of a longer word."""
+    before, after = (r"\b" if re.match(r"\w", sign) else "" for sign in (piece[0], piece[-1]))
+    return before + re.escape(piece) + after
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -41,7 +40,9 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    run = versions.study_run(client, client.get_run(str(first.run_id)))
+    missing = f"{names[0]}: its run {first.run_id} was deleted in MLflow"
+    needed = f"{missing}, and its study has the candidates that both are compared on"
+    run = versions.study_run(client, versions.run_of(client, str(first.run_id), needed))
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
@@ -53,9 +54,8 @@ def compare(
             raise ValueError(f"{names[0]}: its study is of an older version of this project")
         users, candidates = arrays["test_users"], arrays["test"]
     k = int(run.data.params["k"])
-    uri = mlflow.get_tracking_uri()
     first_metrics, second_metrics = (
-        _metrics(registry.load(f"models:/{name}", uri)[1], users, candidates, k) for name in names
+        _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
     )
     rows = []
     for metric in first_metrics:

@@ -164,14 +164,43 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     client = open_client(tracking_uri)
     uri = uri or _latest_champion(client)
     try:
+        return uri, read(client, uri)
+    except ValueError as error:
+        raise ValueError(f"--model {error}") from error
+
+
+def read(client: MlflowClient, uri: str) -> Recommender:
+    """Loads a model of the client's store.
+
+    Raises:
+        ValueError: There is no such model, a part of it was deleted, or it is damaged.
+    """
+    try:
         folder = Path(mlflow.artifacts.download_artifacts(uri)) / DATA_FOLDER
         if not folder.is_dir():
-            raise ValueError(
-                f"--model {uri}: not a model of this project; give models:/NAME/VERSION"
-            )
-        return uri, load_recommender(folder)
+            raise ValueError("not a model of this project; give models:/NAME/VERSION")
+        return load_recommender(folder)
     except MlflowException as error:
-        raise ValueError(f"--model {uri}: {error.message}") from error
+        reason = str(error.message)
+        if reason.startswith("No such artifact"):
+            reason = f"its files, {_place_of(client, uri)}, are gone; take another version"
+        elif reason.startswith("Run with id"):
+            reason += ", and the model needs what was kept with it; take another version"
+        raise ValueError(f"{uri}: {reason}") from error
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{uri}: {error}") from error
+
+
+def _place_of(client: MlflowClient, uri: str) -> str:
+    """Returns where the files of a model should be, as far as MLflow still knows."""
+    text = uri.removeprefix("models:/")
+    name, separator, version = text.rpartition("@" if "@" in text else "/")
+    find = client.get_model_version_by_alias if separator == "@" else client.get_model_version
+    try:
+        model_id = str(find(name, version).source).removeprefix("models:/") if separator else text
+        return f"which were at {client.get_logged_model(model_id).artifact_location}"
+    except MlflowException:
+        return "of which MLflow knows no more"
 
 
 def _latest_champion(client: MlflowClient) -> str:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
@@ -19,6 +18,8 @@ from ncf.search.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
 from ncf.tracking.trial_runs import setting_of_run
+
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for a wrong name
 
 
 def register_winner(
@@ -64,16 +65,13 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     Raises:
         ValueError: It is not the run of a trial, or has no model.
     """
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise ValueError(f"{run_id}: no such run: {error.message}") from error
+    run = run_of(client, run_id, f"{run_id}: no such run in this store")
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     ready = [model for model in models if model.status == LoggedModelStatus.READY]
     if TRIAL_TAG not in run.data.tags or not ready:
         raise ValueError(
             f"{run_id}: {run.info.run_name!r} has no trial's model; give the run id of a trial "
-            "that finished or was pruned, as its page in the MLflow UI shows it"
+            "that finished or was pruned, and whose model was not deleted, as MLflow shows it"
         )
     identity = study_run(client, run).data.params
     setting = setting_of_run(run)
@@ -108,14 +106,36 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
             return client.get_model_version_by_alias(name, version)
         return client.get_model_version(name, version)
     except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
         raise ValueError(
             f"{text}: no such version: {error.message}; `{next_steps.command('models')}` lists them"
         ) from error
 
 
 def study_run(client: MlflowClient, run: Run) -> Run:
-    """Returns the study's run, given it or any other run of the study."""
-    return client.get_run(run.data.tags.get(PARENT_TAG, run.info.run_id))
+    """Returns the study's run, given it or any other run of the study.
+
+    Raises:
+        ValueError: It was deleted.
+    """
+    study = run.data.tags.get(PARENT_TAG, str(run.info.run_id))
+    missing = f"{run.info.run_id}: the run of its study, {study}, was deleted in MLflow"
+    return run_of(client, study, f"{missing}; this needs what it had")
+
+
+def run_of(client: MlflowClient, run_id: str, missing: str) -> Run:
+    """Returns a run.
+
+    Raises:
+        ValueError: There is none; `missing` is what the error says.
+    """
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        raise ValueError(missing) from error
 
 
 def listed(client: MlflowClient) -> list[dict[str, str]]:
@@ -166,7 +186,7 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
         return f"{new.name}: version {new.version} is the champion already"
-    registry.load(f"models:/{new.name}/{new.version}", mlflow.get_tracking_uri())
+    registry.read(client, f"models:/{new.name}/{new.version}")
     if old is not None and not force and (reason := registry.objection(old, new)):
         pair = [f"{new.name}/{version.version}" for version in (old, new)]
         raise ValueError(
