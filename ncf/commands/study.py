@@ -90,13 +90,13 @@ def carry_out(
     written: Future[Published] = Future()
     try:
         _train(study, plan, workers, models, tracker, mirror)
-        confirmed = contest.confirm_best(study, plan, workers, options)
+        confirmed = contest.confirm_best(study, plan, workers, folder, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
             mirror.put(f"confirmation of trial {one.number}", write)
         objective = plan.settings.objective
         winner = choose(study, confirmed)
-        contestants = contest.winner_first(winner, study, plan, workers, options)
+        contestants = contest.winner_first(winner, study, plan, workers, folder, options)
         with progress.working("fitting the winner and the others, and reading test"):
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
