@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ncf.commands import options, output
+from ncf.serving import compiled_cache
 
 
 def main() -> None:
@@ -13,7 +14,9 @@ def main() -> None:
     parsed = options.parse()
     try:
         from ncf.commands.search import run  # only now, so that --help is quick
-
+    except RuntimeError as error:  # numba's
+        sys.exit(f"error: {error}{compiled_cache.advice(error)}")
+    try:
         status = run(parsed)
         output.tell_of_loss()
         sys.exit(status)

@@ -1,7 +1,7 @@
 """Find the best implicit-feedback recommender for a person's data, honestly and fast.
 
-Importing `ncf` loads nothing and changes nothing; CONTRIBUTING.md has the tree of its packages. A
-registered model is asked so from Python:
+Importing `ncf` loads nothing heavy, and changes nothing but numba's cache folder where numba would
+have none; CONTRIBUTING.md has the tree of its packages. A registered model is asked so from Python:
 
     import ncf
     model = ncf.load_model()  # the champion that was registered last
@@ -15,12 +15,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ncf.serving import compiled_cache
+
 if TYPE_CHECKING:
     from ncf.models.gmf.setting import Hyperparameters
     from ncf.search.experiment import Experiment
     from ncf.serving.recommender import Recommender
 
 __all__ = ["Experiment", "Hyperparameters", "load_model"]
+
+compiled_cache.choose()
 
 
 def __getattr__(name: str) -> Any:

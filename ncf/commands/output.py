@@ -25,7 +25,6 @@ class Lasting:
         """Writes what is buffered, if that is possible."""
         try:
             self._stream.flush()
-            self.loss = None
         except OSError as error:
             self.loss = error
 
@@ -47,7 +46,7 @@ def tell_of_loss() -> None:
         sys.stdout.flush()
         if sys.stdout.loss is not None and not isinstance(sys.stdout.loss, BrokenPipeError):
             print(
-                f"warning: what was printed is lost ({sys.stdout.loss}); the study is not, and the "
-                "same command prints its results again",
+                f"warning: what was printed is lost in part ({sys.stdout.loss}); the study is not, "
+                "and the same command prints its results again",
                 file=sys.stderr,
             )

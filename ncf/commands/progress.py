@@ -83,6 +83,7 @@ def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
     logging.raiseExceptions = False  # a full disk under the log file must not fill the terminal
     logging.basicConfig(handlers=handlers, level=logging.WARNING, force=True)
     logging.getLogger("ncf").setLevel(logging.INFO)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home
 
 
 def follow(

@@ -9,16 +9,8 @@ from typing import Any
 from ncf.models.table import describe
 from ncf.search.results import Confirmed, Contestant
 from ncf.tracking import notes
-from ncf.tracking.tracker import (
-    KEY_TAG,
-    NOTE_TAG,
-    PARENT_TAG,
-    STATE_TAG,
-    Tracker,
-    params_of,
-    rounded,
-    tags_of,
-)
+from ncf.tracking.entities import params_of, rounded, tags_of
+from ncf.tracking.tracker import KEY_TAG, NOTE_TAG, PARENT_TAG, STATE_TAG, Tracker
 from ncf.tracking.trial_runs import best_metrics
 
 

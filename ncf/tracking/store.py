@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import notes
+from ncf.tracking import deadline, notes, places
 from ncf.tracking.new_store import count_runs, make_store
 from ncf.tracking.next_steps import in_shell
 
@@ -72,6 +73,7 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
         raise ValueError(
             f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
         )
+    deadline.guard()
     mlflow.set_tracking_uri(tracking_uri)  # the registry looks for models in this global
     if create and database is not None:
         make_store(database)
@@ -119,6 +121,28 @@ def _half_made(database: Path) -> str:
     )
 
 
+def guard(tracking_uri: str) -> Callable[[], None]:
+    """Returns a function that raises an error once the database file of a store is another.
+
+    Without it, what is written to a file that was removed would be lost in silence.
+    """
+    database = file_of(tracking_uri)
+    at_first = _identity(database)
+
+    def check() -> None:
+        if _identity(database) != at_first:
+            raise FileNotFoundError(f"{database} was removed or replaced during the search")
+
+    return check
+
+
+def _identity(database: Path | None) -> tuple[int, int] | None:
+    if database is None or not database.exists():
+        return None
+    status = database.stat()
+    return status.st_dev, status.st_ino
+
+
 def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> str:
     """Returns the id of an experiment, which is created where it is missing.
 
@@ -129,11 +153,11 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
         name: The name of the experiment.
 
     Raises:
-        ValueError: The experiment has been deleted.
+        ValueError: The experiment has been deleted, or its store was moved or copied.
     """
     location = None  # a server has its own
     if uri.startswith("sqlite:///"):
-        location = (root.resolve() / "artifacts").as_uri()
+        location = places.location_for(root)
     found = client.get_experiment_by_name(name)
     if found is None:
         tags = {
@@ -147,10 +171,15 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
+        uri_there = shlex.quote(redacted(uri))
         raise ValueError(
-            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`, or rename the experiment"
+            f"MLflow experiment {name!r} is deleted: restore it with `MLFLOW_TRACKING_URI="
+            f"{uri_there} mlflow experiments restore --experiment-id {found.experiment_id}`, or "
+            "rename the experiment"
         )
+    database = file_of(uri)
+    if database is not None and (why := places.objection(database, found.artifact_location)):
+        raise ValueError(f"MLflow experiment {name!r} {why}")
     return str(found.experiment_id)
 
 
@@ -199,7 +228,8 @@ def source_tags() -> dict[str, str]:
     tags: dict[str, str] = registry.resolve_tags()
     if "mlflow.source.git.commit" not in tags:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode == 0:
-            tags["mlflow.source.git.commit"] = result.stdout.strip()
+        with suppress(OSError):  # there is no git, or no process can be started now
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode == 0:
+                tags["mlflow.source.git.commit"] = result.stdout.strip()
     return tags

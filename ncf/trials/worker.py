@@ -62,9 +62,9 @@ class _Link:
 
     def receive(self) -> Any:
         self.is_awaited = False
-        task = self._connection.recv()
-        self.is_awaited = True
-        return task
+        self._connection.poll(None)
+        self.is_awaited = True  # before it is read, since that may load a model's modules
+        return self._connection.recv()
 
     def beat(self) -> None:
         """Sends beats while the coordinator waits; ends this process where it has died."""

@@ -83,6 +83,9 @@ def run_tasks(
             yield from _hand_out(tasks, workers, next_task)
         for event in events:
             yield from tasks.settle(event)
+        if len(tasks.failures) >= MAX_FAILURES:
+            _let_end(tasks, workers)
+            raise RuntimeError(tasks.describe_failures())
     _logger.warning("interrupted: each %s ends its epoch; Ctrl-C again stops at once", what)
     in_mid_epoch = tasks.open.keys() - tasks.due.keys()
     while in_mid_epoch:
@@ -104,6 +107,15 @@ def _hand_out(
         yield task
 
 
+def _let_end(tasks: _Tasks, workers: Workers) -> None:
+    """Waits until no worker has a task, so that the next tasks meet none of these."""
+    running = tasks.open.keys() - tasks.due.keys()
+    while running:
+        for event in workers.receive(_POLL_SECONDS):
+            if not isinstance(event, EpochReport):
+                running -= {event.number}
+
+
 @dataclass
 class _Tasks:
     """The tasks that have begun and not ended, and what has gone wrong with them.
@@ -115,7 +127,7 @@ class _Tasks:
         n_deaths: How many workers have died on each.
         n_setbacks: How often each was set back since it last made progress.
         last_epoch: The last epoch that each has reported.
-        failures: The reasons of the tasks that failed since one last succeeded.
+        failures: The tasks that failed since one last succeeded.
     """
 
     what: str
@@ -124,7 +136,7 @@ class _Tasks:
     n_deaths: Counter[int] = field(default_factory=Counter)
     n_setbacks: Counter[int] = field(default_factory=Counter)
     last_epoch: Counter[int] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
     def take_due(self) -> Task | Refit | None:
         """Returns a task whose time to begin again has come."""
@@ -141,7 +153,6 @@ class _Tasks:
         """Notes what has happened to a task, and yields it where the caller is to know it.
 
         Raises:
-            RuntimeError: Too many tasks have failed in a row.
             OSError: The task was set back too often.
         """
         if isinstance(event, EpochReport):
@@ -155,9 +166,23 @@ class _Tasks:
             _logger.warning("%s %d: %s; it is trained again", self.what, event.number, event.reason)
             self.due[event.number] = time.monotonic()
         else:
+            if isinstance(event, Failure):
+                self.failures.append(event)
+            else:
+                self.failures.clear()
             del self.open[event.number]
             yield event
-            self._count(event)
+
+    def describe_failures(self) -> str:
+        """Returns how many tasks have failed in a row, and the reason of most of them."""
+        reasons = [failure.reason for failure in self.failures]
+        ((kind, n),) = Counter(map(_without_particulars, reasons)).most_common(1)
+        example = next(reason for reason in reasons if _without_particulars(reason) == kind)
+        last = self.failures[-1].number
+        return (
+            f"{len(reasons)} in a row failed ({self.what} {last} was the last), {n} of them with: "
+            f"{example}"
+        )
 
     def _is_forgiven(self, failure: Failure) -> bool:
         """Returns whether a worker has died, and not too many have died on this task."""
@@ -188,24 +213,6 @@ class _Tasks:
             number,
             setback.reason,
         )
-
-    def _count(self, end: Outcome | Failure) -> None:
-        """Counts the failures in a row.
-
-        Raises:
-            RuntimeError: They are too many.
-        """
-        if isinstance(end, Outcome):
-            self.failures.clear()
-            return
-        self.failures.append(end.reason)
-        if len(self.failures) >= MAX_FAILURES:
-            ((kind, n),) = Counter(map(_without_particulars, self.failures)).most_common(1)
-            example = next(one for one in self.failures if _without_particulars(one) == kind)
-            raise RuntimeError(
-                f"{len(self.failures)} in a row failed ({self.what} {end.number} was the last), "
-                f"{n} of them with: {example}"
-            )
 
 
 def _without_particulars(reason: str) -> str:

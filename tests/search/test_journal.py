@@ -6,8 +6,9 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any, Literal
 
 import optuna
@@ -232,7 +233,7 @@ def test_what_a_full_disk_takes_back_is_never_read(
 ) -> None:
     one, two = open_study(path, "one"), open_study(path, "two")
     begin(one)
-    fsync, seen, reader = os.fsync, list[int](), list[Thread]()
+    fsync, sleep, seen, reader = os.fsync, time.sleep, list[int](), list[Thread]()
 
     def full(descriptor: int) -> None:  # all is written, and is taken back in a moment
         reader.append(Thread(target=lambda: seen.append(len(two.trials))))
@@ -241,10 +242,16 @@ def test_what_a_full_disk_takes_back_is_never_read(
         monkeypatch.setattr(os, "fsync", fsync)
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def nap(seconds: float) -> None:
+        if current_thread() is main_thread():
+            reader[0].join()
+            begin(two)  # into the same place
+        else:  # the reader, while it waits for the lock
+            sleep(seconds)
+
     monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr("ncf.data.files.time.sleep", lambda _: begin(two))  # into the same place
+    monkeypatch.setattr("ncf.data.files.time.sleep", nap)
     begin(one)
-    reader[0].join()
     assert seen in ([0], [1])
     assert [len(study.trials) for study in (one, two)] == [2, 1]
     again = [open_study(path, name) for name in ("one", "two")]
