@@ -50,6 +50,15 @@ def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recom
     Raises:
         ValueError: There is no such model.
     """
+    from ncf import redaction
     from ncf.tracking import registry, store  # here: MLflow takes seconds to load
 
-    return registry.load(uri, tracking_uri or store.default_uri())[1]
+    address = tracking_uri or store.default_uri()
+    redaction.learn([address])
+    try:
+        return registry.load(uri, address)[1]
+    except Exception as error:
+        if redaction.is_clean(error):
+            raise
+        reason = redaction.one_line(error)
+    raise ValueError(reason)  # in place of an error whose traceback shows a password
