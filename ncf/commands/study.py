@@ -90,13 +90,13 @@ def carry_out(
     written: Future[Published] = Future()
     try:
         _train(study, plan, workers, models, tracker, mirror)
-        confirmed = contest.confirm_best(study, plan, workers, options)
+        confirmed = contest.confirm_best(study, plan, workers, folder, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
             mirror.put(f"confirmation of trial {one.number}", write)
         objective = plan.settings.objective
         winner = choose(study, confirmed)
-        contestants = contest.winner_first(winner, study, plan, workers, options)
+        contestants = contest.winner_first(winner, study, plan, workers, folder, options)
         with progress.working("fitting the winner and the others, and reading test"):
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
@@ -167,7 +167,7 @@ def _train(
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
-        terminal.show_trials(study.get_trials(deepcopy=False), settings.objective.k)
+        terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
 
 
 def _train_lost(
