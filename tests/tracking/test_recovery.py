@@ -55,7 +55,7 @@ def test_where_it_is_gone_for_good_its_runs_and_their_models_have_a_new_one(
     run_id, model_id = log_trial(tracker, tmp_path)
     tracker.client.delete_run(tracker.parent)
     store = SqlAlchemyStore(tracker.uri, str(tmp_path))  # type: ignore[no-untyped-call]
-    store._hard_delete_run(tracker.parent)  # as `mlflow gc` does
+    store._hard_delete_run(tracker.parent)  # type: ignore[no-untyped-call] # as `mlflow gc` does
     again = begin(tmp_path)
     assert again.parent != tracker.parent
     models = ModelFiles(tmp_path, cast(Any, None), f"runs:/{again.parent}/c.npz")
