@@ -114,7 +114,7 @@ def has_files(version: ModelVersion) -> bool:
     try:
         return bool(mlflow.artifacts.list_artifacts(artifact_uri=uri))
     except MlflowException as error:
-        return error.error_code != "RESOURCE_DOES_NOT_EXIST"
+        return str(error.error_code) != "RESOURCE_DOES_NOT_EXIST"
 
 
 def objection(old: ModelVersion, new: ModelVersion) -> str:
