@@ -62,8 +62,8 @@ class End:
 
 FINISHED = End("finished", patience=60.0)
 FAILED = End("failed", patience=5.0)
-STOPPED = End("interrupted", patience=5.0)  # by the first Ctrl-C or another signal, in order
-BROKEN_OFF = End("interrupted", patience=5.0, at_most=2.0)  # by the second
+STOPPED = End("interrupted", patience=5.0, at_most=20.0)  # in order, by a first signal
+BROKEN_OFF = End("interrupted", patience=5.0, at_most=2.0)  # by a second Ctrl-C
 
 
 def carry_out(

@@ -22,7 +22,7 @@ import numpy as np
 
 from ncf.models import markov
 from ncf.models.markov import MarkovHyperparameters
-from ncf.models.model import Epoch, require
+from ncf.models.model import Epoch, make_plain, require
 from ncf.protocol.splitting import History
 from ncf.serving.mixture import Mixture
 
@@ -48,6 +48,7 @@ class MixtureHyperparameters:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require(0 <= self.weight <= 1, "0 <= weight <= 1", self.weight)
         _ = self.counts  # which checks the others
 
