@@ -7,6 +7,7 @@ chooses by them again and again makes them a second validation set.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ncf.protocol.intervals import paired_difference
 from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, History
+from ncf.serving import checks
 from ncf.serving.recommender import Recommender
 from ncf.tracking import places, registry, versions
 from ncf.tracking.store import file_of
@@ -50,10 +52,14 @@ def compare(
         raise ValueError(
             f"{names[0]}: its study's candidates.npz cannot be read: {reason}"
         ) from error
-    with np.load(file) as arrays:
-        if "test_users" not in arrays:
-            raise ValueError(f"{names[0]}: its study is of an older version of this project")
-        users, candidates = arrays["test_users"], arrays["test"]
+    try:
+        checks.archive(Path(file), ("test_users", "test"))
+        with np.load(file) as arrays:
+            users, candidates = arrays["test_users"], arrays["test"]
+    except KeyError as error:
+        raise ValueError(f"{names[0]}: its study is of an older version of this project") from error
+    except Exception as error:  # a dozen kinds, by which byte is lost
+        raise ValueError(f"{names[0]}: its study's candidates.npz is damaged: {error}") from error
     k = int(run.data.params["k"])
     first_metrics, second_metrics = (
         _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
@@ -105,6 +111,8 @@ def _metrics(
         k: The length of the lists that are judged.
     """
     catalogue = model.catalogue
+    checks.in_range("test_users", users, 0, catalogue.n_users)  # compiled code follows them
+    checks.in_range("test", candidates, 0, catalogue.n_items)
     held_out = HeldOut(users, candidates[:, 0])
     seen = History(catalogue.seen_indptr, catalogue.seen_items, len(catalogue.item_ids))
     sampled = per_user(sampled_ranks(model.scorer, users, candidates), k, users)

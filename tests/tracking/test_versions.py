@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -309,6 +310,18 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     trial = trials_of(moved)[0]
     command(capsys, "register", trial.info.run_id, "--name", "gone")
     study = trial.data.tags["mlflow.parentRunId"]
+    (candidates,) = Path("mlruns", "artifacts").glob(f"**/{study}/artifacts/candidates.npz")
+    with np.load(candidates) as loaded:
+        forged = dict(loaded) | {"test": loaded["test"] + 2_000_000_000}
+    for content, message in (
+        (candidates.read_bytes()[:-50], "its study's candidates.npz is damaged"),
+        (forged, r"test must be in [0, 160), but is in [2000000000, 20000001"),
+    ):
+        if isinstance(content, bytes):
+            candidates.write_bytes(content)
+        else:
+            np.savez_compressed(candidates, **content)
+        assert message in command(capsys, "compare", "gmf-shop/1", "gone/1", expect=2)
     moved.delete_run(study)
     collect_garbage()
     for arguments, message in (
