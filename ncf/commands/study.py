@@ -26,6 +26,7 @@ from ncf.report.contest import verdict
 from ncf.report.page import report_study
 from ncf.search.confirmation import choose
 from ncf.search.coordinator import Coordinator, Space
+from ncf.search.cost import Cost, cost_of
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
 from ncf.search.verdict import conclude
@@ -98,10 +99,12 @@ def carry_out(
         terminal.show_results(conclusion, objective)
         terminal.show_verdict(verdict(conclusion, objective))
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
-        written = _publish(study, plan, conclusion, catalogue, name, tracker, mirror)
+        cost = cost_of(study, options.baselines)
+        written = _publish(study, plan, conclusion, cost, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
         mirror.put("description", lambda: tracker.describe_study(description))
-        report = _write_report(study, plan, conclusion, folder)
+        code = tracker.source_tags.get("mlflow.source.git.commit", "not known: no git")
+        report = _write_report(study, plan, conclusion, cost, code, folder)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
     except KeyboardInterrupt as stop:
@@ -176,6 +179,7 @@ def _publish(
     study: optuna.Study,
     plan: Plan,
     conclusion: Conclusion,
+    cost: Cost,
     catalogue: Catalogue,
     name: str,
     tracker: Tracker,
@@ -187,16 +191,18 @@ def _publish(
         before: Future[Published] = Future()
         before.set_result(Published(**recorded["published"]))
         return before
-    publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name)
+    publish = partial(publication.publish, conclusion, cost, plan, catalogue, tracker, name)
     return mirror.put("results on test", publish)
 
 
-def _write_report(study: optuna.Study, plan: Plan, conclusion: Conclusion, folder: Path) -> Path:
+def _write_report(
+    study: optuna.Study, plan: Plan, conclusion: Conclusion, cost: Cost, code: str, folder: Path
+) -> Path:
     """Writes the study's report, one HTML file that needs no network; returns the file."""
     command = shlex.join(["python", *map(redacted, sys.argv)])
     file = folder / "report.html"
     with progress.working("writing the report"):
-        write_whole(file, report_study(study, plan, conclusion, command).encode())
+        write_whole(file, report_study(study, plan, conclusion, cost, code, command).encode())
     return file
 
 
