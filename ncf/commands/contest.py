@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import optuna
 
 from ncf.commands import progress, terminal
 from ncf.commands.options import Options
-from ncf.search import baselines, best
+from ncf.search import baselines, best, mixing
 from ncf.search.confirmation import confirm
+from ncf.search.coordinator import Event
 from ncf.search.plan import Plan
 from ncf.search.results import Confirmed, Contestant
 from ncf.trials.workers import Workers
 
 
 def confirm_best(
-    study: optuna.Study, plan: Plan, workers: Workers, options: Options
+    study: optuna.Study, plan: Plan, workers: Workers, folder: Path, options: Options
 ) -> list[Confirmed]:
     """Trains the study's best trials again with fresh seeds, and prints what came of it."""
+    n_trials, n_seeds = options.confirm, options.confirm_seeds
+    weights = partial(mixing.weights_of, folder) if mixing.NAME in options.baselines else None
     with progress.working("training the best trials again"):
-        confirmed = confirm(study, plan, workers, options.confirm, options.confirm_seeds)
+        confirmed = confirm(study, plan, workers, n_trials, n_seeds, weights)
     terminal.show_confirmation(confirmed, plan.settings.objective)
     return confirmed
 
 
 def winner_first(
-    best_trial: Contestant, study: optuna.Study, plan: Plan, workers: Workers, options: Options
+    best_trial: Contestant,
+    study: optuna.Study,
+    plan: Plan,
+    workers: Workers,
+    folder: Path,
+    options: Options,
 ) -> list[Contestant]:
     """Tunes the other models, and returns all that could be fitted, the winner first."""
+    n_trials, n_seeds = options.confirm, options.confirm_seeds
     found = [best_trial]
     for name in options.baselines:
-        with closing(baselines.tune(name, study, plan, workers)) as events:
-            progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))
+        if name == mixing.NAME:
+            continue  # until Markov counts are tuned, of which it is a mixture
+        _follow(name, baselines.tune(name, study, plan, workers), plan)
         if (contestant := baselines.contestant(name, study)) is not None:
             found.append(contestant)
+    if mixing.NAME in options.baselines:
+        counts = next((one for one in found if one.name == "markov"), None)
+        parts = best_trial, counts, study, plan, workers, folder, n_trials, n_seeds
+        _follow(mixing.NAME, mixing.tune(*parts), plan)
+        if (contestant := mixing.contestant(best_trial, study, plan)) is not None:
+            found.append(contestant)
     with progress.working("training again what could win by luck"):
-        n_trials, n_seeds = options.confirm, options.confirm_seeds
         found = best.confirm_others(found, study, plan, workers, n_trials, n_seeds)
     return best.best_first(found, options.register_best, plan.settings.objective)
+
+
+def _follow(name: str, events: Generator[Event, None, None], plan: Plan) -> None:
+    with closing(events):
+        progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))

@@ -7,8 +7,7 @@ its very end. So the same command, given again, writes what MLflow lacks.
 from __future__ import annotations
 
 import math
-import shlex
-import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -16,14 +15,16 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.options import Options
-from ncf.data.files import RESULTS, write_whole
-from ncf.redaction import redacted
+from ncf.commands.report_file import write_report
+from ncf.data.files import RESULTS
 from ncf.report import words
 from ncf.report.contest import verdict
-from ncf.report.page import report_study
+from ncf.search import journal
+from ncf.search.again import train_again
 from ncf.search.confirmation import choose
 from ncf.search.coordinator import Coordinator, Space
 from ncf.search.cost import Cost, cost_of
@@ -33,10 +34,11 @@ from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
-from ncf.tracking.logged_models import ModelFiles
+from ncf.tracking.logged_models import ModelFiles, is_whole
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.publication import Published
-from ncf.tracking.store import default_uri, ui_command
+from ncf.tracking.recovery import adopt, not_logged
+from ncf.tracking.store import default_uri, guard, ui_command
 from ncf.tracking.tracker import Tracker
 from ncf.trials.workers import Stopped, Workers
 
@@ -78,7 +80,7 @@ def carry_out(
         The exit status of the command.
     """
     tracker = _open(options.tracking_uri or default_uri(), study, plan)
-    mirror = Mirror()
+    mirror = Mirror(guard(tracker.uri))
     catalogue = Catalogue.of(plan.interactions, plan.split.whole)
     models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")
     end = FAILED
@@ -86,25 +88,24 @@ def carry_out(
     written: Future[Published] = Future()
     try:
         _train(study, plan, workers, models, tracker, mirror)
-        confirmed = contest.confirm_best(study, plan, workers, options)
+        confirmed = contest.confirm_best(study, plan, workers, folder, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
             mirror.put(f"confirmation of trial {one.number}", write)
         objective = plan.settings.objective
         winner = choose(study, confirmed)
-        contestants = contest.winner_first(winner, study, plan, workers, options)
+        contestants = contest.winner_first(winner, study, plan, workers, folder, options)
         with progress.working("fitting the winner and the others, and reading test"):
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
         terminal.show_verdict(verdict(conclusion, objective))
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
-        cost = cost_of(study, options.baselines)
+        cost = cost_of(study, conclusion.contestants)
         written = _publish(study, plan, conclusion, cost, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
         mirror.put("description", lambda: tracker.describe_study(description))
-        code = tracker.source_tags.get("mlflow.source.git.commit", "not known: no git")
-        report = _write_report(study, plan, conclusion, cost, code, folder)
+        report = write_report(study, plan, conclusion, cost, tracker, folder)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
     except KeyboardInterrupt as stop:
@@ -145,6 +146,7 @@ def _train(
     searched = [*plan.identity["space"]]
     mirror.put("the study's view", lambda: tracker.save_view(searched, settings.objective))
     mirror.put("candidates and catalogue", partial(publication.share, plan, models, tracker))
+    mirror.put("runs of a study's run that is gone", partial(adopt, tracker, models))
     space = Space(
         "trial",
         experiment.defaults,
@@ -159,6 +161,7 @@ def _train(
     ended = [trial for trial in trials if trial.state.is_finished()]
     try:
         with interrupt.first_noted() as is_stopped:
+            _train_lost(ended, plan, workers, models, tracker, is_stopped)
             events = Coordinator(study, space, plan).run(workers, is_stopped)
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
@@ -166,13 +169,36 @@ def _train(
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
 
 
+def _train_lost(
+    ended: Sequence[FrozenTrial],
+    plan: Plan,
+    workers: Workers,
+    models: ModelFiles,
+    tracker: Tracker,
+    is_stopped: Callable[[], bool],
+) -> None:
+    """Trains trials again that MLflow lacks, as where its store was lost, and whose weights too."""
+    trained = [trial for trial in ended if journal.is_trained(trial)]
+    missing = not_logged(trained, tracker)
+    lost = [trial for trial in missing if not models.weights(trial.number).exists()]
+    if lost:
+        what = f"training {len(lost)} trials again, of which MLflow lacks the models"
+        with progress.working(what):
+            for _ in train_again(lost, plan, workers, models.weights, is_stopped):
+                pass
+
+
 # What was published, and where, is recorded as {"key": [run, digest, name], "published": {...}}.
 
 
 def _published_digest(study: optuna.Study, tracker: Tracker) -> str:
     """Returns the digest of the conclusion that the study's run holds; empty for none."""
-    run_id, digest, _ = study.user_attrs.get("published", {}).get("key", ("", "", ""))
-    return str(digest) if run_id == tracker.parent else ""
+    recorded = study.user_attrs.get("published", {})
+    run_id, digest, _ = recorded.get("key", ("", "", ""))
+    if run_id != tracker.parent:
+        return ""
+    model_id = recorded["published"]["model_uri"].removeprefix("models:/")
+    return str(digest) if is_whole(tracker.client, model_id) else ""
 
 
 def _publish(
@@ -185,25 +211,14 @@ def _publish(
     tracker: Tracker,
     mirror: Mirror,
 ) -> Future[Published]:
-    """Has the mirror log and register the winner, if that was not done before under this name."""
+    """Has the mirror log and register the winner, as far as MLflow lacks that."""
     recorded = study.user_attrs.get("published", {})
-    if recorded.get("key") == [tracker.parent, conclusion.digest, name]:
-        before: Future[Published] = Future()
-        before.set_result(Published(**recorded["published"]))
-        return before
-    publish = partial(publication.publish, conclusion, cost, plan, catalogue, tracker, name)
+    is_same = recorded.get("key") == [tracker.parent, conclusion.digest, name]
+    decided = recorded["published"]["version"] if is_same else ""
+    publish = partial(
+        publication.publish, conclusion, cost, plan, catalogue, tracker, name, decided
+    )
     return mirror.put("results on test", publish)
-
-
-def _write_report(
-    study: optuna.Study, plan: Plan, conclusion: Conclusion, cost: Cost, code: str, folder: Path
-) -> Path:
-    """Writes the study's report, one HTML file that needs no network; returns the file."""
-    command = shlex.join(["python", *map(redacted, sys.argv)])
-    file = folder / "report.html"
-    with progress.working("writing the report"):
-        write_whole(file, report_study(study, plan, conclusion, cost, code, command).encode())
-    return file
 
 
 def _wait_for_mlflow(end: End, tracker: Tracker, mirror: Mirror) -> str:

@@ -69,8 +69,8 @@ def show_missing(missing: str) -> None:
     """Prints what MLflow lacks, and how to write it later."""
     print(
         f"\nMLflow does not have everything yet: {missing}\nNothing is lost: the same command "
-        "writes what is missing from the study's record and trains nothing again. It can write to "
-        "another store, which --tracking-uri names."
+        "writes what is missing from the study's record, and trains again only what was in a store "
+        "that is lost. It can write to another store, which --tracking-uri names."
     )
 
 

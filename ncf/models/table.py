@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ncf.models import ease, ials, item_knn, markov, popularity
+from ncf.models import ease, ials, item_knn, markov, mixture, popularity
 from ncf.models.ease import EASEHyperparameters
 from ncf.models.gmf import setting as gmf
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.ials import IALSHyperparameters
 from ncf.models.item_knn import ItemKNNHyperparameters
 from ncf.models.markov import MarkovHyperparameters
+from ncf.models.mixture import MixtureHyperparameters
 from ncf.models.model import Epoch, Model
 from ncf.models.neumf import setting as neumf
 from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters, NeuralSetting
@@ -34,6 +35,7 @@ Setting: TypeAlias = (
     | IALSHyperparameters
     | EASEHyperparameters
     | MarkovHyperparameters
+    | MixtureHyperparameters
 )
 
 
@@ -113,9 +115,19 @@ MODELS: dict[str, Model] = {
             is_seeded=False,
             check_size=markov.check_size,
         ),
+        Model(
+            "mixture",
+            "mixture",
+            MixtureHyperparameters(),
+            mixture.space,
+            mixture.fit,
+            most_epochs=1,
+            check_size=markov.check_size,
+            most_settings=mixture.most_settings,
+        ),
     )
 }
-BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture")
 
 
 def model_of(setting: Setting) -> Model:
@@ -131,9 +143,15 @@ def fit(
     seed: np.random.SeedSequence,
     device: str = "cpu",
     starts: Path | None = None,
+    beside: Path | None = None,
 ) -> Iterator[Epoch]:
-    """Yields a usable model of the setting after every epoch, as `ncf.models.model.Fit` says."""
+    """Yields a usable model of the setting after every epoch, as `ncf.models.model.Fit` says.
+
+    `beside` is the file of the model that a mixture is of, as `ncf.models.mixture.fit` says.
+    """
     n_epochs = epochs_of(setting, epochs)
+    if isinstance(setting, MixtureHyperparameters):
+        return mixture.fit(history, setting, epochs=n_epochs, seed=seed, beside=beside)
     return model_of(setting).fit(
         history, setting, epochs=n_epochs, seed=seed, device=device, starts=starts
     )

@@ -7,7 +7,9 @@ lucky. A fresh seed changes the training; the split and the candidates stay the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,7 +25,13 @@ _logger = logging.getLogger(__name__)
 
 
 def confirm(
-    study: optuna.Study, plan: Plan, workers: Workers, n_trials: int, n_seeds: int
+    study: optuna.Study,
+    plan: Plan,
+    workers: Workers,
+    n_trials: int,
+    n_seeds: int,
+    weights: Callable[[int, int], Path] | None = None,
+    beside: Callable[[int], Path] | None = None,
 ) -> list[Confirmed]:
     """Trains the best trials again, as far as the study has not recorded it yet.
 
@@ -33,6 +41,10 @@ def confirm(
         workers: The workers that train.
         n_trials: The number of best trials to confirm.
         n_seeds: The number of fresh seeds for each of them.
+        weights: Returns the file for the weights of a trial's number and the index of a seed; None
+            where they are not needed.
+        beside: Returns the file of the model that a mixture is of, by the index of a seed; None
+            where the trials are no mixtures.
 
     Returns:
         The confirmed trials, the best mean first, and of equal means the earlier trial first.
@@ -50,7 +62,9 @@ def confirm(
     def task_of(position: int) -> Task:
         trial, index = missing[position]
         seed = spawn(plan.settings.seed, Purpose.CONFIRMATION, trial.number * 1000 + index)
-        return plan.task(position, journal.setting_of(trial), seed)
+        file = None if weights is None else weights(trial.number, index)
+        other = None if beside is None else beside(index)
+        return plan.task(position, journal.setting_of(trial), seed, file, beside=other)
 
     tasks = map(task_of, range(len(missing)))
     for event in run_tasks(workers, lambda: next(tasks, None), what="confirmation"):
@@ -61,9 +75,15 @@ def confirm(
             trial, index = missing[event.number]
             outcomes_of[trial.number][str(index)] = asdict(event)
             study.set_user_attr("confirmation", done)
+    return confirmed_of(study, plan, n_trials)
+
+
+def confirmed_of(study: optuna.Study, plan: Plan, n_trials: int) -> list[Confirmed]:
+    """Returns the confirmed ones of the best trials as `confirm` does, and trains nothing."""
+    done: dict[str, dict[str, Any]] = study.user_attrs.get("confirmation", {})
     confirmed = []
-    for trial in ranking:
-        recorded = outcomes_of[trial.number]
+    for trial in journal.best_first(study.get_trials(deepcopy=False))[:n_trials]:
+        recorded = done.get(str(trial.number), {})
         outcomes = tuple(Outcome(**recorded[index]) for index in sorted(recorded, key=int))
         if outcomes:
             values = tuple(plan.settings.objective.value(one.metrics) for one in outcomes)

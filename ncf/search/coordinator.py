@@ -39,6 +39,7 @@ class Space:
         prune: Whether trials stop early where the others' learning curves were better.
         timeout: Seconds after which no new trial starts.
         weights: Returns the file for the weights of a trial; None where they are not needed.
+        beside: The file of the model that the trials are mixtures of; None where they are none.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Space:
     prune: bool = False
     timeout: float | None = None
     weights: Callable[[int], Path] | None = None
+    beside: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class Coordinator:
         stop_below = stopping_thresholds(curves if self._space.prune else [], epochs)
         seed = spawn(self._space.seed, Purpose.TRIAL, number)
         weights = self._space.weights(number) if self._space.weights else None
-        return self._plan.task(number, setting, seed, weights, stop_below)
+        return self._plan.task(number, setting, seed, weights, stop_below, self._space.beside)
 
     def _record(self, end: Outcome | Failure) -> TrialEnded:
         trial, reports = self._running[end.number], self._reports.pop(end.number)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial
 
-from ncf.search import journal
+from ncf.search import journal, mixing
 from ncf.search.baselines import record_of
+from ncf.search.results import Contestant
 
 WATTS = 10.0  # of a busy core with its share of memory and supply; a rough figure, not measured
 
@@ -39,10 +40,16 @@ class Cost:
         return self.total * WATTS / 3600
 
 
-def cost_of(study: optuna.Study, baselines: Sequence[str]) -> Cost:
-    """Returns what a study has cost with its baselines, given their names."""
-    seconds = {"trials": _of_record(study)}
-    seconds |= {name: _of_record(record_of(name, study)) for name in baselines}
+def cost_of(study: optuna.Study, contestants: Sequence[Contestant]) -> Cost:
+    """Returns what a study has cost: its trials, and the tuning of the other contestants."""
+    best_trial = next(one for one in contestants if one.is_trial)
+    records = {"trials": study}
+    for one in contestants:
+        if one.name == mixing.NAME:
+            records[one.name] = mixing.record_of(best_trial, study)
+        elif not one.is_trial:
+            records[one.name] = record_of(one.name, study)
+    seconds = {name: _of_record(record) for name, record in records.items()}
     return Cost({name: value for name, value in seconds.items() if value > 0})
 
 

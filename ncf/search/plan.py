@@ -134,6 +134,7 @@ class Plan:
         seed: np.random.SeedSequence,
         weights: Path | None = None,
         stop_below: tuple[float, ...] | None = None,
+        beside: Path | None = None,
     ) -> Task:
         """Returns the task of one setting: train on train, judge on validation.
 
@@ -143,6 +144,7 @@ class Plan:
             seed: The seed of all its randomness.
             weights: The file for the weights of the best epoch; None where they are not needed.
             stop_below: As in `Task`; None means that nothing stops it early.
+            beside: As in `Task`.
         """
         epochs = self.experiment.epochs
         return Task(
@@ -155,6 +157,7 @@ class Plan:
             self.settings.device,
             stop_below or (-math.inf,) * epochs,
             weights,
+            beside,
         )
 
     def refit(
@@ -164,9 +167,10 @@ class Plan:
         seed: np.random.SeedSequence,
         epochs: int,
         weights: Path,
+        beside: Path | None = None,
     ) -> Refit:
         """Returns the task of a contestant: train on train and validation, for all epochs."""
-        return Refit(number, setting, seed, epochs, self.settings.device, weights)
+        return Refit(number, setting, seed, epochs, self.settings.device, weights, beside)
 
 
 def n_negatives_of(identity: Mapping[str, Any]) -> int:

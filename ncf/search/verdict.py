@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from ncf.data.files import wait_for_room, whole
 from ncf.protocol.lists import coverage
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks, some_users
 from ncf.protocol.seeds import Purpose, spawn
+from ncf.search import mixing
 from ncf.search.breakdown import Breakdown, break_down, breakdown_of
 from ncf.search.comparison import compare
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Contestant, Reading, Result, read_before
 from ncf.serving.scorers import load_scorer
-from ncf.trials.messages import Failure
+from ncf.trials.messages import Failure, Refit
 from ncf.trials.workers import Workers, run_tasks
 
 _logger = logging.getLogger(__name__)
@@ -97,25 +99,29 @@ def fit(
         RuntimeError: A contestant could not be trained.
     """
     files = [folder / f"refit-{index}.safetensors" for index in range(len(contestants))]
-    tasks = iter(
-        [
-            plan.refit(
-                index,
-                contestant.setting,
-                spawn(plan.settings.seed, Purpose.REFIT, contestant.number * contestant.is_trial),
-                contestant.epochs,
-                files[index],
-            )
-            for index, contestant in enumerate(contestants)
-        ]
-    )
-    for event in run_tasks(workers, lambda: next(tasks, None), what="refit"):
-        if isinstance(event, Failure):
-            contestant = contestants[event.number]
-            raise RuntimeError(
-                f"{contestant.name} ({contestant.note}) could not be fitted on train and "
-                f"validation: {event.reason}"
-            )
+
+    def task_of(index: int) -> Refit:
+        one = contestants[index]
+        seed = spawn(plan.settings.seed, Purpose.REFIT, one.number * one.is_trial)
+        beside = next(
+            file for file, other in zip(files, contestants, strict=True) if other.is_trial
+        )
+        is_mixture = one.name == mixing.NAME
+        return plan.refit(
+            index, one.setting, seed, one.epochs, files[index], beside if is_mixture else None
+        )
+
+    # A mixture is fitted when the best trial is, of which it is one.
+    for is_mixture in (False, True):
+        chosen = [n for n, one in enumerate(contestants) if (one.name == mixing.NAME) == is_mixture]
+        tasks = map(task_of, chosen)
+        for event in run_tasks(workers, partial(next, tasks, None), what="refit"):
+            if isinstance(event, Failure):
+                contestant = contestants[event.number]
+                raise RuntimeError(
+                    f"{contestant.name} ({contestant.note}) could not be fitted on train and "
+                    f"validation: {event.reason}"
+                )
     return files
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, History
 from ncf.serving.recommender import Recommender
-from ncf.tracking import registry, versions
+from ncf.tracking import places, registry, versions
+from ncf.tracking.store import file_of
 
 _SEED = 0  # the seed of the bootstrap
 
@@ -40,14 +42,13 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    missing = f"{names[0]}: its run {first.run_id} was deleted in MLflow"
-    needed = f"{missing}, and its study has the candidates that both are compared on"
-    run = versions.study_run(client, versions.run_of(client, str(first.run_id), needed))
+    run = _study_run(client, first, second)
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
+        reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
         raise ValueError(
-            f"{names[0]}: its study's candidates.npz cannot be read: {error}"
+            f"{names[0]}: its study's candidates.npz cannot be read: {reason}"
         ) from error
     with np.load(file) as arrays:
         if "test_users" not in arrays:
@@ -72,6 +73,24 @@ def compare(
             }
         )
     return rows
+
+
+def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) -> Run:
+    """Returns the run of the first version's study, which may have been made anew for the second.
+
+    Raises:
+        ValueError: It was deleted.
+    """
+    missing = (
+        f"{first.name}/{first.version}: its run {first.run_id} was deleted in MLflow, and its "
+        "study has the candidates that both are compared on; the search command makes it anew"
+    )
+    try:
+        return versions.study_run(client, versions.run_of(client, str(first.run_id), missing))
+    except ValueError:
+        if any(first.tags.get(tag) != second.tags.get(tag) for tag in ("study", "protocol")):
+            raise
+        return versions.study_run(client, versions.run_of(client, str(second.run_id), missing))
 
 
 def _metrics(

@@ -69,8 +69,11 @@ def publish(
     catalogue: Catalogue,
     tracker: Tracker,
     name: str,
+    decided: str = "",
 ) -> Published:
     """Logs all contestants with their results on test, and registers the winner.
+
+    What MLflow has of it is left as it is, so that a later call writes what was deleted since.
 
     Args:
         conclusion: What the study ended with.
@@ -79,6 +82,8 @@ def publish(
         catalogue: The catalogue of the winner's model.
         tracker: Writes to MLflow.
         name: The name to register the winner under; empty where it is not to be registered.
+        decided: The version of which it was decided before whether it becomes champion. It does
+            not take the place of another that has become champion since.
     """
     others = conclusion.contestants[1:]
     model_id = _log_winner(conclusion, tracker, catalogue)
@@ -97,7 +102,11 @@ def publish(
     published = Published(f"models:/{model_id}")
     if name:
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
-        decision = registry.crown_if_better(tracker.client, version)
+        champion = registry.champion(tracker.client, name)
+        if champion is not None and str(version.version) == decided != str(champion.version):
+            decision = f"version {champion.version} is the champion"
+        else:
+            decision = registry.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     return published
 

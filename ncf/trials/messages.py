@@ -31,6 +31,7 @@ class Task:
         device: The device of the models that PyTorch trains.
         stop_below: Entry e - 1 is the best objective so far below which it stops after epoch e.
         weights: The file to write the best epoch's weights to; None where they are not needed.
+        beside: The file of the model that a mixture is of; None where it is none.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Task:
     device: str
     stop_below: tuple[float, ...]
     weights: Path | None
+    beside: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Refit:
     epochs: int
     device: str
     weights: Path
+    beside: Path | None = None
 
 
 @dataclass(frozen=True)

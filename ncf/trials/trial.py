@@ -45,6 +45,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         seed=task.seed,
         device=task.device,
         starts=data.starts,
+        beside=task.beside,
     ):
         _check_loss(epoch)
         metrics = _judge(epoch.scorer, data, task.objective)
@@ -95,6 +96,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
         epochs=task.epochs,
         seed=task.seed,
         device=task.device,
+        beside=task.beside,
     ):
         _check_loss(epoch)
     _keep(for_use(epoch.scorer).arrays(), task.weights)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.model import Epoch
@@ -61,10 +64,21 @@ def history() -> History:
     return history_of(users[order].astype("i4"), items[order].astype("i4"), N_USERS, N_ITEMS)
 
 
+@cache
+def beside() -> Path:
+    """Returns the file of a model that a mixture can be of."""
+    rng = np.random.default_rng(5)
+    sizes = {"user_factors": (N_USERS, 3), "item_factors": (N_ITEMS, 3), "item_bias": (N_ITEMS,)}
+    file = Path(tempfile.mkdtemp()) / "beside.safetensors"
+    save_file({name: rng.normal(size=size).astype("f4") for name, size in sizes.items()}, file)
+    return file
+
+
 def epochs_of(
     history: History, setting: Setting, epochs: int = 3, seed: int = 1
 ) -> Iterator[Epoch]:
-    return fit(history, setting, epochs=epochs, seed=np.random.SeedSequence(seed))
+    seeds = np.random.SeedSequence(seed)
+    return fit(history, setting, epochs=epochs, seed=seeds, beside=beside())
 
 
 def fitted(history: History, setting: Setting, epochs: int = 3, seed: int = 1) -> Scorer:
