@@ -24,7 +24,12 @@ _PACKAGES = ("numpy", "scipy", "numba", "optuna", "mlflow")
 
 
 def checklist(
-    plan: Plan, trials: Sequence[FrozenTrial], conclusion: Conclusion, cost: Cost, code: str
+    plan: Plan,
+    trials: Sequence[FrozenTrial],
+    conclusion: Conclusion,
+    cost: Cost,
+    code: str,
+    agreement: float | None = None,
 ) -> dict[str, str]:
     """Returns the answers by question.
 
@@ -34,6 +39,8 @@ def checklist(
         conclusion: What it ended with.
         cost: What it cost.
         code: The commit of the code.
+        agreement: The share of a list that two fresh seeds of the best trial have in common; None
+            where it is not known.
     """
     return {
         "Which data, and how prepared?": _data(plan),
@@ -46,7 +53,7 @@ def checklist(
         "What chose the winner?": _choice(plan, conclusion),
         "Were the baselines tuned as well?": _baselines(conclusion),
         "What was the budget?": _budget(plan, trials),
-        "How many seeds?": _seeds(plan, conclusion),
+        "How many seeds?": _seeds(plan, conclusion, agreement),
         "Which statistics?": (
             f"95% intervals by {N_RESAMPLES:,} bootstrap resamples over users, differences on the "
             "same users and candidates, p-values by the same resamples, with Holm's correction "
@@ -118,15 +125,21 @@ def _budget(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     )
 
 
-def _seeds(plan: Plan, conclusion: Conclusion) -> str:
+def _seeds(plan: Plan, conclusion: Conclusion, agreement: float | None) -> str:
     seeded: Mapping[str, int] = {
         title_of(one): len(one.seed_values) for one in conclusion.contestants if one.seed_values
     }
     again = ", ".join(f"{name} {number}" for name, number in seeded.items()) or "none"
+    alike = ""
+    if agreement is not None:
+        alike = (
+            f" Of a list of {plan.settings.objective.k}, {agreement:.0%} is the same for two fresh "
+            "seeds of the best trial."
+        )
     return (
         f"One study seed, {plan.settings.seed}, from which all others follow. Fresh seeds of the "
         f"best settings: {again}. The split and the candidates are the same for all of them, and "
-        "test was read with one seed."
+        f"test was read with one seed.{alike}"
     )
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf.report import contest, words
 from ncf.report.checklist import checklist as answered
 from ncf.report.parts import parts_note, parts_table
+from ncf.search.agreement import agreement_of
 from ncf.search.cost import Cost
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
@@ -40,6 +41,7 @@ def report_study(
     objective = plan.settings.objective
     verdict = contest.verdict(conclusion, objective)
     found = conclusion.breakdown
+    alike = agreement_of(study, conclusion.best_trial.number)
     counts = plan.facts.counts
     n_cells = counts["users"] * counts["items"]
     facts = {
@@ -58,7 +60,7 @@ def report_study(
         command,
         f"validation {objective.label}",
         conclusion.best_trial.number,
-        answered(plan, study.get_trials(deepcopy=False), conclusion, cost, code),
+        answered(plan, study.get_trials(deepcopy=False), conclusion, cost, code, alike),
         None if found is None else (parts_note(found, objective), parts_table(found)),
     )
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from ncf.data.files import wait_for_room, whole
-from ncf.protocol.lists import coverage
+from ncf.protocol.lists import best_items, coverage
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks, some_users
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search import mixing
@@ -174,7 +174,8 @@ def _read_test(
         sampled, full = _ranks(scorer, plan)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
         known = plan.split.train_and_validation
-        covered[contestant.name] = coverage(scorer, listed, known, plan.settings.objective.k)
+        lists = best_items(scorer, listed, known, plan.settings.objective.k)
+        covered[contestant.name] = coverage(lists, known.n_items)
 
     def keep() -> None:
         with whole(files) as draft:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 
 import numpy as np
 import pytest
 
-from ncf.protocol.lists import coverage
+from ncf.protocol import lists
+from ncf.protocol.lists import agreement, best_items, coverage
 from tests.protocol.test_ranks import random_case
 
 
@@ -30,4 +32,12 @@ def test_coverage_agrees_with_lists_by_hand(seed: int, k: int) -> None:
             key=lambda i: -scores[i],
         )
         listed |= {*ranked[:k]}
-    assert coverage(case.scorer, users, case.seen, k) == pytest.approx(len(listed) / 25)
+    found = best_items(case.scorer, users, case.seen, k)
+    assert coverage(found, 25) == pytest.approx(len(listed) / 25)
+    assert agreement([found, found[:, ::-1], found]) == 1
+
+
+def test_examples_in_the_docstrings() -> None:
+    results = doctest.testmod(lists)
+    assert results.attempted > 0
+    assert results.failed == 0

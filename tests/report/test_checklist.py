@@ -43,7 +43,7 @@ def test_each_question_is_answered_from_the_record() -> None:
     reading = Reading(0.0, "GMF trial 0", "the study's end", "d")
     ended = replace(conclusion(result("ials", (0.1, 0.0, 0.2, 0.01))), readings=(reading,))
     trials = study_with([0.3, 0.4]).get_trials()
-    answers = checklist(plan_by_time(), trials, ended, Cost({"trials": 720.0}), "abc123")
+    answers = checklist(plan_by_time(), trials, ended, Cost({"trials": 720.0}), "abc123", 0.625)
     text = "\n".join(answers.values())
     for part in (
         "planted: 160 users, 80 items",
@@ -58,9 +58,11 @@ def test_each_question_is_answered_from_the_record() -> None:
         "720 processor seconds of training and judging (trials 720), at 10 W for a busy core about "
         "2 watt-hours; the power was not measured",
         "commit abc123",
+        "Of a list of 10, 62% is the same for two fresh seeds of the best trial",
     ):
         assert part in text
     old = checklist(plan_by_time(), trials, ended, Cost({}), "abc123")
+    assert "Of a list" not in old["How many seeds?"]
     assert "before processor seconds were kept" in old["What did it cost?"]
 
 
