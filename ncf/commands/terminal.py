@@ -128,7 +128,8 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:
-        header += ["winner's lead", "", "p"]
+        of = "" if objective.metric == Objective.metric else f", {objective.label}"
+        header += [f"winner's lead{of}", "", "p"]
     rows = [header]
     for result in results:
         cells: list[str] = [result.name]
