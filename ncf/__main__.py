@@ -194,9 +194,9 @@ def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> N
 
 
 def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
-    from ncf.tracking import versions
+    from ncf.tracking import gate
 
-    print(versions.promote(_client(tracking_uri), version, force))
+    print(gate.promote(_client(tracking_uri), version, force))
 
 
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from ncf.protocol.intervals import paired_difference
+from ncf.protocol.intervals import Difference, paired_difference
 from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, History
@@ -40,29 +40,17 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    missing = f"{names[0]}: its run {first.run_id} was deleted in MLflow"
-    needed = f"{missing}, and its study has the candidates that both are compared on"
-    run = versions.study_run(client, versions.run_of(client, str(first.run_id), needed))
-    try:
-        file = client.download_artifacts(run.info.run_id, "candidates.npz")
-    except (MlflowException, OSError) as error:
-        raise ValueError(
-            f"{names[0]}: its study's candidates.npz cannot be read: {error}"
-        ) from error
-    with np.load(file) as arrays:
-        if "test_users" not in arrays:
-            raise ValueError(f"{names[0]}: its study is of an older version of this project")
-        users, candidates = arrays["test_users"], arrays["test"]
-    k = int(run.data.params["k"])
+    users, candidates, k = _held_out(client, first, "test")
     first_metrics, second_metrics = (
         _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
     )
     rows = []
-    for metric in first_metrics:
+    for metric in (f"{full}{name}_{k}" for full in ("", "full_") for name in ("hit_ratio", "ndcg")):
         d = paired_difference(first_metrics[metric], second_metrics[metric], _SEED)
+        full = "full " if metric.startswith("full_") else ""
         rows.append(
             {
-                "metric": metric,
+                "metric": f"{full}{label(metric.removeprefix('full_'))}",
                 names[0]: round(float(first_metrics[metric].mean()), 4),
                 names[1]: round(float(second_metrics[metric].mean()), 4),
                 "difference": round(d.mean, 4),
@@ -72,6 +60,47 @@ def compare(
             }
         )
     return rows
+
+
+def difference(
+    client: MlflowClient, new: ModelVersion, old: ModelVersion, part: str, name: str
+) -> tuple[Difference, int]:
+    """Returns a metric's paired difference, the new version less the old, and the number of users.
+
+    Args:
+        client: A client of the store.
+        new: A version.
+        old: Another, of whose study the held-out items and candidates are.
+        part: Whose items are held out: "validation" or "test".
+        name: The metric, such as "ndcg_10", or "full_ndcg_10" over the full catalogue.
+
+    Raises:
+        ValueError: A model cannot be read, or the study lacks the candidates.
+    """
+    users, candidates, k = _held_out(client, old, part)
+    now, before = (
+        _metrics(registry.read(client, f"models:/{one.name}/{one.version}"), users, candidates, k)
+        for one in (new, old)
+    )
+    return paired_difference(now[name], before[name], _SEED), len(now[name])
+
+
+def _held_out(
+    client: MlflowClient, version: ModelVersion, part: str
+) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Returns the users (V,) and candidates (V, C) of a version's study, and its k."""
+    named = f"{version.name}/{version.version}"
+    missing = f"{named}: its run {version.run_id} was deleted in MLflow"
+    needed = f"{missing}, and its study has the candidates that both are compared on"
+    run = versions.study_run(client, versions.run_of(client, str(version.run_id), needed))
+    try:
+        file = client.download_artifacts(run.info.run_id, "candidates.npz")
+    except (MlflowException, OSError) as error:
+        raise ValueError(f"{named}: its study's candidates.npz cannot be read: {error}") from error
+    with np.load(file) as arrays:
+        if f"{part}_users" not in arrays:
+            raise ValueError(f"{named}: its study is of an older version of this project")
+        return arrays[f"{part}_users"], arrays[part], int(run.data.params["k"])
 
 
 def _metrics(
@@ -90,7 +119,4 @@ def _metrics(
     seen = History(catalogue.seen_indptr, catalogue.seen_items, len(catalogue.item_ids))
     sampled = per_user(sampled_ranks(model.scorer, users, candidates), k, users)
     full = per_user(full_ranks(model.scorer, held_out, seen), k, users)
-    shown = (f"hit_ratio_{k}", f"ndcg_{k}")
-    return {label(name): sampled[name] for name in shown} | {
-        f"full {label(name)}": full[name] for name in shown
-    }
+    return sampled | {f"full_{name}": values for name, values in full.items()}

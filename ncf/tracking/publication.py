@@ -16,7 +16,7 @@ from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import registry, versions
+from ncf.tracking import gate, versions
 from ncf.tracking.contest_runs import log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model, package
 from ncf.tracking.tracker import Tracker
@@ -85,7 +85,7 @@ def publish(
     published = Published(f"models:/{model_id}")
     if name:
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
-        decision = registry.crown_if_better(tracker.client, version)
+        decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     return published
 
