@@ -51,10 +51,10 @@ def redacted(text: str) -> str:
     """
     for secret in (one for one in learned if one.endswith("@")):  # a user and a whole password
         text = text.replace(secret, "***@")
-    text = _NAMED.sub(r"\1***", _IN_ADDRESS.sub("://***@", text))
     if learned:
         longest_first = sorted(learned, key=len, reverse=True)
         text = re.sub("|".join(map(_as_words, longest_first)), "***", text)
+    text = _NAMED.sub(r"\1***", _IN_ADDRESS.sub("://***@", text))
     return _HEADER.sub(r"\1 ***", text)
 
 

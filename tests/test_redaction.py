@@ -58,10 +58,12 @@ def test_the_password_of_a_commands_own_address_is_known_anywhere(
 ) -> None:
     monkeypatch.setattr("ncf.redaction.learned", set())
     learn(["--tracking-uri", "http://me:al pha@be/ta%20x@host:5000/y", "http://host:5000/@z"])
+    learn(["http://host/?token=gam ma&k=1"])
     for text, shown in (
         ("http://me:al pha@be/ta%20x@host:5000/y", "http://***@host:5000/y"),
         ("cannot parse me:al pha@be/ta%20x@host", "cannot parse ***@host"),
         ("no port 'al pha@be/ta x'", "no port '***'"),
+        ("of http://host/?token=gam ma&k=1 and gammas", "of http://host/?token=***&k=1 and gammas"),
         ("no host 'ta%20x', nor '5000'", "no host '***', nor '5000'"),
     ):
         assert redacted(text) == shown

@@ -15,7 +15,7 @@ from typing import Any
 
 from ncf.trials.start import ENDING_SIGNALS
 
-_EPOCH_SECONDS = 20  # for the epochs to end after SIGTERM or SIGHUP
+_EPOCH_SECONDS = 15  # for the epochs to end after SIGTERM or SIGHUP
 _received: list[int] = []  # the ending signals since `handled` began
 _is_noting = False  # whether the first signal is noted, in place of raising KeyboardInterrupt
 

@@ -45,6 +45,7 @@ class Options:
     timeout: float | None = None
     seed: int = 0
     k: int = 10
+    objective: str = "ndcg"
     device: str = "auto"
     prune: bool = True
     confirm: int = 3
@@ -138,6 +139,13 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, help="seconds after which no new trial starts")
     add("--seed", type=int, default=0, help="seed of the study (default: 0)")
     add("--k", type=int, default=10, help="length of the lists that are judged (default: 10)")
+    add(
+        "--objective",
+        default="ndcg",
+        metavar="METRIC",
+        help="what is maximised on validation: ndcg (default), hit_ratio, mrr, or full_ndcg, "
+        "full_hit_ratio, full_mrr over the full catalogue",
+    )
     add("--device", default="auto", help="for PyTorch's models: auto (default), cpu, cuda, mps")
     add("--no-prune", action="store_true", help="let every trial train to its end")
 

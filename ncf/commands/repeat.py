@@ -14,10 +14,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ncf.commands import terminal
-from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, assemble, n_negatives_of
+from ncf.search.plan import Plan, Settings, assemble, n_negatives_of, objective_of
 from ncf.search.source import source_of
 from ncf.tracking.entities import rounded
 from ncf.tracking.store import default_uri, open_client
@@ -75,8 +74,7 @@ def _plan(run: Run, parent: Run) -> Plan:
         patience=epochs,
         n_sampled_negatives=n_negatives_of(params),
     )
-    objective = Objective(k=int(params["k"]))
-    settings = Settings(n_trials=1, seed=int(params["seed"]), objective=objective)
+    settings = Settings(n_trials=1, seed=int(params["seed"]), objective=objective_of(params))
     return assemble("repetition", experiment, settings, source_of(params))
 
 

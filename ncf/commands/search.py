@@ -80,7 +80,7 @@ def plan_of(options: Options) -> Plan:
     settings = Settings(
         n_trials=options.trials,
         seed=options.seed,
-        objective=Objective(k=options.k),
+        objective=Objective(options.objective, options.k),
         device=options.device,
         timeout=options.timeout,
         prune=options.prune,

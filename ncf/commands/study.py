@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.options import Options
@@ -24,6 +26,8 @@ from ncf.redaction import redacted
 from ncf.report import words
 from ncf.report.contest import verdict
 from ncf.report.page import report_study
+from ncf.search import journal
+from ncf.search.again import train_again
 from ncf.search.confirmation import choose
 from ncf.search.coordinator import Coordinator, Space
 from ncf.search.plan import Plan
@@ -32,10 +36,11 @@ from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
-from ncf.tracking.logged_models import ModelFiles
+from ncf.tracking.logged_models import ModelFiles, is_whole
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.publication import Published
-from ncf.tracking.store import default_uri, ui_command
+from ncf.tracking.recovery import adopt, not_logged
+from ncf.tracking.store import default_uri, guard, ui_command
 from ncf.tracking.tracker import Tracker
 from ncf.trials.workers import Stopped, Workers
 
@@ -77,7 +82,7 @@ def carry_out(
         The exit status of the command.
     """
     tracker = _open(options.tracking_uri or default_uri(), study, plan)
-    mirror = Mirror()
+    mirror = Mirror(guard(tracker.uri))
     catalogue = Catalogue.of(plan.interactions, plan.split.whole)
     models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")
     end = FAILED
@@ -142,6 +147,7 @@ def _train(
     searched = [*plan.identity["space"]]
     mirror.put("the study's view", lambda: tracker.save_view(searched, settings.objective))
     mirror.put("candidates and catalogue", partial(publication.share, plan, models, tracker))
+    mirror.put("runs of a study's run that is gone", partial(adopt, tracker, models))
     space = Space(
         "trial",
         experiment.defaults,
@@ -156,11 +162,31 @@ def _train(
     ended = [trial for trial in trials if trial.state.is_finished()]
     try:
         with interrupt.first_noted() as is_stopped:
+            _train_lost(ended, plan, workers, models, tracker, is_stopped)
             events = Coordinator(study, space, plan).run(workers, is_stopped)
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
-        terminal.show_trials(study.get_trials(deepcopy=False), settings.objective.k)
+        terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
+
+
+def _train_lost(
+    ended: Sequence[FrozenTrial],
+    plan: Plan,
+    workers: Workers,
+    models: ModelFiles,
+    tracker: Tracker,
+    is_stopped: Callable[[], bool],
+) -> None:
+    """Trains trials again that MLflow lacks, as where its store was lost, and whose weights too."""
+    trained = [trial for trial in ended if journal.is_trained(trial)]
+    missing = not_logged(trained, tracker)
+    lost = [trial for trial in missing if not models.weights(trial.number).exists()]
+    if lost:
+        what = f"training {len(lost)} trials again, of which MLflow lacks the models"
+        with progress.working(what):
+            for _ in train_again(lost, plan, workers, models.weights, is_stopped):
+                pass
 
 
 # What was published, and where, is recorded as {"key": [run, digest, name], "published": {...}}.
@@ -168,8 +194,12 @@ def _train(
 
 def _published_digest(study: optuna.Study, tracker: Tracker) -> str:
     """Returns the digest of the conclusion that the study's run holds; empty for none."""
-    run_id, digest, _ = study.user_attrs.get("published", {}).get("key", ("", "", ""))
-    return str(digest) if run_id == tracker.parent else ""
+    recorded = study.user_attrs.get("published", {})
+    run_id, digest, _ = recorded.get("key", ("", "", ""))
+    if run_id != tracker.parent:
+        return ""
+    model_id = recorded["published"]["model_uri"].removeprefix("models:/")
+    return str(digest) if is_whole(tracker.client, model_id) else ""
 
 
 def _publish(
@@ -181,13 +211,11 @@ def _publish(
     tracker: Tracker,
     mirror: Mirror,
 ) -> Future[Published]:
-    """Has the mirror log and register the winner, if that was not done before under this name."""
+    """Has the mirror log and register the winner, as far as MLflow lacks that."""
     recorded = study.user_attrs.get("published", {})
-    if recorded.get("key") == [tracker.parent, conclusion.digest, name]:
-        before: Future[Published] = Future()
-        before.set_result(Published(**recorded["published"]))
-        return before
-    publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name)
+    is_same = recorded.get("key") == [tracker.parent, conclusion.digest, name]
+    decided = recorded["published"]["version"] if is_same else ""
+    publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name, decided)
     return mirror.put("results on test", publish)
 
 

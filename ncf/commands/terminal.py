@@ -69,14 +69,17 @@ def show_missing(missing: str) -> None:
     """Prints what MLflow lacks, and how to write it later."""
     print(
         f"\nMLflow does not have everything yet: {missing}\nNothing is lost: the same command "
-        "writes what is missing from the study's record and trains nothing again. It can write to "
-        "another store, which --tracking-uri names."
+        "writes what is missing from the study's record, and trains again only what was in a store "
+        "that is lost. It can write to another store, which --tracking-uri names."
     )
 
 
-def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
+def show_trials(trials: Sequence[FrozenTrial], objective: Objective) -> None:
     """Prints a table of the best trials, and how many trials finished, were pruned or failed."""
-    metrics = (f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}")
+    k = objective.k
+    metrics = [f"HR@{k}", f"nDCG@{k}", f"full nDCG@{k}"]
+    if objective.label not in metrics:
+        metrics.append(objective.label)
     rows = [["rank", "trial", *metrics, "epochs", "best at", "seconds", "setting"]]
     for rank, trial in enumerate(journal.best_first(trials)[:_N_SHOWN], start=1):
         outcome = journal.outcome_of(trial)
@@ -87,6 +90,7 @@ def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
                 f"{outcome.metrics[f'hit_ratio_{k}']:.4f}",
                 f"{outcome.metrics[f'ndcg_{k}']:.4f}",
                 f"{outcome.metrics_full[f'ndcg_{k}']:.4f}",
+                *[f"{objective.value(outcome.metrics):.4f}" for _ in metrics[3:]],
                 str(outcome.epochs),
                 str(outcome.best_epoch),
                 f"{outcome.seconds:.1f}",
@@ -94,7 +98,7 @@ def show_trials(trials: Sequence[FrozenTrial], k: int) -> None:
             ]
         )
     print("\nBest trials, by validation:")
-    print("\n".join(aligned(rows, is_text=(*[False] * 8, True))))
+    print("\n".join(aligned(rows, is_text=(*[False] * (len(rows[0]) - 1), True))))
     states = [trial.state for trial in trials]
     print(
         f"{states.count(TrialState.COMPLETE)} finished, {states.count(TrialState.PRUNED)} pruned, "
@@ -135,8 +139,9 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
         ):
             low, high = result.intervals[name]
             cells += [f"{value:.4f}", f"[{low:.3f}, {high:.3f}]"]
-        if result.difference is not None:
-            mean, low, high, p_value = result.difference
+        difference = result.difference_full if objective.is_full else result.difference
+        if difference is not None:
+            mean, low, high, p_value = difference
             cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", p_in_words(p_value)]
         rows.append(cells + [""] * (len(header) - len(cells)))
     is_text = (True, *[False] * (len(header) - 1))

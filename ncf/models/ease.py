@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ncf.models.model import Epoch, require
+from ncf.models.model import Epoch, make_plain, require
 from ncf.protocol.splitting import History
 from ncf.serving.item_item import DenseItemItem
 
@@ -46,6 +46,7 @@ class EASEHyperparameters:
     recency: float = 0.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require(self.regularization > 0, "regularization > 0", self.regularization)
         require(self.recency >= 0, "recency >= 0", self.recency)
 

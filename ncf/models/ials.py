@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ncf.models.model import Epoch, require
+from ncf.models.model import Epoch, make_plain, require
 from ncf.protocol.splitting import History
 from ncf.serving.factors import Factors
 
@@ -48,6 +48,7 @@ class IALSHyperparameters:
     recency: float = 0.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name in ("factors", "iterations"):
             require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         for name in ("alpha", "regularization_per_alpha"):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
-from ncf.models.model import Epoch, require
+from ncf.models.model import Epoch, make_plain, require
 from ncf.protocol.splitting import History
 from ncf.serving.item_item import ItemItem
 
@@ -49,6 +49,7 @@ class ItemKNNHyperparameters:
     recency: float = 0.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require(self.n_neighbors >= 1, "n_neighbors >= 1", self.n_neighbors)
         require(self.recency >= 0, "recency >= 0", self.recency)
         known = get_args(Similarity)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.models.model import Epoch, require
+from ncf.models.model import Epoch, make_plain, require
 from ncf.protocol.splitting import History
 from ncf.serving.item_item import DenseItemItem, ItemItem
 
@@ -56,6 +56,7 @@ class MarkovHyperparameters:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name in ("lag_decay", "row_power", "column_power", "decay"):
             require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -93,6 +93,14 @@ class Model:
     check_size: Callable[[History], None] | None = None
     is_seeded: bool = True
     most_settings: Callable[[int], int] | None = None
+
+
+def make_plain(setting: Any) -> None:
+    """Replaces the numpy numbers in a new setting, a frozen dataclass, by Python's equal ones."""
+    for field in fields(setting):
+        value = getattr(setting, field.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(setting, field.name, value.item())
 
 
 def require(holds: bool, rule: str, value: object) -> None:

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FULL = "full_"  # what the name of a metric over the full catalogue begins with
+OBJECTIVES = ("ndcg", "hit_ratio", "mrr", "full_ndcg", "full_hit_ratio", "full_mrr")
 _LABELS = {"hit_ratio": "HR", "ndcg": "nDCG", "mrr": "MRR"}
 
 
@@ -79,21 +81,36 @@ def summarize(
 
 @dataclass(frozen=True)
 class Objective:
-    """The one validation metric that a search maximises, on the sampled candidates.
+    """The one validation metric that a search maximises.
 
     Stopping, pruning, the proposals, the confirmation and the registry all read the same one.
 
     Attributes:
-        metric: "ndcg", "hit_ratio" or "mrr".
+        metric: "ndcg", "hit_ratio" or "mrr", on the sampled candidates; with "full_" before it,
+            over the full catalogue.
         k: The length of the lists that are judged.
     """
 
     metric: str = "ndcg"
     k: int = 10
 
+    def __post_init__(self) -> None:
+        if self.metric not in OBJECTIVES:
+            raise ValueError(f"--objective {self.metric}: known are {', '.join(OBJECTIVES)}")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is over the full catalogue."""
+        return self.metric.startswith(FULL)
+
+    @property
+    def sampled(self) -> Objective:
+        """The same metric on the sampled candidates."""
+        return Objective(self.metric.removeprefix(FULL), self.k)
+
     @property
     def name(self) -> str:
-        """The metric's name as `summarize` gives it and as it is logged."""
+        """The metric's name as `summarize` gives it and as it is logged, perhaps with "full_"."""
         return f"{self.metric}_{self.k}"
 
     @property
@@ -102,15 +119,15 @@ class Objective:
         return label(self.name)
 
     def value(self, metrics: Mapping[str, float]) -> float:
-        """Returns the objective's value among the metrics that `summarize` returned."""
+        """Returns the objective's value among metrics by name."""
         return metrics[self.name]
 
 
 def label(name: str) -> str:
     """Returns a metric's name as people write it.
 
-    >>> label("hit_ratio_10"), label("ndcg_10")
-    ('HR@10', 'nDCG@10')
+    >>> label("hit_ratio_10"), label("full_ndcg_10")
+    ('HR@10', 'full nDCG@10')
     """
-    metric, _, k = name.rpartition("_")
-    return f"{_LABELS[metric]}@{k}"
+    metric, _, k = name.removeprefix(FULL).rpartition("_")
+    return f"{'full ' if name.startswith(FULL) else ''}{_LABELS[metric]}@{k}"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ncf.protocol.splitting import HeldOut, History
 
+MOST_USERS = 20_000  # for whom an epoch ranks the full catalogue
 BLOCK_BYTES = 32 << 20  # scores of a block of users that stay near the processor
 
 
@@ -51,6 +52,16 @@ def sampled_ranks(
         beats = ~(scores < scores[:, :1]) & ~is_padding  # the positive itself is the 1 of the rank
         ranks[rows] = beats.sum(axis=1)
     return ranks
+
+
+def some_users(held_out: HeldOut, n_users: int = MOST_USERS) -> HeldOut:
+    """Returns the held-out items of at most so many users, drawn at random and always the same."""
+    users = np.unique(held_out.users)
+    if len(users) <= n_users:
+        return held_out
+    chosen = np.random.default_rng(0).choice(users, n_users, replace=False)
+    is_chosen = np.isin(held_out.users, chosen)
+    return HeldOut(held_out.users[is_chosen], held_out.items[is_chosen])
 
 
 def full_ranks(scorer: Scorer, held_out: HeldOut, seen: History) -> NDArray[np.int32]:

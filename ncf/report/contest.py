@@ -26,18 +26,19 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
 
     Args:
         conclusion: What the study ended with.
-        objective: The metric that is compared.
+        objective: What was maximised; its metric is compared on both.
     """
+    metric = objective.sampled
     winner, *baselines = conclusion.results
     title, names = title_of(winner), [title_of(one) for one in baselines]
     sampled = [one.difference for one in baselines if one.difference is not None]
     full = [one.difference_full for one in baselines if one.difference_full is not None]
     sentences: list[str] = []
     if baselines and len(sampled) == len(baselines):
-        sentences.append(_contest(title, names, sampled, objective))
+        sentences.append(_contest(title, names, sampled, metric))
     if baselines and len(full) == len(baselines):
-        sentences.append(_contest_full(names, full, objective))
-        sentences += _orders(conclusion.results, objective)
+        sentences.append(_contest_full(names, full, metric))
+        sentences += _orders(conclusion.results, metric)
     if baselines:
         best, *_ = best_first(conclusion.contestants, "any", objective)
         is_best = best is conclusion.winner
@@ -100,7 +101,7 @@ def _groups(differences: Sequence[Sequence[float]]) -> list[str]:
 
 
 def _contest(
-    winner: str, names: Sequence[str], differences: Sequence[Sequence[float]], objective: Objective
+    winner: str, names: Sequence[str], differences: Sequence[Sequence[float]], metric: Objective
 ) -> str:
     """Returns which baselines the winner is better than, cannot be told from, and is worse than."""
     corrected = holm([difference[3] for difference in differences])
@@ -119,13 +120,13 @@ def _contest(
         if members:
             parts.append(f"{words} {_and(members, word)}")
     return (
-        f"By test {objective.label} on the sampled candidates, with p after Holm's correction, "
+        f"By test {metric.label} on the sampled candidates, with p after Holm's correction, "
         f"{winner} {'; it '.join(parts)}."
     )
 
 
 def _contest_full(
-    names: Sequence[str], differences: Sequence[Sequence[float]], objective: Objective
+    names: Sequence[str], differences: Sequence[Sequence[float]], metric: Objective
 ) -> str:
     """Returns the winner's difference to each baseline over the full catalogue."""
     corrected = holm([difference[3] for difference in differences])
@@ -134,15 +135,15 @@ def _contest_full(
         told = "" if p < _LEVEL else ", which establishes no difference"
         parts.append(f"{name} {with_ends(difference)} (p {p_in_words(p, difference[3])}){told}")
     return (
-        f"Over the full catalogue, the winner's {objective.label} less that of the other, with "
+        f"Over the full catalogue, the winner's {metric.label} less that of the other, with "
         f"95% intervals and p after Holm's correction: {'; '.join(parts)}."
     )
 
 
-def _orders(results: Sequence[Result], objective: Objective) -> list[str]:
+def _orders(results: Sequence[Result], metric: Objective) -> list[str]:
     """Returns a sentence where the two ways to rank disagree about the order; else none."""
-    by_sampled = sorted(results, key=lambda one: -objective.value(one.test))
-    by_full = sorted(results, key=lambda one: -objective.value(one.test_full))
+    by_sampled = sorted(results, key=lambda one: -metric.value(one.test))
+    by_full = sorted(results, key=lambda one: -metric.value(one.test_full))
     if by_sampled == by_full:
         return []
     return [

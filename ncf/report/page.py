@@ -44,7 +44,7 @@ def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, comman
         study,
         f"Study {plan.study_name}",
         " ".join([words.headline(conclusion, objective.k), *verdict]),
-        [words.table_row(result, objective.k) for result in conclusion.results],
+        [words.table_row(result, objective) for result in conclusion.results],
         facts,
         words.describe_protocol(plan),
         command,

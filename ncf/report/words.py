@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from ncf.models.table import describe
+from ncf.protocol.metrics import Objective
+from ncf.protocol.ranks import MOST_USERS
 from ncf.report.contest import p_in_words, verdict, with_ends
 from ncf.search.best import title_of
 from ncf.search.plan import Plan
@@ -27,7 +31,7 @@ def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
     )
     objective = plan.settings.objective
     k = objective.k
-    rows = [table_row(result, k) for result in conclusion.results]
+    rows = [table_row(result, objective) for result in conclusion.results]
     lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     sizes = ", ".join(f"{counts[name]:,} {name}" for name in ("users", "items", "interactions"))
@@ -57,16 +61,25 @@ def describe_protocol(plan: Plan) -> str:
         "Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
         "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
-        f"users; the last columns are the differences of test {objective.label} on the same users "
-        "and candidates, each with its own p-value. A trial trains at most "
+        f"users; the last columns are the differences of test {objective.sampled.label} on the "
+        "same users and candidates, each with its own p-value. A trial trains at most "
         f"{experiment.epochs} epochs, and stops after "
-        f"{experiment.patience} without a better validation {objective.label}. "
+        f"{experiment.patience} without a better validation {objective.label}{_sample(plan)}. "
         f"Study seed: {plan.settings.seed}."
     )
 
 
-def table_row(result: Result, k: int) -> dict[str, str]:
+def _sample(plan: Plan) -> str:
+    """Returns for how many users an epoch ranks the full catalogue; nothing where for all."""
+    n_users = len(np.unique(plan.split.validation.users))
+    if not plan.settings.objective.is_full or n_users <= MOST_USERS:
+        return ""
+    return f", for which it ranks the full catalogue of {MOST_USERS:,} users, always the same"
+
+
+def table_row(result: Result, objective: Objective) -> dict[str, str]:
     """Returns the cells of a result's row by column."""
+    k = objective.k
 
     def with_interval(name: str, value: float) -> str:
         low, high = result.intervals[name]
@@ -80,13 +93,22 @@ def table_row(result: Result, k: int) -> dict[str, str]:
     return {
         "model": result.name,
         "how it was found": result.note,
-        f"validation nDCG@{k}": f"{result.validation[f'ndcg_{k}']:.4f}",
+        f"validation {objective.label}": f"{objective.value(result.validation):.4f}",
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
         f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
         f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
+        **_other(result, objective),
         "winner's lead": with_p(result.difference),
         "winner's lead, full": with_p(result.difference_full),
     }
+
+
+def _other(result: Result, objective: Objective) -> dict[str, str]:
+    """Returns the cell of an objective that has no column of its own; none where it has."""
+    if objective.metric in ("ndcg", "hit_ratio", "full_ndcg"):
+        return {}
+    of_test = result.test_full if objective.is_full else result.test
+    return {f"test {objective.label}": f"{objective.sampled.value(of_test):.4f}"}
 
 
 def headline(conclusion: Conclusion, k: int) -> str:

@@ -43,7 +43,7 @@ def compare(
         else:
             difference, difference_full = (
                 [*astuple(paired_difference(winner_values[name], values[name], seed))]
-                for name in (objective.name, f"full_{objective.name}")
+                for name in (objective.sampled.name, f"full_{objective.sampled.name}")
             )
         result = Result(
             contestant.name,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING
 
-from ncf.models.model import require
+from ncf.models.model import make_plain, require
 from ncf.models.table import Setting
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Experiment:
     n_candidates: InitVar[int | None] = None
 
     def __post_init__(self, n_candidates: int | None) -> None:
+        make_plain(self)
         if n_candidates is not None:
             object.__setattr__(self, "n_sampled_negatives", n_candidates)
         for name in ("name", "data"):

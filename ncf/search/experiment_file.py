@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def load_experiment(path: Path) -> Experiment:
     if spec is None or spec.loader is None:
         raise ValueError(f"{path}: an experiment is a Python file, NAME.py")
     module = importlib.util.module_from_spec(spec)
-    with _errors_with_line(path):
+    with _errors_with_line(path), _beside(path.resolve().parent):
         spec.loader.exec_module(module)
     experiment = getattr(module, "experiment", None)
     if not isinstance(experiment, Experiment):
@@ -38,6 +39,22 @@ def load_experiment(path: Path) -> Experiment:
 
 
 @contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Lets the body import modules from a folder before others, as a script's own folder does.
+
+    Afterwards they come last, so that a search space may import one when it is called, and none
+    takes the place of a library's module.
+    """
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+
+
+@contextmanager
 def _errors_with_line(path: Path) -> Iterator[None]:
     """Turns any error of the experiment file into a ValueError that names the line in it."""
     try:
@@ -45,7 +62,8 @@ def _errors_with_line(path: Path) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         trace = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in trace if frame.filename == str(path.resolve())]
-        line = getattr(error, "lineno", None) or (lines and lines[-1])
+        is_of_file = getattr(error, "filename", None) == str(path.resolve())  # a SyntaxError's
+        line = getattr(error, "lineno", None) if is_of_file else lines and lines[-1]
         where = f", line {line}" if line else ""
         raise ValueError(
             f"{path}{where}: {type(error).__name__}: {error}; correct it, "

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from optuna.storages.journal import BaseJournalBackend
 
 from ncf.data.files import wait_for_room
+from ncf.data.locks import acquire
 from ncf.search.records import line_of, record_of, whole_part
 
 _logger = logging.getLogger(__name__)
@@ -138,10 +139,14 @@ def lock_of(path: Path) -> FileLock:
 def held(lock: FileLock) -> Iterator[None]:
     """Holds a lock, and tells where another process does not let go of it."""
     try:
-        lock.acquire(timeout=PATIENCE)
+        acquire(lock, PATIENCE)
     except Timeout:
-        _logger.warning("%s: waiting for another process, which holds this lock", lock.lock_file)
-        lock.acquire()
+        _logger.warning(
+            "%s: waiting for another process, which holds this lock; it may be stopped (Ctrl-C "
+            "twice ends the waiting)",
+            lock.lock_file,
+        )
+        acquire(lock)
     try:
         yield
     finally:

@@ -108,12 +108,15 @@ class Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """All that must be equal for trials to be comparable, as the study records it."""
+        objective = self.settings.objective
+        # nDCG is left out, as in the records of before there was a choice
+        other = {} if objective.metric == Objective.metric else {"objective": objective.metric}
         return {
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
             "split": self.protocol,
             "n_sampled_negatives": self.experiment.n_sampled_negatives,
-            "k": self.settings.objective.k,
+            "k": objective.k,
             "seed": self.settings.seed,
             "epochs": self.experiment.epochs,
             "patience": self.experiment.patience,
@@ -121,6 +124,7 @@ class Plan:
             "lag": LAG,
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
+            **other,
         }
 
     def task(
@@ -173,6 +177,11 @@ def n_negatives_of(identity: Mapping[str, Any]) -> int:
     """Returns the recorded number of sampled negatives, which older records call `n_candidates`."""
     name = "n_sampled_negatives"
     return int(identity[name if name in identity else "n_candidates"])
+
+
+def objective_of(identity: Mapping[str, Any]) -> Objective:
+    """Returns the recorded objective, given a study's identity or the parameters of its run."""
+    return Objective(str(identity.get("objective", Objective.metric)), int(identity["k"]))
 
 
 def assemble(

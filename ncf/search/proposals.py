@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import optuna
-from optuna.distributions import distribution_to_json
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+)
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -155,7 +160,7 @@ def describe_space(search_space: SearchSpace) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for trial, _ in _probe(search_space):
         for name, distribution in trial.distributions.items():
-            found.setdefault(name, set()).add(distribution_to_json(distribution))
+            found.setdefault(name, set()).add(distribution_to_json(_plain(distribution)))
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
@@ -173,5 +178,18 @@ def _probe(search_space: SearchSpace) -> Iterator[tuple[optuna.Trial, Setting]]:
 
 def _as_running(trial: FrozenTrial | optuna.Trial) -> FrozenTrial:
     return create_trial(
-        state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+        state=TrialState.RUNNING,
+        params={name: _plain_value(value) for name, value in trial.params.items()},
+        distributions={name: _plain(one) for name, one in trial.distributions.items()},
     )
+
+
+def _plain(distribution: BaseDistribution) -> BaseDistribution:
+    """Returns the distribution with Python's numbers as choices, which a record can hold."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution([*map(_plain_value, distribution.choices)])
+    return distribution
+
+
+def _plain_value(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

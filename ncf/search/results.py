@@ -98,8 +98,8 @@ class Result:
         test: Metrics on the sampled test candidates.
         test_full: Metrics over the full catalogue.
         intervals: Low and high end of the 95% interval over users, by test metric.
-        difference: The winner's test objective less this one's, as mean, low, high and p-value;
-            None for the winner itself.
+        difference: The winner's metric of the objective less this one's, on the sampled test
+            candidates, as mean, low, high and p-value; None for the winner itself.
         difference_full: The same over the full catalogue; None also in records that were made
             before it was kept.
     """

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
 
 from ncf.data.files import whole
+from ncf.data.locks import acquire
 from ncf.search.journal_file import JournalFile, backup_of, damage
 
 _logger = logging.getLogger(__name__)
@@ -84,10 +85,11 @@ def lock_study(folder: Path) -> FileLock:
 
     Raises:
         RuntimeError: Another process is searching the study.
+        OSError: The file system has no locks.
     """
     lock = FileLock(folder / "lock")  # the system releases it, however the process ends
     try:
-        lock.acquire(timeout=0)
+        acquire(lock, timeout=0)
     except Timeout:
         raise RuntimeError(
             f"study {folder.name!r} is being searched by another process: wait for it, or begin "

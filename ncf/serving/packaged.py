@@ -56,7 +56,14 @@ def write_model(
     if catalogue_uri is None:
         catalogue.save(folder / "catalogue.npz")
     else:
-        (folder / "catalogue.json").write_text(json.dumps({"uri": catalogue_uri}))
+        write_pointer(folder, catalogue_uri)
+
+
+def write_pointer(folder: Path, catalogue_uri: str) -> Path:
+    """Writes which artifact holds the catalogue of a model; returns the file."""
+    file = folder / "catalogue.json"
+    file.write_text(json.dumps({"uri": catalogue_uri}))
+    return file
 
 
 def load_recommender(folder: Path) -> Recommender:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, History
 from ncf.serving.recommender import Recommender
-from ncf.tracking import registry, versions
+from ncf.tracking import places, registry, versions
+from ncf.tracking.store import file_of
 
 _SEED = 0  # the seed of the bootstrap
 
@@ -40,7 +42,7 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    users, candidates, k = _held_out(client, first, "test")
+    users, candidates, k = _held_out(client, first, second, "test")
     first_metrics, second_metrics = (
         _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
     )
@@ -77,7 +79,7 @@ def difference(
     Raises:
         ValueError: A model cannot be read, or the study lacks the candidates.
     """
-    users, candidates, k = _held_out(client, old, part)
+    users, candidates, k = _held_out(client, old, new, part)
     now, before = (
         _metrics(registry.read(client, f"models:/{one.name}/{one.version}"), users, candidates, k)
         for one in (new, old)
@@ -86,21 +88,38 @@ def difference(
 
 
 def _held_out(
-    client: MlflowClient, version: ModelVersion, part: str
+    client: MlflowClient, first: ModelVersion, second: ModelVersion, part: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """Returns the users (V,) and candidates (V, C) of a version's study, and its k."""
-    named = f"{version.name}/{version.version}"
-    missing = f"{named}: its run {version.run_id} was deleted in MLflow"
-    needed = f"{missing}, and its study has the candidates that both are compared on"
-    run = versions.study_run(client, versions.run_of(client, str(version.run_id), needed))
+    """Returns the users (V,) and candidates (V, C) of the first version's study, and its k."""
+    named = f"{first.name}/{first.version}"
+    run = _study_run(client, first, second)
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
-        raise ValueError(f"{named}: its study's candidates.npz cannot be read: {error}") from error
+        reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
+        raise ValueError(f"{named}: its study's candidates.npz cannot be read: {reason}") from error
     with np.load(file) as arrays:
         if f"{part}_users" not in arrays:
             raise ValueError(f"{named}: its study is of an older version of this project")
         return arrays[f"{part}_users"], arrays[part], int(run.data.params["k"])
+
+
+def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) -> Run:
+    """Returns the run of the first version's study, which may have been made anew for the second.
+
+    Raises:
+        ValueError: It was deleted.
+    """
+    missing = (
+        f"{first.name}/{first.version}: its run {first.run_id} was deleted in MLflow, and its "
+        "study has the candidates that both are compared on; the search command makes it anew"
+    )
+    try:
+        return versions.study_run(client, versions.run_of(client, str(first.run_id), missing))
+    except ValueError:
+        if any(first.tags.get(tag) != second.tags.get(tag) for tag in ("study", "protocol")):
+            raise
+        return versions.study_run(client, versions.run_of(client, str(second.run_id), missing))
 
 
 def _metrics(

@@ -54,6 +54,8 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
         return f"version {new.version} is the champion"
     if old is None:
         return registry.crown(client, new, old)
+    if not registry.has_files(old):
+        return f"{registry.crown(client, new, old)}, whose files are gone"
     judgement = judge(client, old, new)
     if judgement.objection:
         decision = f"version {old.version} stays champion: {judgement.in_words}"

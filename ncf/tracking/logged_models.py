@@ -7,6 +7,7 @@ loaded and served. A packaged model holds data only; `ncf.serving` is the code t
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,7 +16,9 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array, DataType
@@ -24,7 +27,7 @@ from safetensors.numpy import load_file
 from ncf.data.files import whole
 from ncf.models.table import Setting
 from ncf.serving.catalogue import Catalogue
-from ncf.serving.packaged import write_model
+from ncf.serving.packaged import write_model, write_pointer
 from ncf.tracking.tracker import KEY_TAG, Tracker
 from ncf.trials.messages import Outcome
 
@@ -65,6 +68,23 @@ class ModelFiles:
         params = asdict(setting)
         return log_model(tracker, run_id, name, name, packaged, params, outcome.best_epoch)
 
+    def point_to_catalogue(self, tracker: Tracker, model_id: str) -> None:
+        """Has a trial's model, which MLflow has, look for its catalogue where that is now."""
+        with tempfile.TemporaryDirectory() as folder:
+            pointer = write_pointer(Path(folder), self.catalogue_uri)
+            tracker.client.log_model_artifact(model_id, str(pointer), str(DATA_FOLDER))
+
+
+def is_whole(client: MlflowClient, model_id: str) -> bool:
+    """Returns whether MLflow has a logged model with its files."""
+    try:
+        model = client.get_logged_model(model_id)
+        return model.status == LoggedModelStatus.READY and bool(
+            client.list_logged_model_artifacts(model_id)
+        )
+    except MlflowException as error:
+        return error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
 
 def log_model(
     tracker: Tracker,
@@ -98,7 +118,7 @@ def log_model(
         model = client.create_logged_model(
             tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
         )
-    if model.status != LoggedModelStatus.READY:  # an earlier call may have uploaded a part
+    if found is None or not is_whole(client, str(model.model_id)):  # or in part, by an earlier call
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     outputs = client.get_run(run_id).outputs if found else None

@@ -16,7 +16,7 @@ from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import gate, versions
+from ncf.tracking import gate, registry, versions
 from ncf.tracking.contest_runs import log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model, package
 from ncf.tracking.tracker import Tracker
@@ -61,9 +61,16 @@ def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
 
 
 def publish(
-    conclusion: Conclusion, plan: Plan, catalogue: Catalogue, tracker: Tracker, name: str
+    conclusion: Conclusion,
+    plan: Plan,
+    catalogue: Catalogue,
+    tracker: Tracker,
+    name: str,
+    decided: str = "",
 ) -> Published:
     """Logs all contestants with their results on test, and registers the winner.
+
+    What MLflow has of it is left as it is, so that a later call writes what was deleted since.
 
     Args:
         conclusion: What the study ended with.
@@ -71,6 +78,8 @@ def publish(
         catalogue: The catalogue of the winner's model.
         tracker: Writes to MLflow.
         name: The name to register the winner under; empty where it is not to be registered.
+        decided: The version of which it was decided before whether it becomes champion. It does
+            not take the place of another that has become champion since.
     """
     others = conclusion.contestants[1:]
     model_id = _log_winner(conclusion, tracker, catalogue)
@@ -85,7 +94,11 @@ def publish(
     published = Published(f"models:/{model_id}")
     if name:
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
-        decision = gate.crown_if_better(tracker.client, version)
+        champion = registry.champion(tracker.client, name)
+        if champion is not None and str(version.version) == decided != str(champion.version):
+            decision = f"version {champion.version} is the champion"
+        else:
+            decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     return published
 

@@ -20,9 +20,9 @@ from mlflow.exceptions import MlflowException
 from ncf.search.plan import n_negatives_of
 from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
-from ncf.tracking import notes
+from ncf.tracking import notes, places
 from ncf.tracking.logged_models import DATA_FOLDER
-from ncf.tracking.store import open_client
+from ncf.tracking.store import file_of, open_client
 
 CHAMPION = "champion"
 SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other
@@ -89,6 +89,15 @@ def champion(client: MlflowClient, name: str) -> ModelVersion | None:
     return None if version is None else client.get_model_version(name, version)
 
 
+def has_files(version: ModelVersion) -> bool:
+    """Returns whether the files of a version are where MLflow looks for them."""
+    uri = f"models:/{version.name}/{version.version}"
+    try:
+        return bool(mlflow.artifacts.list_artifacts(artifact_uri=uri))
+    except MlflowException as error:
+        return bool(error.error_code != "RESOURCE_DOES_NOT_EXIST")
+
+
 def crown(client: MlflowClient, new: ModelVersion, old: ModelVersion | None) -> str:
     """Makes a version the champion; a tag of it notes when, and which version it replaced.
 
@@ -146,7 +155,10 @@ def read(client: MlflowClient, uri: str) -> Recommender:
         return load_recommender(folder)
     except MlflowException as error:
         reason = str(error.message)
-        if reason.startswith("No such artifact"):
+        moved = places.moved(file_of(client.tracking_uri), _location(client, uri))
+        if moved:
+            reason = moved
+        elif reason.startswith("No such artifact"):
             reason = f"its files, {_place_of(client, uri)}, are gone; take another version"
         elif reason.startswith("Run with id"):
             reason += ", and the model needs what was kept with it; take another version"
@@ -157,14 +169,20 @@ def read(client: MlflowClient, uri: str) -> Recommender:
 
 def _place_of(client: MlflowClient, uri: str) -> str:
     """Returns where the files of a model should be, as far as MLflow still knows."""
+    location = _location(client, uri)
+    return f"which were at {location}" if location else "of which MLflow knows no more"
+
+
+def _location(client: MlflowClient, uri: str) -> str:
+    """Returns the URI of a model's files; empty where MLflow does not know it."""
     text = uri.removeprefix("models:/")
     name, separator, version = text.rpartition("@" if "@" in text else "/")
     find = client.get_model_version_by_alias if separator == "@" else client.get_model_version
     try:
         model_id = str(find(name, version).source).removeprefix("models:/") if separator else text
-        return f"which were at {client.get_logged_model(model_id).artifact_location}"
+        return str(client.get_logged_model(model_id).artifact_location)
     except MlflowException:
-        return "of which MLflow knows no more"
+        return ""
 
 
 def _latest_champion(client: MlflowClient) -> str:

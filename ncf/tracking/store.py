@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import deadline, notes
+from ncf.tracking import deadline, notes, places
 from ncf.tracking.new_store import count_runs, make_store
 from ncf.tracking.next_steps import in_shell
 
@@ -153,11 +153,11 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
         name: The name of the experiment.
 
     Raises:
-        ValueError: The experiment has been deleted.
+        ValueError: The experiment has been deleted, or its store was moved or copied.
     """
     location = None  # a server has its own
     if uri.startswith("sqlite:///"):
-        location = (root.resolve() / "artifacts").as_uri()
+        location = places.location_for(root)
     found = client.get_experiment_by_name(name)
     if found is None:
         tags = {
@@ -177,6 +177,9 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
             f"{uri_there} mlflow experiments restore --experiment-id {found.experiment_id}`, or "
             "rename the experiment"
         )
+    database = file_of(uri)
+    if database is not None and (why := places.objection(database, found.artifact_location)):
+        raise ValueError(f"MLflow experiment {name!r} {why}")
     return str(found.experiment_id)
 
 

@@ -12,8 +12,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ncf.models.table import Setting, describe, model_of
-from ncf.protocol.metrics import Objective, label
-from ncf.search.plan import Plan
+from ncf.protocol.metrics import label
+from ncf.search.plan import Plan, objective_of
 from ncf.search.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
@@ -43,6 +43,7 @@ def register_winner(
         if not metric.startswith("full_hit_ratio")
     }
     objective = plan.settings.objective
+    tested.setdefault(f"test_{objective.name}", f"{objective.value(values):.4f}")
     fitted_on = "train + validation"
     value, is_confirmed = winner.value(objective), winner.is_confirmed
     number = str(winner.number) if winner.is_trial else f"{winner.number} of {winner.name}"
@@ -75,7 +76,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
         )
     identity = study_run(client, run).data.params
     setting = setting_of_run(run)
-    objective = Objective(k=int(identity["k"]))
+    objective = objective_of(identity)
     value = run.data.metrics[f"validation_best/{objective.name}"]
     fitted_on = "train"
     number = run.data.tags[TRIAL_TAG]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.protocol.ranks import some_users
 from ncf.protocol.splitting import HeldOut, History, append
 
 
@@ -42,6 +43,11 @@ class TrialData:
     def seen(self) -> History:
         """What does not compete with a validation item over the full catalogue."""
         return self.train if self.period is None else self.until_test
+
+    @cached_property
+    def some(self) -> HeldOut:
+        """The validation items for which an epoch ranks the full catalogue, where it does."""
+        return some_users(self.validation)
 
     def save(self, folder: Path) -> None:
         """Writes one array per file, for `load` in any number of processes."""

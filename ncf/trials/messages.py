@@ -73,7 +73,8 @@ class EpochReport:
         loss: The mean loss over the epoch's samples.
         seconds: Seconds of training, without the evaluation.
         n_samples: The number of user-item pairs that were trained on.
-        metrics: The validation metrics on the sampled candidates.
+        metrics: The validation metrics on the sampled candidates; where the objective is one over
+            the full catalogue, also those, under names that begin with "full_".
     """
 
     number: int
@@ -94,8 +95,8 @@ class Outcome:
         pruned: Whether `Task.stop_below` stopped it.
         epochs: The number of epochs trained.
         best_epoch: The epoch of the best objective, whose weights are in `Task.weights`.
-        metrics: The validation metrics of the best epoch, on the sampled candidates.
-        metrics_full: The same metrics over the full catalogue.
+        metrics: The validation metrics of the best epoch, as in its report.
+        metrics_full: The same metrics over the full catalogue, for all users.
         seconds: The wall time of the trial.
         time: When it ended, in seconds since 1970.
     """

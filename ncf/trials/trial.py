@@ -18,8 +18,8 @@ from safetensors.numpy import save
 from ncf.data.files import write_whole
 from ncf.models.model import Epoch
 from ncf.models.table import epochs_of, fit
-from ncf.protocol.metrics import summarize
-from ncf.protocol.ranks import full_ranks, sampled_ranks
+from ncf.protocol.metrics import FULL, Objective, summarize
+from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.serving.scorers import for_use, load_scorer
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Outcome, Refit, Task
@@ -48,8 +48,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         beside=task.beside,
     ):
         _check_loss(epoch)
-        ranks = sampled_ranks(epoch.scorer, data.validation.users, data.candidates)
-        metrics = summarize(ranks, task.objective.k, data.validation.users)
+        metrics = _judge(epoch.scorer, data, task.objective)
         value = task.objective.value(metrics)
         yield EpochReport(
             task.number,
@@ -102,6 +101,20 @@ def refit(task: Refit, data: TrialData) -> Outcome:
     _keep(for_use(epoch.scorer).arrays(), task.weights)
     seconds = time.perf_counter() - start
     return Outcome(task.number, False, epoch.epoch, epoch.epoch, {}, {}, seconds, time.time())
+
+
+def _judge(scorer: Scorer, data: TrialData, objective: Objective) -> dict[str, float]:
+    """Returns the validation metrics that an epoch is judged by.
+
+    Over the full catalogue these are means over at most `MOST_USERS` users, always the same.
+    """
+    ranks = sampled_ranks(scorer, data.validation.users, data.candidates)
+    metrics = summarize(ranks, objective.k, data.validation.users)
+    if objective.is_full:
+        ranks = full_ranks(scorer, data.some, data.seen)
+        full = summarize(ranks, objective.k, data.some.users)
+        metrics |= {f"{FULL}{name}": value for name, value in full.items()}
+    return metrics
 
 
 def _keep(arrays: dict[str, NDArray[Any]], path: Path | None) -> None:

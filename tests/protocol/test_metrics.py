@@ -15,7 +15,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 )
 
 from ncf.protocol import metrics
-from ncf.protocol.metrics import hit_ratio, ndcg, reciprocal_rank, summarize
+from ncf.protocol.metrics import Objective, hit_ratio, ndcg, reciprocal_rank, summarize
 
 N_CANDIDATES = 21
 
@@ -75,3 +75,14 @@ def test_examples_in_the_docstrings() -> None:
     results = doctest.testmod(metrics)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_an_objective_is_one_metric_of_either_kind() -> None:
+    for metric in metrics.OBJECTIVES:
+        objective = Objective(metric, 5)
+        value = objective.value({f"{metric}_5": 0.25})
+        assert (value, objective.is_full) == (0.25, metric.startswith("full_"))
+        assert not objective.sampled.is_full
+        assert objective.label.endswith(objective.sampled.label)
+    with pytest.raises(ValueError, match="--objective recall: known are ndcg, hit_ratio, "):
+        Objective("recall")

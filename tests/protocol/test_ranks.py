@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ncf.protocol import ranks
 from ncf.protocol.metrics import summarize
-from ncf.protocol.ranks import full_ranks, sampled_ranks
+from ncf.protocol.ranks import full_ranks, sampled_ranks, some_users
 from ncf.protocol.splitting import HeldOut, History, history_of
 
 
@@ -165,3 +165,14 @@ def test_blocks_of_any_size_give_the_same_ranks(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(ranks, "BLOCK_BYTES", n * row_bytes[1])
         assert full_ranks(case.scorer, case.held_out, case.seen).tolist() == full.tolist()
         assert max(case.scorer.asked) == n
+
+
+def test_some_users_are_always_the_same_with_all_of_their_items() -> None:
+    users = np.repeat(np.arange(0, 200, 2, dtype=np.int32), 3)
+    held_out = HeldOut(users, np.arange(300, dtype=np.int32))
+    some = some_users(held_out, 40)
+    assert len(np.unique(some.users)) == 40
+    assert (np.bincount(some.users)[np.unique(some.users)] == 3).all()
+    assert (held_out.items[np.isin(users, some.users)] == some.items).all()
+    assert (some_users(held_out, 40).users == some.users).all()
+    assert some_users(held_out) is held_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.choice import parse_split
+from ncf.protocol.metrics import Objective
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, assemble
+from ncf.search.plan import Plan, Settings, assemble, objective_of
 from ncf.search.source import Source, source_of
 from tests.conftest import COLUMNS, planted, write_interactions
 
@@ -58,5 +60,14 @@ def test_a_split_by_time_is_another_study_and_hands_trials_what_is_before_test(s
 def test_ready_made_data_refuse_another_split(tmp_path: Path) -> None:
     file = tmp_path / "toy.train.rating"
     file.write_text("0\t0\t1\n")
-    with pytest.raises(ValueError, match="taken as it is; leave out --columns, .* and --split"):
+    with pytest.raises(ValueError, match=r"taken as it is; leave out --columns, .* and --split"):
         plan_of(Source(str(file), split=parse_split("time")))
+
+
+def test_another_objective_is_another_study_and_ndcg_is_that_of_old_ones(shop: str) -> None:
+    plan = plan_of(Source(shop, COLUMNS))
+    assert "objective" not in plan.identity
+    assert objective_of(plan.identity) == Objective()
+    other = replace(plan, settings=replace(plan.settings, objective=Objective("full_mrr", 10)))
+    assert {**plan.identity, "objective": "full_mrr"} == other.identity
+    assert objective_of(other.identity) == Objective("full_mrr")

@@ -6,6 +6,12 @@ import csv
 import io
 import json
 import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from ncf.__main__ import main
+from ncf.tracking import next_steps
 from ncf.tracking.registry import champion
 
 Searched = tuple[Path, str]
@@ -195,3 +202,161 @@ def test_only_a_trials_run_has_a_model_to_register(
 ) -> None:
     study = trials_of(client)[0].data.tags["mlflow.parentRunId"]
     assert "'study shop' has no trial's model" in command(capsys, "register", study, expect=2)
+
+
+@pytest.mark.parametrize("name", ["it's", "a/b", "", "a:b", "x" * 300])
+def test_a_name_that_cannot_be_is_refused_before_anything_is_made(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = {model.name for model in client.search_registered_models()}
+    trial = trials_of(client)[0].info.run_id
+    error = command(capsys, "register", trial, "--name", name, expect=2)
+    assert "a name is letters, digits, '-', '_', '.' and spaces" in error
+    assert "give one with --name NAME" in error
+    assert {model.name for model in client.search_registered_models()} == before
+
+
+def test_a_promotion_that_is_broken_off_leaves_no_false_note(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the process ends: a note without the alias would tell of what never was."""
+    best, *_, worst = trials_of(client)
+    for run in (worst, best):
+        command(capsys, "register", run.info.run_id, "--name", "broken off")
+    writes = ("set_registered_model_alias", "set_model_version_tag", "delete_model_version_tag")
+
+    def listed() -> dict[str, tuple[str, str]]:
+        rows = rows_of(command(capsys, "models"))
+        return {row["version"]: (row["alias"], row["champion since"]) for row in rows}
+
+    def break_off(version: str, n_writes: int) -> None:
+        """Promotes a version, but ends before the write after so many."""
+        done: list[None] = []
+        for name in writes:
+            write = getattr(MlflowClient, name)
+
+            def counted(*arguments: Any, write: Any = write) -> None:
+                if len(done) == n_writes:
+                    raise KeyboardInterrupt
+                done.append(write(*arguments))
+
+            monkeypatch.setattr(MlflowClient, name, counted)
+        main(["promote", version, "--force"])
+        monkeypatch.undo()
+
+    command(capsys, "promote", "broken off/1")
+    for version in ("broken off/2", "broken off/1"):
+        for n_writes in range(4):
+            break_off(version, n_writes)
+            state = listed()
+            for alias, since in (state["broken off/1"], state["broken off/2"]):
+                assert not since or alias == "champion", n_writes
+            if alias_of(client, "broken off") == version:
+                break
+        assert "is the champion already" in command(capsys, "promote", version)
+        assert listed()[version][0] == "champion"
+        assert "UTC" in listed()[version][1]
+
+
+def alias_of(client: MlflowClient, name: str) -> str:
+    version = champion(client, name)
+    return "" if version is None else f"{name}/{version.version}"
+
+
+def test_printed_commands_name_the_store_and_can_be_pasted(
+    client: MlflowClient,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "my störe.db"
+    shutil.copy(mlflow.get_tracking_uri().removeprefix("sqlite:///"), database)
+    uri = f"sqlite:///{database}"
+    trial = trials_of(client)[0].info.run_id
+    output = command(capsys, "register", trial, "--name", "two words", "--tracking-uri", uri)
+    pasted = shlex.split(output.splitlines()[-1])
+    assert pasted[:3] == ["python", "-m", "ncf"]
+    assert pasted[3:] == ["promote", "two words/1", "--tracking-uri", uri]
+    assert "new champion" in command(capsys, *pasted[3:])
+    error = command(capsys, "promote", "nobody/1", "--tracking-uri", uri, expect=2)
+    assert f"`python -m ncf models --tracking-uri '{uri}'` lists them" in error
+    # what every command finds by itself is not named, and what is secret is not printed
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which MLflow has set
+    error = command(capsys, "promote", "nobody/1", expect=2)
+    assert "`python -m ncf models` lists them" in error
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://me:secret@host:5000")
+    assert next_steps.asking("", "models:/m-1") == (
+        "python -m ncf recommend --model models:/m-1 --user ID "
+        '--tracking-uri "$MLFLOW_TRACKING_URI"'
+    )
+
+
+def test_items_that_the_model_does_not_know_are_named(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("recommend", "--items", "SKU-4,tent, SKU-8,lamp", "-k", "2")
+    assert main([*asked, "--model", "models:/gmf-shop/1"]) == 0
+    output, errors = capsys.readouterr()
+    assert "unknown to the model and passed over: tent, lamp" in errors
+    assert len(rows_of(output)) == 2
+
+
+@pytest.fixture
+def moved(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """The project in a folder of its own, of which the test may delete what it wants."""
+    folder = tmp_path / "copy"
+    shutil.copytree(searched[0], folder)
+    monkeypatch.chdir(folder)
+    with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database, database:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "storage_location"),
+        ):
+            names = (str(searched[0]), str(folder))
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", names)
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlruns/mlflow.db")
+    return MlflowClient()
+
+
+def collect_garbage() -> None:
+    uri = mlflow.get_tracking_uri()
+    options = ["--backend-store-uri", uri, "--tracking-uri", uri]
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", *options], check=True, capture_output=True
+    )
+
+
+@pytest.mark.slow
+def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
+    moved: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = trials_of(moved)[0]
+    command(capsys, "register", trial.info.run_id, "--name", "gone")
+    study = trial.data.tags["mlflow.parentRunId"]
+    moved.delete_run(study)
+    collect_garbage()
+    for arguments, message in (
+        (("register", trial.info.run_id), f"the run of its study, {study}, was deleted in MLflow"),
+        (("compare", "gmf-shop/1", "gone/1"), "its study has the candidates that both are"),
+        (("promote", "gone/1"), "and the model needs what was kept with it; take another version"),
+        (("recommend", "--user", "c7", "--model", "models:/gone/1"), "take another version"),
+    ):
+        assert message in command(capsys, *arguments, expect=2)
+    assert len(rows_of(command(capsys, "models"))) > 1
+    command(capsys, "recommend", "--user", "c7", "--model", "models:/gmf-shop/1")  # is whole
+    (folder,) = Path("mlruns", "artifacts").glob("**/models")
+    folder.rename(folder.with_name("elsewhere"))
+    error = command(capsys, "recommend", "--user", "c7", expect=2)
+    assert "its files, which were at " in error
+    assert "are gone; take another version" in error
+    folder.with_name("elsewhere").rename(folder)
+    for model in moved.search_logged_models([trial.info.experiment_id]):
+        moved.delete_logged_model(model.model_id)
+    collect_garbage()
+    for arguments in (("recommend", "--user", "c7"), ("promote", "gone/1"), ("similar", "--item",
+        "SKU-4")):  # fmt: skip
+        error = command(capsys, *arguments, expect=2)
+        assert "its files, of which MLflow knows no more, are gone; take another" in error
+    assert "has no trial's model" in command(capsys, "register", trial.info.run_id, expect=2)

@@ -238,6 +238,19 @@ def test_the_saved_weights_have_the_reported_metrics(
     assert summarize(full, 10) == outcome.metrics_full
 
 
+def test_an_objective_over_the_full_catalogue_chooses_the_epoch(
+    trial_data: TrialData, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, epochs=6, objective=Objective("full_mrr", 5))
+    reports, outcome = run(task, trial_data)
+    values = [report.metrics["full_mrr_5"] for report in reports]
+    assert outcome.best_epoch == 1 + values.index(max(values))
+    found = {name: value for name, value in outcome.metrics.items() if name.startswith("full_")}
+    assert found == {f"full_{name}": value for name, value in outcome.metrics_full.items()}
+    ranks = full_ranks(kept(task.weights), trial_data.validation, trial_data.train)
+    assert summarize(ranks, 5) == outcome.metrics_full
+
+
 def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> None:
     def result(**changes: Any) -> tuple[list[float], bytes]:
         task = task_of(tmp_path, epochs=2, **changes)

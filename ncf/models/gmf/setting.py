@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from ncf.models.model import require
+from ncf.models.model import make_plain, require
 
 if TYPE_CHECKING:
     import optuna
@@ -61,6 +61,7 @@ class Hyperparameters:
     recent_dim: int = 64
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require(self.optimizer in ("adam", "sgd"), "optimizer is 'adam' or 'sgd'", self.optimizer)
         require(
             self.initialization in ("spectral", "xavier", "gaussian"),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ncf.models.model import require
+from ncf.models.model import make_plain, require
 
 if TYPE_CHECKING:
     import optuna
@@ -47,6 +47,7 @@ class MLPHyperparameters:
     recency: float = 0.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self)
 
 
@@ -76,6 +77,7 @@ class NeuMFHyperparameters:
     recency: float = 0.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _check(self)
         value = self.embedding_dim
         require(isinstance(value, int) and value >= 1, "embedding_dim >= 1", value)
