@@ -1,6 +1,6 @@
 """What each lever is worth: one hyperparameter at a time away from the defaults, several seeds.
 
-    python experiments/benchmarks/ablation.py [EXPERIMENT.py] [--seeds 3]
+    python experiments/benchmarks/ablation.py [EXPERIMENT.py] [--seeds 3] [--only NAME ...]
 
 By default for the NCF paper's files (`experiments/ncf_ml_1m.py`). Judged on validation, as in a
 search: the best epoch of each run, stopped by patience; test is never read. Prints a Markdown
@@ -73,13 +73,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiment", nargs="?", default=ROOT / "experiments" / "ncf_ml_1m.py")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="hyperparameters to change")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     experiment = load_experiment(Path(options.experiment))
     settings = Settings(n_trials=1, seed=0, device="cpu")
     plan = assemble(experiment.name, experiment, settings, Source(experiment.data))
-    changes = [change for change in CHANGES if is_change(change, experiment.defaults)]
+    changes = [
+        change
+        for change in CHANGES
+        if is_change(change, experiment.defaults)
+        and (options.only is None or change.keys() <= {*options.only})
+    ]
     with tempfile.TemporaryDirectory() as folder:
         outcomes = train(plan, changes, Path(folder), options.seeds, options.jobs)
     print(f"{experiment.name}, defaults {experiment.defaults}, {options.seeds} seeds each")
