@@ -20,6 +20,7 @@ from ncf.protocol.metrics import label
 from ncf.tracking import comparison, next_steps, registry, versions
 
 _COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
+_AGAINST, _DECISION = "held_against", "decision"  # tags of a version that tell what was found
 _HELD_OUT = {"train": "validation", "train + validation": "test"}  # by what both were fitted on
 
 
@@ -51,16 +52,17 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
     old = registry.champion(client, new.name)
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
-        return f"version {new.version} is the champion"
+        return old.tags.get(_DECISION, f"version {new.version} is the champion")
     if old is None:
-        return registry.crown(client, new, old)
-    if not registry.has_files(old):
-        return f"{registry.crown(client, new, old)}, whose files are gone"
-    judgement = judge(client, old, new)
-    if judgement.objection:
-        decision = f"version {old.version} stays champion: {judgement.in_words}"
+        decision = registry.crown(client, new, old)
+    elif not registry.has_files(old):
+        decision = f"{registry.crown(client, new, old)}, whose files are gone"
     else:
-        decision = f"{registry.crown(client, new, old)}: {judgement.in_words}"
+        judgement = judge(client, old, new)
+        if judgement.objection:
+            decision = f"version {old.version} stays champion: {judgement.in_words}"
+        else:
+            decision = f"{registry.crown(client, new, old)}: {judgement.in_words}"
     _note(client, old, new, decision)
     return decision
 
@@ -86,7 +88,9 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
         return f"{new.name}: version {new.version} is the champion already"
     registry.read(client, f"models:/{new.name}/{new.version}")
     if old is None:
-        return f"{new.name}: {registry.crown(client, new, old)}"
+        decision = registry.crown(client, new, old)
+        _note(client, old, new, decision)
+        return f"{new.name}: {decision}"
     judgement = judge(client, old, new)
     if judgement.objection and not force:
         _note(client, old, new, f"version {old.version} stayed champion: {judgement.in_words}")
@@ -150,9 +154,10 @@ def _incomparable(old: ModelVersion, new: ModelVersion) -> str:
     return ""
 
 
-def _note(client: MlflowClient, old: ModelVersion, new: ModelVersion, decision: str) -> None:
-    """Notes on the new version which one it was held against, and what came of it."""
-    for key, value in (("held_against", f"version {old.version}"), ("decision", decision)):
+def _note(client: MlflowClient, old: ModelVersion | None, new: ModelVersion, decision: str) -> None:
+    """Notes on the new version which one it was held against, if any, and what came of it."""
+    against = "no other" if old is None else f"version {old.version}"
+    for key, value in ((_AGAINST, against), (_DECISION, decision)):
         client.set_model_version_tag(new.name, str(new.version), key, value)
 
 
