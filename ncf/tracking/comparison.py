@@ -49,10 +49,9 @@ def compare(
     rows = []
     for metric in (f"{full}{name}_{k}" for full in ("", "full_") for name in ("hit_ratio", "ndcg")):
         d = paired_difference(first_metrics[metric], second_metrics[metric], _SEED)
-        full = "full " if metric.startswith("full_") else ""
         rows.append(
             {
-                "metric": f"{full}{label(metric.removeprefix('full_'))}",
+                "metric": label(metric),
                 names[0]: round(float(first_metrics[metric].mean()), 4),
                 names[1]: round(float(second_metrics[metric].mean()), 4),
                 "difference": round(d.mean, 4),

@@ -113,7 +113,6 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
     before, now = (float(version.tags[metric]) for version in (old, new))
     worse = "" if now > before else f"its {metric} is {before:.4f}, the new one's {now:.4f}"
     name = metric.removeprefix(registry.OBJECTIVE)
-    shown = f"{'full ' if name.startswith('full_') else ''}{label(name.removeprefix('full_'))}"
     part = _HELD_OUT[new.tags["fitted_on"]]
     try:
         difference, n_users = comparison.difference(client, new, old, part, name)
@@ -124,11 +123,11 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
     if difference.low > 0 or difference.high < 0:
         found = f"so that the {'new' if difference.low > 0 else 'old'} one is better there"
     evidence = (
-        f"on {part}, over the same {n_users:,} users and candidates, {shown} of version "
+        f"on {part}, over the same {n_users:,} users and candidates, {label(name)} of version "
         f"{new.version} less that of version {old.version} is {of_both}, {found}"
     )
     if not worse and difference.high < 0:
-        worse = f"its {part} {shown} is higher"
+        worse = f"its {part} {label(name)} is higher"
     better = f"its {metric} is {now:.4f} against {before:.4f}"
     return Judgement(worse, evidence if worse else f"{better}; {evidence}")
 
