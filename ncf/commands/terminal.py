@@ -121,7 +121,7 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
     """Prints which contestant won, and the metrics of all of them on test."""
     k, winner, results = objective.k, conclusion.winner, conclusion.results
     epochs = f" for {winner.epochs} epochs" if winner.epochs else ""
-    which = f"trial {winner.number}" if winner.is_trial else title_of(winner)
+    which = f"trial {winner.number}" if winner.is_trial else f"{title_of(winner)} ({winner.note})"
     print(
         f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "
         "with 95% intervals over users:"

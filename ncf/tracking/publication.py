@@ -17,7 +17,7 @@ from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import registry, versions
+from ncf.tracking import gate, registry, versions
 from ncf.tracking.contest_runs import log_contestant
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model, package
@@ -106,7 +106,7 @@ def publish(
         if champion is not None and str(version.version) == decided != str(champion.version):
             decision = f"version {champion.version} is the champion"
         else:
-            decision = registry.crown_if_better(tracker.client, version)
+            decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     return published
 
