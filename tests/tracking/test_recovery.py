@@ -11,7 +11,7 @@ import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ncf.search.experiment import DataFacts
-from ncf.tracking import registry
+from ncf.tracking import gate, registry
 from ncf.tracking.logged_models import ModelFiles, is_whole, log_model
 from ncf.tracking.recovery import adopt
 from ncf.tracking.store import guard, open_client
@@ -95,11 +95,11 @@ def test_a_champion_without_files_gives_way(tmp_path: Path) -> None:
         model_id = log_model(tracker, tracker.parent, f"winner-{n}", "winner", packaged, {}, 1)
         new = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
         versions.append((new, model_id))
-    assert "version 1 is the new" in registry.crown_if_better(tracker.client, versions[0][0])
-    assert "version 1 stays" in registry.crown_if_better(tracker.client, versions[1][0])
+    assert "version 1 is the new" in gate.crown_if_better(tracker.client, versions[0][0])
+    assert "version 1 stays" in gate.crown_if_better(tracker.client, versions[1][0])
     (lost,) = (tmp_path / "artifacts").rglob(f"{versions[0][1]}")
     lost.rename(tmp_path / "aside")
-    decision = registry.crown_if_better(tracker.client, versions[1][0])
+    decision = gate.crown_if_better(tracker.client, versions[1][0])
     assert decision == (
         "version 2 is the new champion, in place of version 1, whose files are gone"
     )
