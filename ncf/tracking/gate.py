@@ -113,7 +113,9 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
     before, now = (float(version.tags[metric]) for version in (old, new))
     worse = "" if now > before else f"its {metric} is {before:.4f}, the new one's {now:.4f}"
     name = metric.removeprefix(registry.OBJECTIVE)
-    part = _HELD_OUT[new.tags["fitted_on"]]
+    part = _HELD_OUT.get(new.tags.get("fitted_on", ""))
+    if part is None:
+        return Judgement(worse, "what both were fitted on is not known, so they were not scored")
     try:
         difference, n_users = comparison.difference(client, new, old, part, name)
     except (ValueError, MlflowException, OSError) as error:
