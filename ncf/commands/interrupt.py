@@ -38,6 +38,8 @@ def handled() -> Iterator[None]:
     try:
         yield
     finally:
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
         for number, handler in changed.items():
             signal.signal(number, handler)
 

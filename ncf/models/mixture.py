@@ -7,7 +7,10 @@ another model with what is counted is as old as the combination of collaborative
 
 On the validation of ml-100k, where three seeds of GMF reach .551 nDCG@10 (.148 over the full
 catalogue), a weight of .15 gives .5535 (.150); on the first 15 ratings of each user of ml-1m, where
-they reach .583 (.144), a weight of .3 gives .604 (.161).
+they reach .583 (.144), a weight of .3 gives .604 (.161). Factors that were trained with the counts
+as a fixed term of their logit, the user's own transition left out, were worse on ml-100k than those
+that are mixed afterwards: .546 in place of .551 with the same term, the mean of two seeds.
+`experiments/benchmarks/mixture.py` measures what a weight gives on other data.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import numpy as np
 
 from ncf.models import markov
 from ncf.models.markov import MarkovHyperparameters
-from ncf.models.model import Epoch, require
+from ncf.models.model import Epoch, make_plain, require
 from ncf.protocol.splitting import History
 from ncf.serving.mixture import Mixture
 
@@ -48,6 +51,7 @@ class MixtureHyperparameters:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         require(0 <= self.weight <= 1, "0 <= weight <= 1", self.weight)
         _ = self.counts  # which checks the others
 
