@@ -53,9 +53,9 @@ def test_validation_decides_and_test_may_only_object(monkeypatch: pytest.MonkeyP
     assert asked == ["test", "ndcg_10"]
     assert judgement == Judgement(
         "",
-        "validation_ndcg_10 of version 1 is 0.5000, of version 2 0.5100; on test, over the same 943 users and "
-        "candidates, nDCG@10 of version 2 less that of version 1 is +0.0010 [-0.0040, +0.0060], "
-        "which establishes no difference",
+        "validation_ndcg_10 of version 1 is 0.5000, of version 2 0.5100; on test, over the "
+        "same 943 users and candidates, nDCG@10 of version 2 less that of version 1 is +0.0010 "
+        "[-0.0040, +0.0060], which establishes no difference",
     )
     judgement, _ = judged(monkeypatch, BETTER, better)
     assert judgement.objection == ""
