@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
     recommend.add_argument(
         "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
-        "latest last; with --user, newer items of that user (models with n_recent > 0)",
+        "latest last; with --user, newer items of that user"
+        " (models with n_recent > 0, item-kNN, EASE, Markov, mixtures)",
     )  # fmt: skip
     recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
     recommend.add_argument(
@@ -194,9 +195,9 @@ def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> N
 
 
 def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
-    from ncf.tracking import versions
+    from ncf.tracking import gate
 
-    print(versions.promote(_client(tracking_uri), version, force))
+    print(gate.promote(_client(tracking_uri), version, force))
 
 
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:

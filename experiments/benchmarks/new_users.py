@@ -7,8 +7,8 @@ row, in the order of time, and their validation item is ranked as in a search: a
 candidates, and among all items. Test is never read. Training stops by the validation items of the
 users who stayed. Printed, as a Markdown table: means over seeds of training.
 
-- mean own factors: x_u of the given items beside the mean of the known users' own factors
-- no own factors: the same with zeros in their place
+- no own factors: x_u of the given items alone, zeros in place of the user's own factors
+- mean own factors: the same beside the mean of the known users' own factors
 - embedding_dim 0: a model that was trained without own factors
 - trained on them: for comparison, the models that had these users in training
 """
@@ -65,12 +65,16 @@ class Given:
 
     scorer: Factors
     history: History
+    own: NDArray[np.float32] | None = None  # the own factors of each of them; None for none
 
     def score_all(self, users: NDArray[np.integer]) -> NDArray[np.float32]:
         """Returns the scores (B, I)."""
         by_time, indptr = items_by_time(self.history), self.history.indptr
+        scorer, user = self.scorer, None
+        if self.own is not None:
+            scorer, user = replace(scorer, user_factors=self.own[None]), 0
         return np.stack(
-            [self.scorer.score_given(None, by_time[indptr[u] : indptr[u + 1]]) for u in users]
+            [scorer.score_given(user, by_time[indptr[u] : indptr[u + 1]]) for u in users]
         )
 
     def score(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -102,15 +106,15 @@ def main() -> None:
             if setting is not PLAIN:
                 scorer = trained(known, setting, seed)
                 found[f"{name}, new users"].append(metrics(Given(scorer, new.train), new))
-                no_own = replace(scorer, user_factors=np.zeros_like(scorer.user_factors))
-                found[f"{name}, new users, zeros"].append(metrics(Given(no_own, new.train), new))
+                mean = Given(scorer, new.train, scorer.user_factors.mean(axis=0))
+                found[f"{name}, new users, mean"].append(metrics(mean, new))
             at_home = replace(new, train=every.train, validation=of_users(held_out, is_new))
             found[f"{name}, trained on them"].append(
                 metrics(trained(every, setting, seed), at_home)
             )
     labels = {
-        "recent, new users": "mean own factors",
-        "recent, new users, zeros": "no own factors",
+        "recent, new users": "no own factors",
+        "recent, new users, mean": "mean own factors",
         "alone, new users": "embedding_dim 0",
         "recent, trained on them": "trained on them, with own factors",
         "alone, trained on them": "trained on them, embedding_dim 0",

@@ -12,6 +12,7 @@ import optuna
 from ncf.commands import progress, terminal
 from ncf.commands.options import Options
 from ncf.search import baselines, best, mixing
+from ncf.search.agreement import note_agreement
 from ncf.search.confirmation import confirm
 from ncf.search.coordinator import Event
 from ncf.search.plan import Plan
@@ -27,6 +28,9 @@ def confirm_best(
     weights = partial(mixing.weights_of, folder) if mixing.NAME in options.baselines else None
     with progress.working("training the best trials again"):
         confirmed = confirm(study, plan, workers, n_trials, n_seeds, weights)
+        for best_of_all in confirmed[:1]:
+            files = [mixing.weights_of(folder, best_of_all.number, n) for n in range(n_seeds)]
+            note_agreement(study, plan, best_of_all.number, files)
     terminal.show_confirmation(confirmed, plan.settings.objective)
     return confirmed
 

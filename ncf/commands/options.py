@@ -185,7 +185,7 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
     add(
         "--baselines",
         default=",".join(BASELINES),
-        help="what to hold the winner against, each tuned on as many settings as there are trials "
+        help="what else can win, each tuned on as many settings as there are trials "
         f"(default: {','.join(BASELINES)}; none)",
     )
     add(

@@ -7,8 +7,6 @@ its very end. So the same command, given again, writes what MLflow lacks.
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -21,15 +19,15 @@ from optuna.trial import FrozenTrial
 
 from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.options import Options
-from ncf.data.files import RESULTS, write_whole
-from ncf.redaction import redacted
+from ncf.commands.report_file import write_report
+from ncf.data.files import RESULTS
 from ncf.report import words
 from ncf.report.contest import verdict
-from ncf.report.page import report_study
 from ncf.search import journal
 from ncf.search.again import train_again
 from ncf.search.confirmation import choose
 from ncf.search.coordinator import Coordinator, Space
+from ncf.search.cost import Cost, cost_of
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
 from ncf.search.verdict import conclude
@@ -103,10 +101,11 @@ def carry_out(
         terminal.show_results(conclusion, objective)
         terminal.show_verdict(verdict(conclusion, objective))
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
-        written = _publish(study, plan, conclusion, catalogue, name, tracker, mirror)
+        cost = cost_of(study, conclusion.contestants)
+        written = _publish(study, plan, conclusion, cost, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
         mirror.put("description", lambda: tracker.describe_study(description))
-        report = _write_report(study, plan, conclusion, folder)
+        report = write_report(study, plan, conclusion, cost, tracker, folder)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
     except KeyboardInterrupt as stop:
@@ -206,6 +205,7 @@ def _publish(
     study: optuna.Study,
     plan: Plan,
     conclusion: Conclusion,
+    cost: Cost,
     catalogue: Catalogue,
     name: str,
     tracker: Tracker,
@@ -215,17 +215,10 @@ def _publish(
     recorded = study.user_attrs.get("published", {})
     is_same = recorded.get("key") == [tracker.parent, conclusion.digest, name]
     decided = recorded["published"]["version"] if is_same else ""
-    publish = partial(publication.publish, conclusion, plan, catalogue, tracker, name, decided)
+    publish = partial(
+        publication.publish, conclusion, cost, plan, catalogue, tracker, name, decided
+    )
     return mirror.put("results on test", publish)
-
-
-def _write_report(study: optuna.Study, plan: Plan, conclusion: Conclusion, folder: Path) -> Path:
-    """Writes the study's report, one HTML file that needs no network; returns the file."""
-    command = shlex.join(["python", *map(redacted, sys.argv)])
-    file = folder / "report.html"
-    with progress.working("writing the report"):
-        write_whole(file, report_study(study, plan, conclusion, command).encode())
-    return file
 
 
 def _wait_for_mlflow(end: End, tracker: Tracker, mirror: Mirror) -> str:

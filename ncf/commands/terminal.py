@@ -121,14 +121,15 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
     """Prints which contestant won, and the metrics of all of them on test."""
     k, winner, results = objective.k, conclusion.winner, conclusion.results
     epochs = f" for {winner.epochs} epochs" if winner.epochs else ""
-    which = f"trial {winner.number}" if winner.is_trial else title_of(winner)
+    which = f"trial {winner.number}" if winner.is_trial else f"{title_of(winner)} ({winner.note})"
     print(
         f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "
         "with 95% intervals over users:"
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:
-        header += ["winner's lead", "", "p"]
+        of = "" if objective.metric == Objective.metric else f", {objective.label}"
+        header += [f"winner's lead{of}", "", "p"]
     rows = [header]
     for result in results:
         cells: list[str] = [result.name]

@@ -7,7 +7,10 @@ another model with what is counted is as old as the combination of collaborative
 
 On the validation of ml-100k, where three seeds of GMF reach .551 nDCG@10 (.148 over the full
 catalogue), a weight of .15 gives .5535 (.150); on the first 15 ratings of each user of ml-1m, where
-they reach .583 (.144), a weight of .3 gives .604 (.161).
+they reach .583 (.144), a weight of .3 gives .604 (.161). Factors that were trained with the counts
+as a fixed term of their logit, the user's own transition left out, were worse on ml-100k than those
+that are mixed afterwards: .546 in place of .551 with the same term, the mean of two seeds.
+`experiments/benchmarks/mixture.py` measures what a weight gives on other data.
 """
 
 from __future__ import annotations

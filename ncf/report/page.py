@@ -15,23 +15,33 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ncf.report import contest, words
+from ncf.report.checklist import checklist as answered
+from ncf.report.parts import parts_note, parts_table
+from ncf.search.agreement import agreement_of
+from ncf.search.cost import Cost
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
 
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
-def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, command: str) -> str:
+def report_study(
+    study: optuna.Study, plan: Plan, conclusion: Conclusion, cost: Cost, code: str, command: str
+) -> str:
     """Returns the page of a concluded study as HTML.
 
     Args:
         study: The study's record.
         plan: The plan of the study.
         conclusion: What the study ended with.
+        cost: What it cost.
+        code: The commit of the code.
         command: The command that repeats the study.
     """
     objective = plan.settings.objective
     verdict = contest.verdict(conclusion, objective)
+    found = conclusion.breakdown
+    alike = agreement_of(study, conclusion.best_trial.number)
     counts = plan.facts.counts
     n_cells = counts["users"] * counts["items"]
     facts = {
@@ -50,6 +60,8 @@ def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, comman
         command,
         f"validation {objective.label}",
         conclusion.best_trial.number,
+        answered(plan, study.get_trials(deepcopy=False), conclusion, cost, code, alike),
+        None if found is None else (parts_note(found, objective), parts_table(found)),
     )
 
 
@@ -63,6 +75,8 @@ def build_report(
     command: str,
     objective: str,
     winner: int | None = None,
+    checklist: Mapping[str, str] | None = None,
+    parts: tuple[str, Sequence[Sequence[str]]] | None = None,
 ) -> str:
     """Returns the page as HTML.
 
@@ -78,6 +92,9 @@ def build_report(
         command: The command that repeats the study.
         objective: The name of the metric that the trials were chosen by: "validation nDCG@10".
         winner: The number of the trial that is the best of the study's.
+        checklist: What reviewers ask, and the answers; None for no such section.
+        parts: What the table of the results in parts shows, and its rows with a header; None for no
+            such section.
     """
     # Only here, since plotly and scikit-learn take a second to load.
     from plotly.offline import get_plotlyjs
@@ -99,6 +116,8 @@ def build_report(
         space=_space(trials, winner),
         figures=list(draw_figures(trials, objective, winner)),
         protocol=protocol.split("\n\n"),
+        checklist=checklist or {},
+        parts=parts,
         command=command,
         identity=_identity(study),
         colors=COLORS,

@@ -60,7 +60,7 @@ def tune(
         n_trials: How many of the best settings are confirmed; 0 for none.
         n_seeds: By how many fresh seeds of the best trial.
     """
-    record = _record_of(best_trial, study)
+    record = record_of(best_trial, study)
     n_seeds = len(best_trial.seed_values) and n_seeds
     if record.user_attrs.get(_DONE) != [n_trials, n_seeds]:
         try:
@@ -98,7 +98,7 @@ def _tune(
 
 def contestant(best_trial: Contestant, study: optuna.Study, plan: Plan) -> Contestant | None:
     """Returns the best setting of the tuned mixture; None where none could be fitted."""
-    record = _record_of(best_trial, study)
+    record = record_of(best_trial, study)
     if _DONE not in record.user_attrs:
         return None
     n_trials, n_seeds = record.user_attrs[_DONE]
@@ -111,7 +111,8 @@ def contestant(best_trial: Contestant, study: optuna.Study, plan: Plan) -> Conte
     return replace(best, name=NAME, epochs=0, note=note, is_trial=False)
 
 
-def _record_of(best_trial: Contestant, study: optuna.Study) -> optuna.Study:
+def record_of(best_trial: Contestant, study: optuna.Study) -> optuna.Study:
+    """Returns the record of the mixtures with a best trial."""
     return baselines.record_of(f"{NAME}-{best_trial.number}", study)
 
 

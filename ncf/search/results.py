@@ -11,6 +11,7 @@ import numpy as np
 
 from ncf.models.table import Setting, model_of
 from ncf.protocol.metrics import Objective
+from ncf.search.breakdown import Breakdown
 from ncf.trials.messages import Outcome
 
 
@@ -166,6 +167,7 @@ class Conclusion:
         at: When test was read, in seconds since 1970.
         folder: The folder of the winner's weights and the ranks, until MLflow has them.
         readings: Each time that the study has read test, the first first.
+        breakdown: The results in parts; None in records that were made before it was kept.
     """
 
     digest: str
@@ -174,6 +176,7 @@ class Conclusion:
     at: float
     folder: Path
     readings: tuple[Reading, ...] = ()
+    breakdown: Breakdown | None = None
 
     @property
     def reading(self) -> str:

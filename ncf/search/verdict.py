@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from ncf.data.files import wait_for_room, whole
-from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
+from ncf.protocol.lists import best_items, coverage
+from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks, some_users
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search import mixing
+from ncf.search.breakdown import Breakdown, break_down, breakdown_of
 from ncf.search.comparison import compare
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Contestant, Reading, Result, read_before
@@ -69,9 +71,10 @@ def conclude(
     if not (is_known and (files.exists() or digest == published)):
         weights = fit(contestants, plan, workers, folder)
         _note_reading(study, contestants, digest)
-        results = _read_test(contestants, plan, weights, files)
+        results, parts = _read_test(contestants, plan, weights, files)
         at = recorded["at"] if is_known else time.time()  # so that what is logged again is the same
         recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
+        recorded["breakdown"] = asdict(parts)
         study.set_user_attr("conclusion", recorded)
     return Conclusion(
         digest,
@@ -80,6 +83,7 @@ def conclude(
         recorded["at"],
         files,
         tuple(readings_of(study)),
+        breakdown_of(recorded.get("breakdown")),
     )
 
 
@@ -153,8 +157,8 @@ def _note_reading(study: optuna.Study, contestants: Sequence[Contestant], digest
 
 def _read_test(
     contestants: Sequence[Contestant], plan: Plan, weights: Sequence[Path], files: Path
-) -> list[Result]:
-    """Reads test with the fitted contestants, and returns their results.
+) -> tuple[list[Result], Breakdown]:
+    """Reads test with the fitted contestants, and returns their results, also in parts.
 
     Args:
         contestants: The winner, then the others.
@@ -163,10 +167,15 @@ def _read_test(
         files: The folder that the winner's weights and the ranks go to.
     """
     ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
+    listed = np.unique(some_users(plan.split.test).users)
+    covered = {}
     for contestant, file in zip(contestants, weights, strict=True):
         scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
         sampled, full = _ranks(scorer, plan)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
+        known = plan.split.train_and_validation
+        lists = best_items(scorer, listed, known, plan.settings.objective.k)
+        covered[contestant.name] = coverage(lists, known.n_items)
 
     def keep() -> None:
         with whole(files) as draft:
@@ -177,7 +186,9 @@ def _read_test(
     wait_for_room(keep, files)
     for file in weights[1:]:
         file.unlink()
-    return compare(contestants, ranks, plan)
+    names = [contestant.name for contestant in contestants]
+    parts = break_down(names, ranks, plan, covered, len(listed))
+    return compare(contestants, ranks, plan), parts
 
 
 def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -39,12 +39,14 @@ def check_weights(arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int
         for names, n, what in ((_OF_USERS, n_users, "users"), (_OF_ITEMS, n_items, "items")):
             if name in names and (array.ndim == 0 or len(array) != n):
                 raise ValueError(f"{full_name} is of shape {array.shape}, but there are {n} {what}")
+        if name == "weights" and array.shape != (n_items, n_items):
+            raise ValueError(f"{full_name} is of shape {array.shape}, but has to be square")
         if name.endswith("_items"):
             in_range(full_name, array, -1 if name == "recent_items" else 0, n_items)
         if name.endswith("_indptr"):
             rows = f"{prefix}{point}{name.removesuffix('indptr')}"
             items = arrays[f"{rows}items"]
-            bounds(full_name, array, len(array) - 1, len(items))
+            bounds(full_name, array, n_users if name.startswith("history") else n_items, len(items))
             if len(arrays.get(f"{rows}values", items)) != len(items):
                 raise ValueError(f"{rows}values and {rows}items must have the same length")
 

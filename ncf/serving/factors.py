@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,8 +77,9 @@ class Factors:
         """Returns the scores (I,) with every item of a user who took the given items.
 
         Args:
-            user: The user, of whom the own factors are taken; None for an unknown one, whose own
-                factors are the mean of all users'.
+            user: The user, of whom the own factors are taken; None for an unknown one, who has
+                none: the items alone served new users better than with the mean of all users'
+                factors beside them (experiments/benchmarks/new_users.py).
             items: The user's items in the order of time, latest last.
 
         Raises:
@@ -90,7 +90,9 @@ class Factors:
         recents = np.full((1, len(self.recent.weights)), -1)
         latest_first = items[::-1][: recents.shape[1]]
         recents[0, : len(latest_first)] = latest_first
-        own = self._mean_user if user is None else self.user_factors[user]
+        own = np.zeros(self.user_factors.shape[1], self.user_factors.dtype)
+        if user is not None:
+            own = self.user_factors[user]
         factors = np.concatenate([own[None], self.recent.sums(recents)], axis=1)
         scores: NDArray[np.float32] = self._product(factors)[0]
         return scores
@@ -134,7 +136,3 @@ class Factors:
         scores: NDArray[np.float32] = factors @ self.item_factors.T
         scores += self.item_bias
         return scores
-
-    @cached_property
-    def _mean_user(self) -> NDArray[np.float32]:
-        return np.asarray(self.user_factors.mean(axis=0))

@@ -7,6 +7,7 @@ chooses by them again and again makes them a second validation set.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
-from ncf.protocol.intervals import paired_difference
+from ncf.protocol.intervals import Difference, paired_difference
 from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.splitting import HeldOut, History
+from ncf.serving import checks
 from ncf.serving.recommender import Recommender
 from ncf.tracking import places, registry, versions
 from ncf.tracking.store import file_of
@@ -42,28 +44,16 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    run = _study_run(client, first, second)
-    try:
-        file = client.download_artifacts(run.info.run_id, "candidates.npz")
-    except (MlflowException, OSError) as error:
-        reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
-        raise ValueError(
-            f"{names[0]}: its study's candidates.npz cannot be read: {reason}"
-        ) from error
-    with np.load(file) as arrays:
-        if "test_users" not in arrays:
-            raise ValueError(f"{names[0]}: its study is of an older version of this project")
-        users, candidates = arrays["test_users"], arrays["test"]
-    k = int(run.data.params["k"])
+    users, candidates, k = _held_out(client, first, second, "test")
     first_metrics, second_metrics = (
         _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
     )
     rows = []
-    for metric in first_metrics:
+    for metric in (f"{full}{name}_{k}" for full in ("", "full_") for name in ("hit_ratio", "ndcg")):
         d = paired_difference(first_metrics[metric], second_metrics[metric], _SEED)
         rows.append(
             {
-                "metric": metric,
+                "metric": label(metric),
                 names[0]: round(float(first_metrics[metric].mean()), 4),
                 names[1]: round(float(second_metrics[metric].mean()), 4),
                 "difference": round(d.mean, 4),
@@ -73,6 +63,52 @@ def compare(
             }
         )
     return rows
+
+
+def difference(
+    client: MlflowClient, new: ModelVersion, old: ModelVersion, part: str, name: str
+) -> tuple[Difference, int]:
+    """Returns a metric's paired difference, the new version less the old, and the number of users.
+
+    Args:
+        client: A client of the store.
+        new: A version.
+        old: Another, of whose study the held-out items and candidates are.
+        part: Whose items are held out: "validation" or "test".
+        name: The metric, such as "ndcg_10", or "full_ndcg_10" over the full catalogue.
+
+    Raises:
+        ValueError: A model cannot be read, or the study lacks the candidates.
+    """
+    users, candidates, k = _held_out(client, old, new, part)
+    now, before = (
+        _metrics(registry.read(client, f"models:/{one.name}/{one.version}"), users, candidates, k)
+        for one in (new, old)
+    )
+    return paired_difference(now[name], before[name], _SEED), len(now[name])
+
+
+def _held_out(
+    client: MlflowClient, first: ModelVersion, second: ModelVersion, part: str
+) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Returns the users (V,) and candidates (V, C) of the first version's study, and its k."""
+    named = f"{first.name}/{first.version}"
+    run = _study_run(client, first, second)
+    try:
+        file = client.download_artifacts(run.info.run_id, "candidates.npz")
+    except (MlflowException, OSError) as error:
+        reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
+        raise ValueError(f"{named}: its study's candidates.npz cannot be read: {reason}") from error
+    names = (f"{part}_users", part)
+    try:
+        checks.archive(Path(file), names)
+        with np.load(file) as arrays:
+            users, candidates = (arrays[name] for name in names)
+    except KeyError as error:
+        raise ValueError(f"{named}: its study is of an older version of this project") from error
+    except Exception as error:  # a dozen kinds, by which byte is lost
+        raise ValueError(f"{named}: its study's candidates.npz is damaged: {error}") from error
+    return users, candidates, int(run.data.params["k"])
 
 
 def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) -> Run:
@@ -105,11 +141,10 @@ def _metrics(
         k: The length of the lists that are judged.
     """
     catalogue = model.catalogue
+    checks.in_range("test_users", users, 0, catalogue.n_users)  # compiled code follows them
+    checks.in_range("test", candidates, 0, catalogue.n_items)
     held_out = HeldOut(users, candidates[:, 0])
     seen = History(catalogue.seen_indptr, catalogue.seen_items, len(catalogue.item_ids))
     sampled = per_user(sampled_ranks(model.scorer, users, candidates), k, users)
     full = per_user(full_ranks(model.scorer, held_out, seen), k, users)
-    shown = (f"hit_ratio_{k}", f"ndcg_{k}")
-    return {label(name): sampled[name] for name in shown} | {
-        f"full {label(name)}": full[name] for name in shown
-    }
+    return sampled | {f"full_{name}": values for name, values in full.items()}

@@ -10,8 +10,8 @@ from ncf.models.table import describe
 from ncf.search.results import Confirmed, Contestant
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
+from ncf.tracking.outcome_metrics import best_metrics, spent_seconds
 from ncf.tracking.tracker import KEY_TAG, NOTE_TAG, PARENT_TAG, STATE_TAG, Tracker
-from ncf.tracking.trial_runs import best_metrics
 
 
 def log_confirmation(tracker: Tracker, confirmed: Confirmed) -> None:
@@ -22,7 +22,7 @@ def log_confirmation(tracker: Tracker, confirmed: Confirmed) -> None:
         metrics = {
             **best_metrics(outcome),
             "trial/best_epoch": outcome.best_epoch,
-            "trial/seconds": outcome.seconds,
+            **spent_seconds(outcome),
         }
         name = f"trial {number} again, seed {index + 1} · {describe(setting)}"
         key = f"confirmation-{number}-{index}"

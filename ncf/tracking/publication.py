@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ncf.search.cost import Cost
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import registry, versions
+from ncf.tracking import gate, registry, versions
 from ncf.tracking.contest_runs import log_contestant
+from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model, package
 from ncf.tracking.tracker import Tracker
 
@@ -62,6 +64,7 @@ def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
 
 def publish(
     conclusion: Conclusion,
+    cost: Cost,
     plan: Plan,
     catalogue: Catalogue,
     tracker: Tracker,
@@ -74,6 +77,7 @@ def publish(
 
     Args:
         conclusion: What the study ended with.
+        cost: What it cost.
         plan: The plan of the study.
         catalogue: The catalogue of the winner's model.
         tracker: Writes to MLflow.
@@ -87,9 +91,13 @@ def publish(
         tracker.keep(conclusion.folder / RANKS)
     winner_metrics, *other_metrics = map(metrics_of, conclusion.results)
     tracker.log_result(winner_metrics, conclusion.at, model_id)
+    spent = tracker.metrics(rounded(spent_on(conclusion, cost)), 0, conclusion.at)
+    tracker.client.log_batch(tracker.parent, metrics=spent)
     tracker.set_tags(tracker.parent, {READINGS_TAG: readings_in_words(conclusion.readings)})
     for contestant, metrics in zip(others, other_metrics, strict=True):
         note = f"{contestant.note}: tuned by the same study code."
+        if contestant.name in cost.seconds:
+            metrics["cost/processor_seconds"] = cost.seconds[contestant.name]
         log_contestant(tracker, contestant, metrics, note, conclusion.at)
     published = Published(f"models:/{model_id}")
     if name:
@@ -98,7 +106,7 @@ def publish(
         if champion is not None and str(version.version) == decided != str(champion.version):
             decision = f"version {champion.version} is the champion"
         else:
-            decision = registry.crown_if_better(tracker.client, version)
+            decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     return published
 
@@ -107,6 +115,16 @@ def remove_files(folder: Path) -> None:
     """Removes the files of conclusions, which MLflow has by now, from a study's folder."""
     for files in folder.glob("conclusion-*"):
         shutil.rmtree(files)
+
+
+def spent_on(conclusion: Conclusion, cost: Cost) -> dict[str, float]:
+    """Returns what a study cost, and what the winner's lists cover, by the names in MLflow."""
+    spent = {f"cost/processor_seconds_{name}": value for name, value in cost.seconds.items()}
+    if spent:
+        spent |= {"cost/processor_seconds": cost.total, "cost/watt_hours": cost.watt_hours}
+    if conclusion.breakdown is not None:
+        spent["test_full/coverage"] = conclusion.breakdown.coverage[conclusion.winner.name]
+    return spent
 
 
 def metrics_of(result: Result) -> dict[str, float]:

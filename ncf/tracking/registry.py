@@ -1,8 +1,7 @@
 """MLflow's registry: versions of a model, and the alias `champion` for the one in use.
 
-The tags of a version hold its setting and its results. Of two versions the one with the better
-validation objective is better, if their tags `fingerprint` and `protocol` are equal; otherwise they
-cannot be compared. Test never decides.
+The tags of a version hold its setting and its results. Which version becomes champion is decided
+in `gate.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from ncf.tracking.store import file_of, open_client
 CHAMPION = "champion"
 SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other
 OBJECTIVE = "validation_"  # the tag that decides is this and the name of the objective
-_COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
 
 
 def register(
@@ -91,49 +89,13 @@ def champion(client: MlflowClient, name: str) -> ModelVersion | None:
     return None if version is None else client.get_model_version(name, version)
 
 
-def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
-    """Makes the new version champion if there is none, or if it is better than the champion.
-
-    Returns:
-        The decision and the reason, as a sentence.
-    """
-    old = champion(client, new.name)
-    if old is not None and old.version == new.version:
-        note_reign(client, old)
-        return f"version {new.version} is the champion"
-    if old is not None and not has_files(old):
-        return f"{crown(client, new, old)}, whose files are gone"
-    if old is not None and (reason := objection(old, new)):
-        return f"version {old.version} stays champion: {reason}"
-    return crown(client, new, old)
-
-
 def has_files(version: ModelVersion) -> bool:
     """Returns whether the files of a version are where MLflow looks for them."""
     uri = f"models:/{version.name}/{version.version}"
     try:
         return bool(mlflow.artifacts.list_artifacts(artifact_uri=uri))
     except MlflowException as error:
-        return error.error_code != "RESOURCE_DOES_NOT_EXIST"
-
-
-def objection(old: ModelVersion, new: ModelVersion) -> str:
-    """Returns why the new version is not known to be better than the old; empty if it is."""
-    differing = [tag for tag in _COMPARABLE if old.tags.get(tag) != new.tags.get(tag)]
-    if differing:
-        return " and ".join(
-            f"its {tag} is {_short(old.tags.get(tag))}, the new one's {_short(new.tags.get(tag))}"
-            for tag in differing
-        ) + ", so that the two cannot be compared"  # fmt: skip
-    metric = objective_tag(new)
-    if metric not in old.tags:
-        return f"it was not judged by {metric}, as the new one was"
-    if float(new.tags[metric]) > float(old.tags[metric]):
-        return ""
-    return (
-        f"its {metric} is {float(old.tags[metric]):.4f}, the new one's "
-        f"{float(new.tags[metric]):.4f}"
-    )
+        return str(error.error_code) != "RESOURCE_DOES_NOT_EXIST"
 
 
 def crown(client: MlflowClient, new: ModelVersion, old: ModelVersion | None) -> str:
@@ -238,7 +200,3 @@ def _latest_champion(client: MlflowClient) -> str:
 def objective_tag(version: ModelVersion) -> str | None:
     """Returns the tag that holds a version's objective; None where another project made it."""
     return next((tag for tag in version.tags if tag.startswith(OBJECTIVE)), None)
-
-
-def _short(tag: str | None) -> str:
-    return "unknown" if tag is None else repr(tag[:80])

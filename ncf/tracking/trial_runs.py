@@ -24,6 +24,7 @@ from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
+from ncf.tracking.outcome_metrics import best_metrics, prefixed, spent_seconds
 from ncf.tracking.tracker import (
     MODEL_TAG,
     NOTE_TAG,
@@ -185,7 +186,7 @@ def _log_trial(
         counts = {
             "trial/best_epoch": outcome.best_epoch,
             "trial/epochs": outcome.epochs,
-            "trial/seconds": outcome.seconds,
+            **spent_seconds(outcome),
         }
         metrics += tracker.metrics(rounded(best_metrics(outcome)), 0, outcome.time, model_id)
         metrics += tracker.metrics(rounded(counts), 0, outcome.time)
@@ -208,14 +209,6 @@ def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted:
     tracker.client.set_terminated(run_id, STATUS[state])
 
 
-def best_metrics(outcome: Outcome) -> dict[str, float]:
-    """Returns the metrics of a trial's best epoch under the names that MLflow shows."""
-    return {
-        **_prefixed("validation_best", outcome.metrics),
-        **_prefixed("validation_full", outcome.metrics_full),
-    }
-
-
 def setting_of_run(run: Run) -> Setting:
     """Returns the setting of a trial, as its run has it."""
     name = run.data.tags.get(MODEL_TAG, "gmf")  # older runs name none: there was no other model
@@ -228,7 +221,7 @@ def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:
         "train/loss": report.loss,
         "train/seconds": round(report.seconds, 4),
         "train/samples_per_second": round(report.n_samples / report.seconds),
-        **_prefixed("validation", report.metrics),
+        **prefixed("validation", report.metrics),
     }
     return tracker.metrics(values, report.epoch, report.time)
 
@@ -242,7 +235,3 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
 
 def _end_of(trial: FrozenTrial) -> Outcome | Failure:
     return journal.outcome_of(trial) if journal.is_trained(trial) else journal.failure_of(trial)
-
-
-def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}/{key}": value for key, value in values.items()}

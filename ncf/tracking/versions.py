@@ -1,4 +1,4 @@
-"""Versions of the registered model: made of a winner or of any trial, found, listed, promoted."""
+"""Versions of the registered model: made of a winner or of any trial, found, listed."""
 
 from __future__ import annotations
 
@@ -166,35 +166,6 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
             }
         )
     return rows
-
-
-def promote(client: MlflowClient, text: str, force: bool) -> str:
-    """Makes a version the champion of its model, if it is known to be better than the champion.
-
-    Args:
-        client: A client of the store.
-        text: The version, as `find` takes it.
-        force: Whether to promote a version that is not known to be better, such as an older one.
-
-    Returns:
-        What was done, as a sentence.
-
-    Raises:
-        ValueError: There is no such version, it does not load, or it is not known to be better.
-    """
-    new = find(client, text)
-    old = registry.champion(client, new.name)
-    if old is not None and old.version == new.version:
-        registry.note_reign(client, old)
-        return f"{new.name}: version {new.version} is the champion already"
-    registry.read(client, f"models:/{new.name}/{new.version}")
-    if old is not None and not force and (reason := registry.objection(old, new)):
-        pair = [f"{new.name}/{version.version}" for version in (old, new)]
-        raise ValueError(
-            f"{text}: version {old.version} stays champion: {reason}; --force promotes it anyway, "
-            f"`{next_steps.command('compare', *pair)}` tells how sure the difference is"
-        )
-    return f"{new.name}: {registry.crown(client, new, old)}"
 
 
 def _tags(

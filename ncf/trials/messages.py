@@ -99,6 +99,8 @@ class Outcome:
         metrics_full: The same metrics over the full catalogue, for all users.
         seconds: The wall time of the trial.
         time: When it ended, in seconds since 1970.
+        processor_seconds: The time of the processor that it took, over all threads of the worker;
+            0 in records that were made before it was kept.
     """
 
     number: int
@@ -109,6 +111,7 @@ class Outcome:
     metrics_full: dict[str, float]
     seconds: float
     time: float
+    processor_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

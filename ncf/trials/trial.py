@@ -33,7 +33,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     Raises:
         FloatingPointError: The trial diverged: its loss is not finite.
     """
-    start = time.perf_counter()
+    start, processor_start = time.perf_counter(), time.process_time()
     n_epochs = epochs_of(task.setting, task.epochs)
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
@@ -79,6 +79,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         metrics_full,
         time.perf_counter() - start,
         time.time(),
+        time.process_time() - processor_start,
     )
 
 

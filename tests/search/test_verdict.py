@@ -21,6 +21,7 @@ from ncf.search.results import Conclusion, Contestant
 from ncf.search.verdict import conclude, fit, readings_of
 from ncf.trials.messages import Failure, Outcome, Refit
 from ncf.trials.workers import MAX_DEATHS
+from tests.conftest import planted
 from tests.search.planted import AnsweringWorkers, plan_of, study_with
 
 WINNER = Contestant("GMF", 7, Hyperparameters(), {}, 12, {"ndcg_10": 0.5}, "trial 7")
@@ -34,7 +35,8 @@ def plan(split: Split) -> Plan:
     candidates = draw_candidates(
         whole.indptr, whole.items, whole.n_items, test.users, test.items, 40, seed=2
     )
-    return replace(plan_of(split), test_candidates=candidates)
+    data = planted(160, 80, seed=1)  # of which `split` is made
+    return replace(plan_of(split), interactions=data, test_candidates=candidates)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from ncf.serving import checks
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.item_item import DenseItemItem
+from ncf.serving.mixture import Mixture
 from ncf.serving.packaged import load_recommender, write_model
 from ncf.serving.scorers import Scorer
 from tests.serving.test_recommender import (
@@ -25,6 +26,7 @@ from tests.serving.test_recommender import (
     USER_IDS,
     catalogue_of,
     history,
+    model_of,
     model_of_last_items,
     text,
 )
@@ -104,6 +106,10 @@ def dense() -> DenseItemItem:
     return DenseItemItem(seen.indptr, seen.items, np.ones(len(seen.items), np.float32), weights)
 
 
+def mixed() -> Mixture:
+    return Mixture(model_of(), dense(), 0.5)
+
+
 @pytest.mark.parametrize(
     ("scorer", "name", "change", "message"),
     [
@@ -116,7 +122,16 @@ def dense() -> DenseItemItem:
         (None, "recent_weights", lambda a: a[:1], "the model is damaged"),
         (dense, "history_items", lambda a: a + 2_000_000_000, r"history_items must be in \[0, 12"),
         (dense, "history_indptr", lambda a: a * 1000, "history_indptr must ascend from 0 to 8"),
-        (dense, "weights", lambda a: a[:, :3].copy(), "the model is damaged"),
+        (dense, "weights", lambda a: a[:, :3].copy(), r"weights is of shape \(12, 3\), but has to"),
+        (
+            mixed,
+            "second.history_items",
+            lambda a: a - 9,
+            r"second.history_items must be in \[0, 12",
+        ),
+        (mixed, "second.history_indptr", lambda a: a[:-1], "second.history_indptr must be 6 integ"),
+        (mixed, "first.item_bias", lambda a: a[:-1], r"first.item_bias is of shape \(11,\)"),
+        (mixed, "weight", lambda a: a * np.nan, "weight holds values that are no numbers"),
     ],
 )
 def test_weights_that_break_a_rule_are_refused(

@@ -248,7 +248,7 @@ def test_a_new_user_is_answered_from_the_given_items(tmp_path: Path, dim: int) -
     model = model_of_last_items(dim)
     recommender = saved(tmp_path, model, catalogue_of())
     given = [ITEM_IDS[item] for item in (7, 3, 6)]  # latest last; the model reads two
-    own = model.user_factors.mean(axis=0)
+    own = np.zeros(dim)
     for user_ids in ([], ["nobody"]):
         (answer,) = recommender.recommend(user_ids, k=5, items=given)
         assert answer.known
@@ -386,6 +386,28 @@ def test_predict_answers_a_frame_with_a_frame(recommender: Recommender) -> None:
     for name in frame.columns:
         assert frame[name].tolist() == [getattr(answer, name) for answer in answers]
     assert [len(items) for items in recommender.predict(asked)["item_ids"]] == [10, 10]
+
+
+def test_a_server_refuses_what_python_may_ask(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow tests ask a real server; here is which error makes it answer with status 400."""
+    monkeypatch.setattr("ncf.serving.requests.MOST_ROWS", 100)
+    monkeypatch.setattr("ncf.serving.requests.MOST_LISTED", 1000)
+    many = pd.DataFrame({"user_id": ["17"] * 101})
+    assert len(recommender.predict(many)) == 101
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    for asked, k, message in (
+        (many, 1, "a request may have 100 rows, but has 101: send less"),
+        (many[:100], 11, "with 1,000 items, but 100 rows of k=11 are 1,100: send fewer rows"),
+        (pd.DataFrame({"user_id": ["x" * 1001]}), 1, "a user id may have 1,000 signs"),
+        (pd.DataFrame({"item_ids": [["735"] * 60_000] * 2}), 1, "may give 100,000 item ids"),
+        (pd.DataFrame({"item_ids": [["735", "x" * 1001]]}), 1, "an item id may have 1,000 signs"),
+    ):
+        with pytest.raises(MlflowException, match=message) as refused:
+            recommender.predict(asked, {"k": k})
+        assert refused.value.error_code == "INVALID_PARAMETER_VALUE"  # 400
+    assert len(recommender.predict(many[:80], {"k": 10**12})) == 80  # of 12 items each, at most
 
 
 # Files

@@ -110,3 +110,16 @@ def test_a_store_that_says_nothing_is_not_waited_for_without_end(
     silence.set()
     time.sleep(0.1)
     assert store.told == []  # it has given up
+
+
+def test_nothing_is_written_while_the_store_is_not_the_one_it_was(store: Store) -> None:
+    is_lost = True
+
+    def check() -> None:
+        if is_lost:
+            raise FileNotFoundError("mlflow.db was removed")
+
+    queue = Mirror(check)
+    queue.put("a", partial(store.tell, "a"))
+    assert "mlflow.db was removed" in queue.finish(patience=0.05)
+    assert store.n_attempts == 0

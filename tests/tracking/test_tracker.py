@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.search.experiment import DataFacts
 from ncf.search.results import Confirmed, Contestant
-from ncf.tracking import mirror, registry, store
+from ncf.tracking import gate, mirror, registry, store
 from ncf.tracking.contest_runs import log_confirmation, log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.mirror import Mirror
@@ -95,7 +95,7 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
         tracker.log_result({"test/ndcg_10": 0.75}, 1.8e9, model_id)
         tags = {f"{registry.OBJECTIVE}ndcg_10": "0.25"}
         version = registry.register(tracker.client, "toy", model_id, tracker.parent, tags, "a toy")
-        registered["decision"] = registry.crown_if_better(tracker.client, version)
+        registered["decision"] = gate.crown_if_better(tracker.client, version)
 
     (folder / "winner").mkdir()
     (folder / "winner" / "MLmodel").write_text("flavors: {}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -75,11 +77,25 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     assert register(best).startswith("mine/2:")  # the same again is no third version
     assert command(capsys, "promote", "mine/1") == "mine: version 1 is the new champion\n"
     # what has not been shown to be better is not promoted but by force
-    assert "in place of version 1" in command(capsys, "promote", "mine/2")
+    promoted = command(capsys, "promote", "mine/2")
+    assert "in place of version 1" in promoted
+    evidence = (
+        r"on validation, over the same 1,200 users and candidates, nDCG@10 of version 2 less that "
+        r"of version 1 is \+(0\.\d{4}) \[[+-]0\.\d{4}, \+0\.\d{4}\], "
+    )
+    found = re.search(evidence, promoted)
+    assert found is not None
+    value, lower = (run.data.metrics["validation_best/ndcg_10"] for run in (best, worst))
+    assert float(found[1]) == pytest.approx(value - lower, abs=1e-4)
+    noted = client.get_model_version("mine", "2").tags
+    assert noted["held_against"] == "version 1"
+    assert f"mine: {noted['decision']}\n" == promoted
     error = command(capsys, "promote", "mine/1", expect=2)
     assert "version 2 stays champion: its validation_ndcg_10 is" in error
     assert "--force" in error
-    assert "in place of version 2" in command(capsys, "promote", "mine/1", "--force")
+    assert "stayed champion" in client.get_model_version("mine", "1").tags["decision"]
+    forced = command(capsys, "promote", "mine/1", "--force")
+    assert "in place of version 2 by --force, though its validation_ndcg_10 is" in forced
     now = champion(client, "mine")
     assert now is not None
     assert str(now.version) == "1"
@@ -99,6 +115,17 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
         [best.info.experiment_id], f"source_run_id = '{best.info.run_id}'"
     )
     assert "mine" in model.tags["mlflow.modelVersions"]
+
+
+def test_a_winner_and_a_trial_are_not_compared_as_one_knows_more(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, *_ = trials_of(client)
+    trial = command(capsys, "register", best.info.run_id, "--name", "gmf-shop").split(":")[0]
+    error = command(capsys, "promote", trial, expect=2)
+    assert "fitted on train + validation, the new one on train" in error
+    assert "is unfair: compare winners of searches with winners, and trials with trials" in error
+    client.delete_model_version("gmf-shop", trial.partition("/")[2])
 
 
 def test_a_comparison_gives_what_the_search_found_on_test(
@@ -309,6 +336,18 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     trial = trials_of(moved)[0]
     command(capsys, "register", trial.info.run_id, "--name", "gone")
     study = trial.data.tags["mlflow.parentRunId"]
+    (candidates,) = Path("mlruns", "artifacts").glob(f"**/{study}/artifacts/candidates.npz")
+    with np.load(candidates) as loaded:
+        forged = dict(loaded) | {"test": loaded["test"] + 2_000_000_000}
+    for content, message in (
+        (candidates.read_bytes()[:-50], "its study's candidates.npz is damaged"),
+        (forged, r"test must be in [0, 160), but is in [2000000000, 20000001"),
+    ):
+        if isinstance(content, bytes):
+            candidates.write_bytes(content)
+        else:
+            np.savez_compressed(candidates, **content)
+        assert message in command(capsys, "compare", "gmf-shop/1", "gone/1", expect=2)
     moved.delete_run(study)
     collect_garbage()
     for arguments, message in (
