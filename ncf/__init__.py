@@ -1,14 +1,17 @@
 """Find the best implicit-feedback recommender for a person's data, honestly and fast.
 
-Importing `ncf` loads nothing and changes nothing; CONTRIBUTING.md has the tree of its packages. A
-registered model is asked so from Python:
+Importing `ncf` loads nothing and changes nothing; CONTRIBUTING.md has the tree of its packages.
+From Python a study is searched, and its winner asked, so:
 
     import ncf
-    model = ncf.load_model()  # the champion that was registered last
-    for answer in model.recommend(["196", "7"], k=5):
+    study = ncf.search("ml-100k", trials=50)  # or a pandas table and study="NAME"
+    print(study.verdict)
+    print(study.results)  # and study.trials
+    for answer in study.load_model().recommend(["196", "7"], k=5):
         print(answer.user_id, answer.known, answer.item_ids, answer.scores, answer.titles)
 
-An experiment file imports `Experiment` and `Hyperparameters` from here.
+`ncf.load_study("NAME")` reads a study again, `ncf.load_model()` loads the champion that was
+registered last. An experiment file imports `Experiment` and `Hyperparameters` from here.
 """
 
 from __future__ import annotations
@@ -19,12 +22,20 @@ if TYPE_CHECKING:
     from ncf.models.gmf.setting import Hyperparameters
     from ncf.search.experiment import Experiment
     from ncf.serving.recommender import Recommender
+    from ncf.study import Study, load_study, search
 
-__all__ = ["Experiment", "Hyperparameters", "load_model"]
+__all__ = [
+    "Experiment",
+    "Hyperparameters",
+    "Study",
+    "load_model",
+    "load_study",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what an experiment file needs, when it is asked for."""
+    """Loads what is asked for, and no more."""
     if name == "Experiment":
         from ncf.search.experiment import Experiment
 
@@ -33,6 +44,10 @@ def __getattr__(name: str) -> Any:
         from ncf.models.gmf.setting import Hyperparameters
 
         return Hyperparameters
+    if name in ("Study", "load_study", "search"):
+        from ncf import study
+
+        return getattr(study, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

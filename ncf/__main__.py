@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ncf.commands import studies
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("run_id", metavar="RUN_ID", help="id of the trial's run in MLflow")
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
+    studies.add_commands(commands, as_rows, store)
     return parser
 
 
