@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from ncf.commands import options
+from ncf.commands import options, output
+from ncf.serving import compiled_cache
 
 
 def main() -> None:
     """Runs the command; a user's mistake is reported in one line and exit status 2."""
+    output.outlast()
     parsed = options.parse()
     try:
         from ncf.commands.search import run  # only now, so that --help is quick
-
-        sys.exit(run(parsed))
+    except RuntimeError as error:  # numba's
+        sys.exit(f"error: {error}{compiled_cache.advice(error)}")
+    try:
+        status = run(parsed)
+        output.tell_of_loss()
+        sys.exit(status)
     except KeyboardInterrupt:  # before the search has begun
         sys.exit(130)
 

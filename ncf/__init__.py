@@ -1,7 +1,8 @@
 """Find the best implicit-feedback recommender for a person's data, honestly and fast.
 
-Importing `ncf` loads nothing and changes nothing; CONTRIBUTING.md has the tree of its packages.
-From Python a study is searched, and its winner asked, so:
+Importing `ncf` loads nothing heavy, and changes nothing but numba's cache folder where numba would
+have none; CONTRIBUTING.md has the tree of its packages. From Python a study is searched, and its
+winner asked, so:
 
     import ncf
     study = ncf.search("ml-100k", trials=50)  # or a pandas table and study="NAME"
@@ -18,6 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ncf.serving import compiled_cache
+
 if TYPE_CHECKING:
     from ncf.models.gmf.setting import Hyperparameters
     from ncf.search.experiment import Experiment
@@ -32,6 +35,8 @@ __all__ = [
     "load_study",
     "search",
 ]
+
+compiled_cache.choose()
 
 
 def __getattr__(name: str) -> Any:

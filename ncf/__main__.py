@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ncf.commands import studies
+from ncf.commands import failures, studies
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,21 +19,18 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; a user's mistake is one line and status 2."""
-    options = vars(_parser().parse_args(arguments))
+    options = vars(failures.parse(_parser(), arguments))
     run = options.pop("run")
     del options["command"]
+    return failures.guarded(lambda: _status_of(run, options))
+
+
+def _status_of(run: Callable[..., None], options: dict[str, Any]) -> int:
     try:
         run(**options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
-        from ncf.commands import terminal
-
-        terminal.show_error(error)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -56,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("data", help="name (ml-100k, ml-1m, ...) or path")
     data.add_argument("--columns", help="names of its columns: user=...,item=...,timestamp=...")
     data.add_argument("--min-rating", type=float, help="keep only ratings at or above this")
+    data.add_argument(
+        "--split", default="leave-one-out", help="leave-one-out (default), time or time:0.9,0.95"
+    )
+    data.add_argument("--targets", help="with --split time: last (default), first or all")
     data.set_defaults(run=_data)
 
     parents = [model, as_rows, store]
@@ -97,17 +99,30 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
     studies.add_commands(commands, as_rows, store)
+    check = commands.add_parser("check", help="find and mend what is damaged in a study's record")
+    check.add_argument(
+        "--storage", type=Path, metavar="FILE", default=Path("mlruns/optuna.journal"),
+        help="the journal (default: mlruns/optuna.journal)",
+    )  # fmt: skip
+    check.add_argument(
+        "--cut", action="store_true", help="cut off what cannot be mended and all that follows"
+    )
+    check.set_defaults(run=_check)
     return parser
 
 
 # Each command takes its options by name. It imports what it needs itself, so that --help is quick.
 
 
-def _data(data: str, columns: str | None, min_rating: float | None) -> None:
+def _data(
+    data: str, columns: str | None, min_rating: float | None, split: str, targets: str | None
+) -> None:
     from ncf.commands import facts
     from ncf.data.columns import parse_columns
+    from ncf.protocol.choice import parse_split
 
-    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating)))
+    choice = parse_split(split, targets)
+    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating, choice)))
 
 
 def _recommend(
@@ -136,7 +151,10 @@ def _recommend(
         n_users = progress.count(blocks, len(recommender.catalogue.user_ids), "user")
         print(f"{out}: lists of {n_users:,} users", file=sys.stderr)
         return
-    given = None if items is None else [item.strip() for item in items.split(",")]
+    given = None if items is None else [item.strip() for item in items.split(",") if item.strip()]
+    unknown = [item for item in given or () if recommender.catalogue.item_of(item) is None]
+    if unknown:
+        print(f"unknown to the model and passed over: {', '.join(unknown)}", file=sys.stderr)
     answers = recommender.recommend(user or [], k, include_seen, items=given)
     tables.show_recommendations(answers, json)
 
@@ -183,15 +201,22 @@ def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
 
 
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
-    from ncf.tracking import versions
+    from ncf.commands.options import check_name
+    from ncf.tracking import next_steps, versions
 
+    if name is not None:
+        check_name("--name", name)
     version = versions.register_run(_client(tracking_uri), run_id, name)
     full_name = f"{version.name}/{version.version}"
     print(f"{full_name}: {version.description}")
-    print(
-        f"`python -m ncf promote {full_name}` makes it champion where it is better on the same "
-        "protocol; --force makes it champion in any case."
-    )
+    print("This makes it champion where it is better on the same protocol; --force in any case:")
+    print(f"  {next_steps.command('promote', full_name)}")
+
+
+def _check(storage: Path, cut: bool) -> None:
+    from ncf.commands import health
+
+    health.run(storage.resolve(), cut)
 
 
 def _load(model: str | None, tracking_uri: str | None) -> Recommender:

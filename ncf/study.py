@@ -131,7 +131,7 @@ def search(
     from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
 
     name, status = search_study(options)
-    if status == 130:
+    if status >= 128:  # a signal has ended it
         raise KeyboardInterrupt
     return load_study(name, storage=storage, tracking_uri=tracking_uri)
 

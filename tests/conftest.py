@@ -92,8 +92,9 @@ def write_interactions(data: Interactions, path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes back what `mlflow.set_tracking_uri` of an earlier test has put in the environment."""
+    """Takes back what an earlier test has left: the store in use, the passwords of addresses."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("ncf.redaction.learned", set())
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
-from ncf.redaction import RedactingFormatter, redacted
+from ncf.redaction import RedactingFormatter, learn, redacted
 
 SIGNS = st.characters(codec="utf-8", exclude_categories=["Z", "C"])
 
@@ -35,6 +35,38 @@ def test_what_is_no_password_stays(text: str) -> None:
     assert redacted(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:p w@host:5000/x", "http://***@host:5000/x"),
+        ("x http://me:p w@host, y http://me:p/w@host", "x http://***@host, y http://***@host"),
+        ("http://host:5000 and me@work", "http://host:5000 and me@work"),
+        ("http://host/x?k=1&password=p/w&l=2", "http://host/x?k=1&password=***&l=2"),
+        ("postgresql://host/db?sslpassword=pw", "postgresql://host/db?sslpassword=***"),
+        ("--data x?api_key='p w' y", "--data x?api_key=*** y"),
+        ("TOKEN=abc, page_token=def", "TOKEN=*** page_token=***"),
+        ("Authorization: Basic bWU6cHc9PQ==", "Authorization: Basic ***"),
+        ("The Basic rules", "The Basic rules"),
+    ],
+)
+def test_a_password_is_known_by_where_it_stands(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+def test_the_password_of_a_commands_own_address_is_known_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ncf.redaction.learned", set())
+    learn(["--tracking-uri", "http://me:al pha@be/ta%20x@host:5000/y", "http://host:5000/@z"])
+    for text, shown in (
+        ("http://me:al pha@be/ta%20x@host:5000/y", "http://***@host:5000/y"),
+        ("cannot parse me:al pha@be/ta%20x@host", "cannot parse ***@host"),
+        ("no port 'al pha@be/ta x'", "no port '***'"),
+        ("no host 'ta%20x', nor '5000'", "no host '***', nor '5000'"),
+    ):
+        assert redacted(text) == shown
+
+
 def test_log_records_are_redacted_with_their_tracebacks() -> None:
     try:
         raise ValueError("http://me:secret@host/x")
@@ -48,4 +80,6 @@ def test_log_records_are_redacted_with_their_tracebacks() -> None:
 
 def test_mlflow_does_not_print_the_address_of_each_run() -> None:
     """It would, with the password, where the tracking URI is a server's."""
+    import ncf.tracking  # noqa: F401 # which sees to it
+
     assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()  # type: ignore[no-untyped-call]

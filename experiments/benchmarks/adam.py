@@ -21,7 +21,7 @@ from ncf.data.datasets import load_interactions
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.table import fit
 from ncf.protocol.splitting import History, leave_one_out
-from ncf.trials.local import one_thread
+from ncf.trials.start import one_thread
 
 DIM, N_NEGATIVES = 32, 4
 

@@ -22,7 +22,8 @@ from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Settings, Source, assemble
+from ncf.search.plan import Settings, assemble
+from ncf.search.source import Source
 
 
 def main() -> None:

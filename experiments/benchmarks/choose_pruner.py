@@ -36,7 +36,7 @@ from ncf.search.experiment_file import load_experiment
 from ncf.search.proposals import Proposals, known_outcomes, tpe
 from ncf.search.pruning import stopping_thresholds
 from ncf.trials.data import TrialData
-from ncf.trials.local import one_thread
+from ncf.trials.start import one_thread
 
 Curves = list[list[float]]
 Rule = Callable[[Curves, int], tuple[float, ...]]

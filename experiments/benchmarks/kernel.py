@@ -24,7 +24,7 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.prefetch import prefetch
 from ncf.models.table import fit
 from ncf.protocol.splitting import leave_one_out
-from ncf.trials.local import one_thread
+from ncf.trials.start import one_thread
 
 Epochs = list[tuple[float, float]]  # of each: when it ended, and its samples per second
 AHEAD = 8

@@ -25,7 +25,7 @@ from search_time import search
 
 from ncf.search import journal
 from ncf.search.experiment_file import load_experiment
-from ncf.trials.local import one_thread
+from ncf.trials.start import one_thread
 
 Curve = list[tuple[float, float]]  # after each epoch: seconds so far, validation nDCG@10
 

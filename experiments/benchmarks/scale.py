@@ -17,7 +17,7 @@ import numpy as np
 from generate import PRESETS, Size, write_ratings
 from measurement import Row, Setup, in_fresh_process
 
-from ncf.trials.local import one_thread
+from ncf.trials.start import one_thread
 
 SMALL = Size(14_000, 6_000, 1_400_000)  # in a quick run
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from ncf.data.columns import Columns
 from ncf.data.datasets import find_file
-from ncf.data.interactions import Interactions, from_columns
+from ncf.data.interactions import from_columns
 from ncf.data.movielens import NAMES
 from ncf.data.ratings import read_ratings
 from ncf.protocol import given_split
+from ncf.protocol.choice import SplitChoice, SplitData, as_given, split_as
 from ncf.protocol.sequence import Sequence, measure
-from ncf.protocol.splitting import Split, leave_one_out
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Facts:
         n_untouched: The fewest items that a user has not touched.
         sequence: What the order in time decides; None where the file has no times.
         is_given: Whether the split comes with the data.
+        is_by_time: Whether it is a split by time.
+        protocol: How the data are split, in a few words.
+        notes: Who is not evaluated and why, as sentences.
+        n_validated: The number of users that trials are judged by.
         columns_read: Which column of the file was taken as what, one line each.
         remarks: What a person should know of the values that were read, one line each.
     """
@@ -51,12 +55,27 @@ class Facts:
     n_untouched: int
     sequence: Sequence | None
     is_given: bool
+    is_by_time: bool
+    protocol: str
+    notes: tuple[str, ...]
+    n_validated: int
     columns_read: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
-def gather(data: str, columns: Columns, min_rating: float | None = None) -> Facts:
+def gather(
+    data: str,
+    columns: Columns,
+    min_rating: float | None = None,
+    choice: SplitChoice | None = None,
+) -> Facts:
     """Reads a data set, by name or path, and counts.
+
+    Args:
+        data: Name or path of the data set.
+        columns: The names of its columns.
+        min_rating: The lowest rating that counts as an interaction.
+        choice: The split; None means leave-one-out, or the one that the data come with.
 
     Raises:
         ValueError: A line or value breaks a rule, or no user can be evaluated.
@@ -64,9 +83,13 @@ def gather(data: str, columns: Columns, min_rating: float | None = None) -> Fact
     """
     train_file = given_split.find(data)
     if train_file is not None:
-        given = given_split.load_ready_made(train_file)
+        if choice not in (None, SplitChoice()):
+            raise ValueError(
+                f"{train_file}: a ready-made split is taken as it is; leave out --split"
+            )
+        given = as_given(given_split.load_ready_made(train_file))
         n_rows = given.interactions.n_interactions
-        return _facts(given.interactions, given.split, n_rows, n_rows, is_given=True)
+        return _facts(given, n_rows, n_rows, is_given=True)
     name, path = find_file(data)
     ratings = read_ratings(path, columns, min_rating)
     interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
@@ -75,13 +98,12 @@ def gather(data: str, columns: Columns, min_rating: float | None = None) -> Fact
         interactions, columns_read=(*ratings.columns_read, *notes), remarks=ratings.remarks
     )
     n_kept = len(ratings.user_ids)
-    split = leave_one_out(interactions)
-    return _facts(interactions, split, ratings.n_rows, n_kept, is_given=False)
+    data_split = split_as(choice or SplitChoice(), interactions)
+    return _facts(data_split, ratings.n_rows, n_kept, is_given=False)
 
 
-def _facts(
-    interactions: Interactions, split: Split, n_rows: int, n_kept: int, is_given: bool
-) -> Facts:
+def _facts(data: SplitData, n_rows: int, n_kept: int, is_given: bool) -> Facts:
+    interactions, split = data.interactions, data.split
     per_user = np.diff(interactions.indptr)
     times = interactions.timestamps
     same_user = np.ones(len(times) - 1, bool)
@@ -102,7 +124,7 @@ def _facts(
             "users": interactions.n_users,
             "items": interactions.n_items,
             "interactions": interactions.n_interactions,
-            "evaluated": len(split.test.users),
+            "evaluated": len(np.unique(split.test.users)),
             "train": len(split.train.items),
         },
         days,
@@ -114,6 +136,10 @@ def _facts(
         int(interactions.n_items - per_user.max()),
         measure(interactions, split) if interactions.has_times else None,
         is_given,
+        split.test_period is not None,
+        data.protocol,
+        split.notes,
+        len(np.unique(split.validation.users)),
         interactions.columns_read,
         interactions.remarks,
     )

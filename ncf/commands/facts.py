@@ -28,13 +28,18 @@ def in_words(facts: Facts) -> str:
     below = ""
     if n["kept"] < n["rows"]:
         below = f"{n['rows'] - n['kept']:,} are below --min-rating; "
-    split = (
-        "ready-made: test items and their negatives are given, validation is each user's latest "
-        "of train"
-        if facts.is_given
-        else f"leave-one-out by {order}: a user's latest interaction is test, the one before "
+    split = [
+        f"leave-one-out by {order}: a user's latest interaction is test, the one before "
         "validation, the rest train"
-    )
+    ]
+    if facts.is_given:
+        split = [
+            "ready-made: test items and their negatives are given, validation is each user's "
+            "latest of train"
+        ]
+    elif facts.is_by_time:
+        split = [facts.protocol, *facts.notes]
+    others = "" if facts.is_by_time else ", the others only train"
     lines = [
         f"{facts.name}: {n['users']:,} users, {n['items']:,} items, {n['interactions']:,} "
         f"interactions; {sparsity:.2%} of all pairs are empty",
@@ -50,9 +55,9 @@ def in_words(facts: Facts) -> str:
         *_histogram(facts.per_item),
         "",
         "Protocol of a search:",
-        f"  {split}",
+        *(f"  {line}" for line in split),
         f"  {n['evaluated']:,} of {n['users']:,} users are evaluated "
-        f"({n['evaluated'] / n['users']:.1%}), the others only train",
+        f"({n['evaluated'] / n['users']:.1%}){others}",
         f"  {n['train']:,} interactions train a trial; the winner has validation too",
         "  the held-out item is ranked among 100 items that the user never touched, and among "
         "all of them",
@@ -71,17 +76,28 @@ def _order_in_words(facts: Facts, found: Sequence) -> list[str]:
     if found.followed > max(0.01, 1.5 * found.followed_shuffled):
         verdict = "the order says much of the next item, so that models which know it gain"
     test = "" if facts.is_given else f"the test item of {found.tied_test:.0%} of the users and "
+    sessions = f"{found.in_session:.0%} of the validation items came within {SESSION} seconds of "
+    if facts.is_by_time:
+        found_first = [f"  sessions: {sessions}the latest item that is known of the user"]
+        leak = "none: all that is trained on is earlier than what is asked for"
+    else:
+        found_first = [
+            f"  sessions: {sessions}the user's item before; leave-one-out rewards continuing such "
+            "a session",
+            f"  ties: the order of rows with equal times decides {test}the validation item of "
+            f"{found.tied_validation:.0%}",
+        ]
+        leak = (
+            f"{found.later:.0%} of the train interactions are later than a user's test item, on "
+            "average; a model in use has no such view of the future: compare --split time"
+        )
     return [
         "The order in time:",
-        f"  sessions: {found.in_session:.0%} of the validation items came within {SESSION} "
-        "seconds of the user's item before; leave-one-out rewards continuing such a session",
-        f"  ties: the order of rows with equal times decides {test}the validation item of "
-        f"{found.tied_validation:.0%}",
+        *found_first,
         f"  next items: {found.followed:.1%} of the validation items are among the "
         f"{N_FOLLOWING} that most often follow the item before, {found.followed_shuffled:.1%} "
         f"where each user's order is shuffled: {verdict}",
-        f"  leak: {found.later:.0%} of the train interactions are later than a user's test item, "
-        "on average; a model in use has no such view of the future",
+        f"  leak: {leak}",
     ]
 
 
@@ -102,7 +118,8 @@ def warnings(facts: Facts) -> list[str]:
             "the user's item before: results tell more of continuing a session than of what a "
             "person wants another day"
         )
-    if sequence is not None and sequence.tied_test >= 0.05 and not facts.is_given:
+    is_left_out = not facts.is_given and not facts.is_by_time
+    if sequence is not None and sequence.tied_test >= 0.05 and is_left_out:
         order = ""
         if abs(facts.rising - 0.5) > 0.2:
             rising = max(facts.rising, 1 - facts.rising)
@@ -114,10 +131,21 @@ def warnings(facts: Facts) -> list[str]:
             f"{sequence.tied_test:.0%} of the evaluated users have several interactions at their "
             f"latest time: the order of the file's rows decides which of them is held out{order}"
         )
-    if n["evaluated"] < 0.5 * n["users"]:
+    if n["evaluated"] < 0.5 * n["users"] and facts.is_by_time:
+        found.append(
+            f"only {n['evaluated'] / n['users']:.0%} of the users have items both before and in "
+            "the test period: results say nothing of the others, least of new users"
+        )
+    elif n["evaluated"] < 0.5 * n["users"]:
         found.append(
             f"only {n['evaluated'] / n['users']:.0%} of the users have the {MIN_INTERACTIONS} "
             "items that evaluation needs: results say nothing of the others"
+        )
+    if facts.n_validated < min(500, n["evaluated"]):
+        found.append(
+            f"trials are judged by {facts.n_validated} users, which is few: the best of many may "
+            "be best by luck; --targets all asks each of them for all items of the period, and an "
+            "earlier cut finds more users, as in --split time:0.8,0.9"
         )
     if n["evaluated"] < 500:
         found.append(

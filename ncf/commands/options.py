@@ -10,6 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from ncf.commands import failures
 
 # As in `ncf.models.table`, which a test checks.
 BASELINES = ("popularity", "itemknn", "ials", "ease", "markov")
@@ -23,6 +26,8 @@ class Options:
     Attributes:
         jobs: The number of trials trained at once; None means one for each core.
         baselines: The names of the baselines, in the order of the results.
+        register_best: Which contestant is registered: "any", the best on validation, or "gmf", the
+            best trial of the study.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
         repeat: The run id of a trial that is to be trained again, in place of a search.
     """
@@ -32,6 +37,8 @@ class Options:
     data: str | None = None
     columns: str | None = None
     min_rating: float | None = None
+    split: str = "leave-one-out"
+    targets: str | None = None
     study: str | None = None
     jobs: int | None = None
     epochs: int | None = None
@@ -43,6 +50,7 @@ class Options:
     confirm: int = 3
     confirm_seeds: int = 3
     baselines: tuple[str, ...] = BASELINES
+    register_best: Literal["gmf", "any"] = "any"
     register: str | None = None
     repeat: str | None = None
     quiet: bool = False
@@ -105,7 +113,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_data(parser)
     _add_contest(parser)
     _add_output(parser)
-    values = vars(parser.parse_args(arguments))
+    values = vars(failures.parse(parser, arguments))
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = () if baselines == "none" else tuple(baselines.split(","))
@@ -139,6 +147,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+    add(
+        "--split",
+        default="leave-one-out",
+        help="leave-one-out (default) holds out each user's latest items; time, or time:0.9,0.95 "
+        "with its quantiles, what comes after a moment that is the same for all users",
+    )
+    add("--targets", help="with --split time, a user's items that are asked for after the cut: "
+        "last (default), first, all")  # fmt: skip
 
 
 def _add_contest(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +179,13 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
         default=",".join(BASELINES),
         help="what to hold the winner against, each tuned on as many settings as there are trials "
         f"(default: {','.join(BASELINES)}; none)",
+    )
+    add(
+        "--register-best",
+        choices=("gmf", "any"),
+        default="any",
+        help="what wins and is registered: any (default), the best of all on validation; gmf, the "
+        "best of the study's trials",
     )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)
 SILENCE = 30.0  # seconds after which a line is due where there is no terminal
+_WORD_SECONDS = 10.0  # of waiting, after which it is said what for
 _is_quiet = False  # set once: a process talks to one terminal
 
 
@@ -78,8 +80,10 @@ def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
     if log_file is not None:
         handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
         handlers[-1].setFormatter(RedactingFormatter("%(asctime)s %(levelname)s: %(message)s"))
+    logging.raiseExceptions = False  # a full disk under the log file must not fill the terminal
     logging.basicConfig(handlers=handlers, level=logging.WARNING, force=True)
     logging.getLogger("ncf").setLevel(logging.INFO)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home
 
 
 def follow(
@@ -124,9 +128,9 @@ def follow(
                 running.discard(event.trial.number)
                 study.n = standing.n_trained
                 study.set_postfix_str(progress)
-                if study.disable and not _is_quiet and time.monotonic() - said_at > SILENCE:
+                if study.disable and time.monotonic() - said_at > SILENCE:
                     said_at = time.monotonic()
-                    print(progress, file=sys.stderr, flush=True)
+                    _say(progress)
 
 
 def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None:
@@ -164,10 +168,23 @@ def count(blocks: Iterable[int], total: int, unit: str) -> int:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Shows on a terminal what is being done, while the body runs."""
+    """Shows on a terminal what is being done, while the body runs; elsewhere if it takes long."""
     _logger.info(what)
-    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=_off(), leave=False):
-        yield
+    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=_off(), leave=False) as bar:
+        word = threading.Timer(_WORD_SECONDS, _say, (f"{what}: for {_WORD_SECONDS:.0f} s so far",))
+        word.daemon = True
+        if bar.disable:
+            word.start()
+        try:
+            yield
+        finally:
+            word.cancel()
+
+
+def _say(line: str) -> None:
+    """Prints a line of progress where there are no bars."""
+    if not _is_quiet:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _off() -> bool | None:

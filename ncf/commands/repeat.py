@@ -17,9 +17,11 @@ from ncf.commands import terminal
 from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, Source, assemble, n_negatives_of
+from ncf.search.plan import Plan, Settings, assemble, n_negatives_of
+from ncf.search.source import source_of
+from ncf.tracking.entities import rounded
 from ncf.tracking.store import default_uri, open_client
-from ncf.tracking.tracker import PARENT_TAG, TRIAL_TAG, rounded
+from ncf.tracking.tracker import PARENT_TAG, TRIAL_TAG
 from ncf.tracking.trial_runs import best_metrics, setting_of_run
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import EpochReport, Failure, Outcome
@@ -75,13 +77,7 @@ def _plan(run: Run, parent: Run) -> Plan:
     )
     objective = Objective(k=int(params["k"]))
     settings = Settings(n_trials=1, seed=int(params["seed"]), objective=objective)
-    min_rating = params.get("min_rating")
-    source = Source(
-        params["data_source"],
-        params.get("columns"),
-        None if min_rating is None else float(min_rating),
-    )
-    return assemble("repetition", experiment, settings, source)
+    return assemble("repetition", experiment, settings, source_of(params))
 
 
 def _logged(client: MlflowClient, run: Run) -> dict[str, float]:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
+import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
-from ncf.commands import progress, terminal
+from ncf.commands import interrupt, progress, terminal
+from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
-from ncf.data.files import RESULTS
+from ncf.data.files import RESULTS, wait_for_room
+from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
-from ncf.search import baselines, journal
+from ncf.search import baselines, journal, presence
 from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, Source, assemble
+from ncf.search.plan import Plan, Settings, assemble
 from ncf.search.proposals import LAG
+from ncf.search.source import Source
 from ncf.search.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
@@ -30,24 +36,46 @@ _logger = logging.getLogger(__name__)
 
 
 def run(options: Options) -> int:
-    """Runs a search, or repeats a trial; returns the exit status."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
+    """Runs a search, or repeats a trial; returns the exit status.
+
+    Ctrl-C, SIGTERM and SIGHUP end it in order, with 128 and the signal's number as the status.
+    """
+    return guarded(lambda: _run(options))
+
+
+def _run(options: Options) -> int:
     try:
-        progress.set_up(options.quiet, options.verbose, options.log_file)
-        if options.repeat is not None:
+        if options.repeat is None:
+            return search_study(options)[1]
+        with interrupt.handled():
+            _set_up(options)
             from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
 
             return repeat(options.repeat, options.tracking_uri)
-        return _search(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        terminal.show_error(error)
-        return 2
-    except Exception:
-        _logger.exception(
-            "a defect of this program:"
-        )  # logged with its traceback, from which passwords are removed
-        return 1
+    except KeyboardInterrupt:
+        terminal.show_interruption()
+        return interrupt.exit_status()
+
+
+def search_study(options: Options) -> tuple[str, int]:
+    """Runs a search; returns the study's name, and the exit status of the command.
+
+    Raises:
+        ValueError: An option, the experiment or the data breaks a rule.
+        OSError: A file is not there, or cannot be read, written or downloaded.
+        RuntimeError: Too many trials failed, or another process searches the study.
+        KeyboardInterrupt: A signal came before the first trial or after the last.
+    """
+    with interrupt.handled():
+        _set_up(options)
+        plan = plan_of(options)
+        return plan.study_name, _search(plan, options)
+
+
+def _set_up(options: Options) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
+    progress.set_up(options.quiet, options.verbose, options.log_file)
 
 
 def plan_of(options: Options) -> Plan:
@@ -78,7 +106,8 @@ def plan_of(options: Options) -> Plan:
         timeout=options.timeout,
         prune=options.prune,
     )
-    source = Source(experiment.data, options.columns, options.min_rating)
+    choice = parse_split(options.split, options.targets)
+    source = Source(experiment.data, options.columns, options.min_rating, choice)
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")
@@ -96,28 +125,32 @@ def _experiment(options: Options) -> Experiment:
     return experiment
 
 
-def _search(options: Options) -> int:
+def _search(plan: Plan, options: Options) -> int:
     """Searches under the study's lock; returns the exit status."""
-    plan = plan_of(options)
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
+    terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
-    folder.mkdir(parents=True, exist_ok=True)
+    wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     with lock_study(folder):
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
         n_workers = _n_workers(options)
+        search = presence.Search(
+            os.getpid(), platform.node(), time.time(), plan.settings.n_trials, n_workers
+        )
+        wait_for_room(partial(presence.note, folder, search), folder)
         n_at_once = min(n_workers, _n_to_train(study, plan))
         if n_at_once > 0:
             terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)
         data_folder = folder / "data"
         data_folder.mkdir(exist_ok=True)
         try:
-            plan.trial_data.save(data_folder)
+            wait_for_room(partial(plan.trial_data.save, data_folder), data_folder)
             with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
                 from ncf.commands.study import carry_out  # MLflow loads while the workers start
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import signal
 import sys
 import time
@@ -166,7 +167,7 @@ def _stop(study: str | None) -> None:
     if search is None or not presence.is_searched(name):
         print(f"study {name}: nobody is searching it")
         return
-    if search.host != os.uname().nodename:
+    if search.host != platform.node():
         raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
     os.kill(search.pid, signal.SIGINT)
     print(f"study {name}: its search ends the epochs that are running ...", flush=True)

@@ -11,27 +11,26 @@ import shlex
 import sys
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import optuna
 
-from ncf.commands import progress, terminal
-from ncf.commands.interrupt import first_interrupt
+from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.options import Options
-from ncf.data.files import RESULTS
+from ncf.data.files import RESULTS, write_whole
 from ncf.redaction import redacted
-from ncf.report import contest, words
+from ncf.report import words
+from ncf.report.contest import verdict
 from ncf.report.page import report_study
-from ncf.search import baselines
-from ncf.search.confirmation import choose, confirm
+from ncf.search.confirmation import choose
 from ncf.search.coordinator import Coordinator, Space
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Confirmed, Contestant
+from ncf.search.results import Conclusion
 from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
-from ncf.tracking import publication, trial_runs
+from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
@@ -58,7 +57,7 @@ class End:
 
 FINISHED = End("finished", patience=60.0)
 FAILED = End("failed", patience=5.0)
-STOPPED = End("interrupted", patience=5.0)  # by the first Ctrl-C, in order
+STOPPED = End("interrupted", patience=5.0)  # by the first Ctrl-C or another signal, in order
 BROKEN_OFF = End("interrupted", patience=5.0, at_most=2.0)  # by the second
 
 
@@ -86,31 +85,34 @@ def carry_out(
     written: Future[Published] = Future()
     try:
         _train(study, plan, workers, models, tracker, mirror)
-        confirmed = _confirm(study, plan, workers, options)
+        confirmed = contest.confirm_best(study, plan, workers, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
             mirror.put(f"confirmation of trial {one.number}", write)
-        contestants = [choose(study, confirmed), *_tune_baselines(study, plan, workers, options)]
-        with progress.working("fitting the winner and the baselines, and reading test"):
-            published = _published_digest(study, tracker)
-            conclusion = conclude(study, plan, workers, folder, contestants, confirmed, published)
         objective = plan.settings.objective
+        winner = choose(study, confirmed)
+        contestants = contest.winner_first(winner, study, plan, workers, options)
+        with progress.working("fitting the winner and the others, and reading test"):
+            published = _published_digest(study, tracker)
+            conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
-        terminal.show_verdict(contest.verdict(conclusion, objective))
+        sentences = verdict(conclusion, objective)
+        terminal.show_verdict(sentences)
+        study.set_user_attr("verdict", sentences)
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
         written = _publish(study, plan, conclusion, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
         mirror.put("description", lambda: tracker.describe_study(description))
-        report = _write_report(study, plan, conclusion, folder)
+        report = _write_report(study, plan, conclusion, folder, options)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
-    except KeyboardInterrupt as interrupt:
-        end = STOPPED if isinstance(interrupt, Stopped) else BROKEN_OFF
+    except KeyboardInterrupt as stop:
+        end = STOPPED if isinstance(stop, Stopped) else BROKEN_OFF
         terminal.show_interruption(study.study_name)
     finally:
         missing = _wait_for_mlflow(end, tracker, mirror)
     if end.state == "interrupted":
-        return 130
+        return interrupt.exit_status()
     if conclusion is not None and written.done():
         _close(study, tracker, conclusion, written.result())
         publication.remove_files(folder)
@@ -121,13 +123,9 @@ def _open(uri: str, study: optuna.Study, plan: Plan) -> Tracker:
     """Opens MLflow's store and the study's run in it."""
     tracker = Tracker(uri, RESULTS, plan.experiment.name, plan.facts)
     identity = {key: value for key, value in plan.identity.items() if not isinstance(value, dict)}
-    source = {
-        "data_source": plan.source.data,
-        "columns": plan.source.columns,
-        "min_rating": plan.source.min_rating,
-    }
-    params = {**identity, **{key: value for key, value in source.items() if value is not None}}
-    run_id = tracker.start_study(study.study_name, study.user_attrs["id"], params)
+    run_id = tracker.start_study(
+        study.study_name, study.user_attrs["id"], {**identity, **plan.source.params}
+    )
     study.set_user_attr("mlflow_run", run_id)
     return tracker
 
@@ -159,34 +157,12 @@ def _train(
     trials = study.get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.state.is_finished()]
     try:
-        with first_interrupt() as is_stopped:
+        with interrupt.first_noted() as is_stopped:
             events = Coordinator(study, space, plan).run(workers, is_stopped)
             with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective.k)
-
-
-def _confirm(
-    study: optuna.Study, plan: Plan, workers: Workers, options: Options
-) -> list[Confirmed]:
-    with progress.working("training the best trials again"):
-        confirmed = confirm(study, plan, workers, options.confirm, options.confirm_seeds)
-    terminal.show_confirmation(confirmed, plan.settings.objective)
-    return confirmed
-
-
-def _tune_baselines(
-    study: optuna.Study, plan: Plan, workers: Workers, options: Options
-) -> list[Contestant]:
-    """Tunes the baselines and returns those that could be fitted."""
-    found = []
-    for name in options.baselines:
-        with closing(baselines.tune(name, study, plan, workers)) as events:
-            progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))
-        if (contestant := baselines.contestant(name, study)) is not None:
-            found.append(contestant)
-    return found
 
 
 # What was published, and where, is recorded as {"key": [run, digest, name], "published": {...}}.
@@ -217,13 +193,29 @@ def _publish(
     return mirror.put("results on test", publish)
 
 
-def _write_report(study: optuna.Study, plan: Plan, conclusion: Conclusion, folder: Path) -> Path:
+def _write_report(
+    study: optuna.Study, plan: Plan, conclusion: Conclusion, folder: Path, options: Options
+) -> Path:
     """Writes the study's report, one HTML file that needs no network; returns the file."""
-    command = shlex.join(["python", *map(redacted, sys.argv)])
+    command = _command(options)
     file = folder / "report.html"
     with progress.working("writing the report"):
-        file.write_text(report_study(study, plan, conclusion, command), encoding="utf-8")
+        write_whole(file, report_study(study, plan, conclusion, command).encode())
     return file
+
+
+def _command(options: Options) -> str:
+    """Returns what searches this study again: the command line, or the call from Python."""
+    if Path(sys.argv[0]).name == "search.py":
+        return shlex.join(["python", *map(redacted, sys.argv)])
+    given = {
+        one.name: getattr(options, one.name)
+        for one in fields(options)
+        if getattr(options, one.name) != getattr(Options(), one.name)
+    }
+    return (
+        f"ncf.search({', '.join(redacted(f'{name}={value!r}') for name, value in given.items())})"
+    )
 
 
 def _wait_for_mlflow(end: End, tracker: Tracker, mirror: Mirror) -> str:
@@ -243,6 +235,5 @@ def _close(
     key = [tracker.parent, conclusion.digest, published.name]
     study.set_user_attr("published", {"key": key, "published": asdict(published)})
     terminal.show_model(published.name, published.version, published.decision)
-    link = tracker.ui_link()
-    command = ui_command(tracker.uri)
-    terminal.show_next_steps(command, link, published.model_uri, published.name)
+    ask = next_steps.asking(published.name, published.model_uri)
+    terminal.show_next_steps(ui_command(tracker.uri), tracker.ui_link(), ask)

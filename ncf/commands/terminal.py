@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -12,19 +10,14 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf.commands.tables import aligned
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
-from ncf.redaction import one_line
 from ncf.report.contest import p_in_words
 from ncf.search import journal
+from ncf.search.best import title_of
 from ncf.search.experiment import DataFacts
 from ncf.search.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
-
-
-def show_error(error: Exception) -> None:
-    """Prints an error in one line, to stderr."""
-    print(f"error: {one_line(error)}", file=sys.stderr)
 
 
 def show_data(data: DataFacts) -> None:
@@ -43,6 +36,12 @@ def show_columns(lines: Sequence[str]) -> None:
         print(f"  {line}")
 
 
+def show_split(protocol: str, notes: Sequence[str]) -> None:
+    """Prints how the data are split, where there is more to say of it."""
+    for line in (f"split {protocol}", *notes) if notes else ():
+        print(f"  {line}")
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(
@@ -56,11 +55,14 @@ def show_nothing_to_do(study: str, n_trials: int) -> None:
     print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
 
 
-def show_interruption(study: str) -> None:
-    """Prints that the search was interrupted and how to continue it."""
-    print(
-        f"\nInterrupted. What study {study!r} has finished is kept; the same command continues it."
-    )
+def show_interruption(study: str = "") -> None:
+    """Prints that the search was interrupted and how to continue it.
+
+    Args:
+        study: The name of the study; empty where it had not begun, or had come to its end.
+    """
+    whose = f"study {study!r}" if study else "the study"
+    print(f"\nInterrupted. What {whose} has finished is kept; the same command continues it.")
 
 
 def show_missing(missing: str) -> None:
@@ -112,15 +114,17 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
 
 
 def show_results(conclusion: Conclusion, objective: Objective) -> None:
-    """Prints the metrics of the winner and the baselines on test."""
+    """Prints which contestant won, and the metrics of all of them on test."""
     k, winner, results = objective.k, conclusion.winner, conclusion.results
+    epochs = f" for {winner.epochs} epochs" if winner.epochs else ""
+    which = f"trial {winner.number}" if winner.is_trial else title_of(winner)
     print(
-        f"\nWinner: trial {winner.number}, fitted on train + validation for {winner.epochs} "
-        f"epochs. Test, {conclusion.reading}, with 95% intervals over users:"
+        f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "
+        "with 95% intervals over users:"
     )
     header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
     if len(results) > 1:
-        header += ["winner - it", "", "p"]
+        header += ["winner's lead", "", "p"]
     rows = [header]
     for result in results:
         cells: list[str] = [result.name]
@@ -152,14 +156,18 @@ def show_model(name: str, version: str, decision: str) -> None:
         print(f"\nRegistered: {name} version {version}; {decision}")
 
 
-def show_next_steps(ui_command: str, ui_link: str, model_uri: str, name: str) -> None:
+def show_next_steps(ui_command: str, ui_link: str, ask_command: str) -> None:
     """Prints the commands that open the UI and ask the model."""
     print("\nCompare the trials in the MLflow UI:")
     print(f"  {ui_command}")
     print(f"  {ui_link}")
     print("Ask the model for ten items:")
-    model = f"models:/{name}@champion" if name else model_uri
-    print(f"  python -m ncf recommend --model {shlex.quote(model)} --user ID")
+    print(f"  {ask_command}")
+    if "$MLFLOW_TRACKING_URI" in ask_command + ui_command:
+        print(
+            "MLFLOW_TRACKING_URI must hold the store's address, which has a password and is not "
+            "printed."
+        )
 
 
 def show_repetition(

@@ -71,26 +71,50 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-def wait_for_room(write: Callable[[], object], path: str | Path) -> None:
+def wait_for_room(write: Callable[[], object], path: str | Path, otherwise: float = 0.0) -> None:
     """Calls `write` until the disk of `path` has room; a search of hours outlives a full disk.
 
+    Args:
+        write: Writes `path`; it may be called any number of times.
+        path: The file or folder, which errors and messages name.
+        otherwise: Seconds to go on trying after other errors, such as those of a folder that cannot
+            be written for a while.
+
     Raises:
-        OSError: The disk has had no room for ten minutes, or another error has come up.
+        OSError: The disk has had no room for ten minutes, or another error has lasted.
     """
-    deadline = time.monotonic() + PATIENCE
+    start = time.monotonic()
     pause = 0.0
     while True:
         try:
             write()
             return
         except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            if not is_full or time.monotonic() > deadline:
-                raise
+            is_full = _is_of_full_disk(error)
+            lasting = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+            patience = PATIENCE if is_full else 0.0 if isinstance(error, lasting) else otherwise
+            if time.monotonic() - start >= patience:
+                raise _naming(error, path) from error
+            reason = "the disk is full; waiting for room" if is_full else f"{error}; trying again"
         if not pause:
-            _logger.warning("%s: the disk is full; waiting for room", path)
+            _logger.warning("%s: %s", path, reason)
         pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         time.sleep(pause)
+
+
+def _is_of_full_disk(error: OSError) -> bool:
+    # numpy tells of a full disk without its number
+    is_cut_short = error.errno is None and " requested and " in str(error)
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or is_cut_short
+
+
+def _naming(error: OSError, path: str | Path) -> OSError:
+    """Returns the error with the path, if it names none."""
+    if error.filename is not None:
+        return error
+    if error.errno is None:
+        return OSError(f"{path}: {error}")
+    return OSError(error.errno, error.strerror, str(path))
 
 
 @contextmanager
@@ -113,14 +137,20 @@ def whole(path: Path) -> Iterator[Path]:
         _remove(draft)
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file that is whole or as it was before, and waits where the disk is full."""
+def write_whole(path: Path, content: bytes | memoryview, otherwise: float = 0.0) -> None:
+    """Writes a file that is whole or as it was before, and waits where the disk is full.
+
+    Args:
+        path: The file.
+        content: What it is to hold.
+        otherwise: Seconds to go on trying after other errors, as in `wait_for_room`.
+    """
 
     def write() -> None:
         with whole(path) as draft:
             draft.write_bytes(content)
 
-    wait_for_room(write, path)
+    wait_for_room(write, path, otherwise)
 
 
 def _draft_prefix(path: Path) -> str:

@@ -7,8 +7,8 @@ score(u, i) = sum of r_uj B_ji over the items j that u has in train. B minimizes
 for the binary train matrix X (U, I), which is B = P / -diag(P) off its diagonal, by column, with
 P = (X^T X + regularization * identity)^-1.
 
-r_uj is 1, or falls with the age of the interaction as the visits of `positives.py` do, so that the
-model may use the order of time. To inverse a matrix of all items takes I^3 steps and 12 I^2 bytes,
+r_uj is a^-recency for the a-th latest item of u, so that the model may use the order of time, and 1
+where recency is 0. To inverse a matrix of all items takes I^3 steps and 12 I^2 bytes,
 and the model is 4 I^2 bytes, so that more than `MOST_ITEMS` are refused.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from ncf.models.model import Epoch, require
 from ncf.protocol.splitting import History
-from ncf.serving.scorers import DenseItemItem
+from ncf.serving.item_item import DenseItemItem
 
 if TYPE_CHECKING:
     import optuna
@@ -95,18 +95,18 @@ def fit(
     from scipy.linalg.lapack import dpotrf, dpotri
     from threadpoolctl import threadpool_limits
 
-    from ncf.models.matrix import train_matrix
+    from ncf.models.matrix import rows_by_place
     from ncf.models.pairs import shared_users, without_own
 
     start = time.perf_counter()
-    counts = train_matrix(history, setting.recency)
+    rows = rows_by_place(history, setting.recency)
     gram = shared_users(history)
     gram[np.diag_indices_from(gram)] += setting.regularization
     with threadpool_limits(1, "blas"):  # as many threads as a trial has, and the same bits
         # Transposed it is the same matrix, in the order of Fortran: it is inverted in its place.
         factor, _ = dpotrf(gram.T, lower=1, clean=0, overwrite_a=1)
         inverse, _ = dpotri(factor, lower=1, overwrite_c=1)
-    scorer = DenseItemItem(counts.indptr, counts.indices, counts.data, without_own(inverse))
+    scorer = DenseItemItem(*rows, without_own(inverse))
     yield Epoch(1, 0.0, time.perf_counter() - start, len(history.items), scorer)
 
 

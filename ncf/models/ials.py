@@ -82,7 +82,7 @@ def fit(
         )  # fmt: skip
         model.fit(train_matrix(history, setting.recency), show_progress=False)
     bias = np.zeros(history.n_items, np.float32)
-    scorer = Factors(model.user_factors, model.item_factors, bias)
+    scorer = Factors(model.user_factors, model.item_factors, bias, are_logits=False)
     yield Epoch(1, 0.0, time.perf_counter() - start, len(history.items), scorer)
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ncf.models.model import Epoch, require
 from ncf.protocol.splitting import History
-from ncf.serving.scorers import DenseItemItem, ItemItem, Scorer
+from ncf.serving.item_item import DenseItemItem, ItemItem
 
 if TYPE_CHECKING:
     import optuna
@@ -93,8 +93,9 @@ def fit(
     check_size(history)
     start = time.perf_counter()
     by_lag = (np.arange(1, LAGS + 1) ** -setting.lag_decay).astype(np.float32)
-    last = _last(history, history.by_time, setting.decay)
-    scorer: Scorer
+    by_place = (np.arange(1, LAST + 1) ** -setting.decay).astype(np.float32)
+    last = (history.indptr, history.by_time, by_place)
+    scorer: DenseItemItem | ItemItem
     if _sparse_bytes(history) < _dense_bytes(history):
         rows = _following(history, history.by_time, by_lag)
         row_factor, column_factor = _factors(rows, setting)
@@ -119,18 +120,6 @@ def space(trial: optuna.Trial) -> MarkovHyperparameters:
         column_power=trial.suggest_float("column_power", 0, 1),
         decay=trial.suggest_float("decay", 0, 2),
     )
-
-
-def _last(
-    history: History, by_time: NDArray[np.int32], decay: float
-) -> tuple[NDArray[np.int64], NDArray[np.int32], Values]:
-    """Returns each user's last items and how much each counts, as compressed sparse rows."""
-    place = history.indptr[1:][history.user_of] - np.arange(len(by_time))  # a, from 1
-    is_last = place <= LAST
-    indptr = np.zeros_like(history.indptr)
-    np.cumsum(np.minimum(np.diff(history.indptr), LAST), out=indptr[1:])
-    values = place[is_last].astype(np.float64) ** -decay
-    return indptr, by_time[is_last], values.astype(np.float32)
 
 
 def _following(history: History, by_time: NDArray[np.int32], by_lag: Values) -> csr_array:

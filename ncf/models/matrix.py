@@ -1,4 +1,4 @@
-"""The train matrix as the library `implicit` takes it, and how that is called."""
+"""The train matrix as the library `implicit` and the scorers take it, and how that is called."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +25,24 @@ def train_matrix(history: History, recency: float) -> csr_matrix:
         items, values = items_by_time(history), recency_weights(history, recency)
     shape = (history.n_users, history.n_items)
     return csr_matrix((values, items, history.indptr), shape=shape)
+
+
+def rows_by_place(
+    history: History, recency: float
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Returns the history as a scorer of items with items takes it.
+
+    Returns:
+        indptr (U + 1,), items (E,), and how much a user's a-th latest item counts, a^-recency,
+        (L,) for a user of L items, who has the most.
+
+    Raises:
+        ValueError: As `items_by_time`, where recency is above 0.
+    """
+    items = history.items if recency == 0 and history.by_time is None else items_by_time(history)
+    longest = int(np.diff(history.indptr).max(initial=1))
+    place_values = np.arange(1, longest + 1, dtype=np.float64) ** -recency
+    return history.indptr, items, place_values.astype(np.float32)
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class Model:
         most_epochs: How many epochs `fit` yields at most; None where the caller decides.
         check_size: Raises a ValueError, before anything costly, where the model of a history would
             be too large; None where it grows with the interactions.
+        is_seeded: Whether what is fitted depends on the seed; if not, fresh seeds confirm nothing.
         most_settings: How many settings are tried at most on this many items, where a fit takes
             long; None where it does not.
     """
@@ -90,6 +91,7 @@ class Model:
     fit: Fit
     most_epochs: int | None = None
     check_size: Callable[[History], None] | None = None
+    is_seeded: bool = True
     most_settings: Callable[[int], int] | None = None
 
 

@@ -78,6 +78,7 @@ MODELS: dict[str, Model] = {
             popularity.space,
             popularity.fit,
             most_epochs=1,
+            is_seeded=False,
         ),
         Model(
             "itemknn",
@@ -86,6 +87,7 @@ MODELS: dict[str, Model] = {
             item_knn.space,
             item_knn.fit,
             most_epochs=1,
+            is_seeded=False,
         ),
         Model(
             "ials", "iALS", IALSHyperparameters(recency=1.0), ials.space, ials.fit, most_epochs=1
@@ -97,6 +99,7 @@ MODELS: dict[str, Model] = {
             ease.space,
             ease.fit,
             most_epochs=1,
+            is_seeded=False,
             check_size=ease.check_size,
             most_settings=ease.most_settings,
         ),
@@ -107,6 +110,7 @@ MODELS: dict[str, Model] = {
             markov.space,
             markov.fit,
             most_epochs=1,
+            is_seeded=False,
             check_size=markov.check_size,
         ),
     )

@@ -6,13 +6,15 @@ With one positive per user at rank r (1 is best), each is a function of r alone:
     nDCG@k = 1 / log2(r + 1) if r <= k else 0     (the ideal DCG is 1)
     MRR@k  = 1 / r if r <= k else 0
 
-A metric of a data set is the mean over its evaluated users.
+A metric of a user with several positives is the mean over them, and a metric of a data set is the
+mean over its evaluated users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,22 +37,44 @@ def reciprocal_rank(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
     return np.where(ranks <= k, 1.0 / ranks, 0.0)
 
 
-def per_user(ranks: NDArray[np.int32], k: int) -> dict[str, NDArray[np.float64]]:
-    """Returns each metric of each user, (V,), by the name that it is logged with."""
-    return {
+def per_user(
+    ranks: NDArray[np.int32], k: int, users: NDArray[np.integer[Any]] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Returns each metric of each user, (U,), by the name that it is logged with.
+
+    Args:
+        ranks: The ranks of the positives, (V,).
+        k: The length of the lists that are judged.
+        users: The user of each rank, (V,), ascending; None where each is another user's.
+
+    >>> per_user(np.int32([1, 3, 1]), 1, users=np.int32([0, 0, 4]))["hit_ratio_1"]
+    array([0.5, 1. ])
+    """
+    found = {
         f"hit_ratio_{k}": hit_ratio(ranks, k),
         f"ndcg_{k}": ndcg(ranks, k),
         f"mrr_{k}": reciprocal_rank(ranks, k),
     }
+    return found if users is None else {name: _means(found[name], users) for name in found}
 
 
-def summarize(ranks: NDArray[np.int32], k: int) -> dict[str, float]:
-    """Returns the means over users, named as they are logged.
+def _means(values: NDArray[np.float64], users: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Returns the mean of each user's values, the users in ascending order."""
+    starts = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+    means: NDArray[np.float64] = np.add.reduceat(values, starts)
+    means /= np.diff(np.append(starts, len(users)))
+    return means
+
+
+def summarize(
+    ranks: NDArray[np.int32], k: int, users: NDArray[np.integer[Any]] | None = None
+) -> dict[str, float]:
+    """Returns the means over users, named as they are logged; arguments as of `per_user`.
 
     >>> {name: round(value, 3) for name, value in summarize(np.int32([1, 3, 11]), k=10).items()}
     {'hit_ratio_10': 0.667, 'ndcg_10': 0.5, 'mrr_10': 0.444}
     """
-    return {name: float(values.mean()) for name, values in per_user(ranks, k).items()}
+    return {name: float(values.mean()) for name, values in per_user(ranks, k, users).items()}
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def sampled_ranks(
 def full_ranks(scorer: Scorer, held_out: HeldOut, seen: History) -> NDArray[np.int32]:
     """Returns the rank (V,) of each held-out item among all items that the user has not seen.
 
-    `seen` must not hold the held-out items. Memory is bounded: a block of users at
-    a time.
+    The held-out item itself counts as not seen, whether or not `seen` holds it. Memory is bounded:
+    a block of users at a time.
     """
     ranks = np.empty(len(held_out.users), np.int32)
     block = max(1, BLOCK_BYTES // (seen.n_items * 4))
@@ -65,15 +65,19 @@ def full_ranks(scorer: Scorer, held_out: HeldOut, seen: History) -> NDArray[np.i
         users = held_out.users[start : start + block]
         scores = scorer.score_all(users)
         rows = np.arange(len(users))
-        positive = scores[rows, held_out.items[start : start + block]]
+        positives = held_out.items[start : start + block]
+        positive = scores[rows, positives]
         n_lower = np.count_nonzero(scores < positive[:, None], axis=1)
         # Seen items are taken out of the count again, by their flat positions in `seen`.
         lengths = seen.indptr[users + 1] - seen.indptr[users]
         row_of = np.repeat(rows, lengths)
         first = np.repeat(seen.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
         items = seen.items[first + np.arange(len(row_of))]
+        is_other = items != positives[row_of]
+        row_of, items = row_of[is_other], items[is_other]
+        n_seen = np.bincount(row_of, minlength=len(users))
         seen_lower = np.bincount(
             row_of, weights=scores[row_of, items] < positive[row_of], minlength=len(users)
         )
-        ranks[start : start + block] = seen.n_items - lengths - (n_lower - seen_lower)
+        ranks[start : start + block] = seen.n_items - n_seen - (n_lower - seen_lower)
     return ranks

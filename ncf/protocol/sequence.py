@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.data.interactions import Interactions
+from ncf.protocol.gaps import gaps, places_of
 from ncf.protocol.splitting import History, Split
 
 SESSION = 60  # seconds
@@ -29,8 +30,8 @@ class Sequence:
     """What the order in time decides and tells.
 
     Attributes:
-        in_session: Share of the validated users whose validation item came within `SESSION` seconds
-            of their item before.
+        in_session: Share of the validation items that came within `SESSION` seconds of the latest
+            item of their user in train.
         tied_test: Share of the evaluated users whose test item has the time of another item of
             theirs, so that the order of the file's rows decides.
         tied_validation: Share of the validated users whose validation item has the time of another
@@ -54,36 +55,24 @@ def measure(interactions: Interactions, split: Split, seed: int = 0) -> Sequence
     rng = np.random.default_rng(seed)
     times = interactions.timestamps
     users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))
-    is_test = _is_held_out(interactions, users, split.test.users, split.test.items)
-    is_validation = _is_held_out(
-        interactions, users, split.validation.users, split.validation.items
-    )
-    known_times = times[~is_test]  # what a user has when the validation item is chosen
-    place = np.flatnonzero(is_validation[~is_test])
-    gap = known_times[place] - known_times[place - 1]
+    is_test, is_validation = (np.zeros(len(times), bool) for _ in range(2))
+    is_test[places_of(interactions, split.test_period or split.test)] = True
+    is_validation[places_of(interactions, split.validation_period or split.validation)] = True
+    tested = places_of(interactions, split.test)
+    # what a user has when the validation item is chosen, and where it is then
+    validated = places_of(interactions, split.validation)
+    validated -= np.cumsum(is_test)[validated]
+    gap = gaps(interactions, split.train, split.validation)
     shuffled = _shuffled(split.train, rng)
     chosen = _some_users(split, rng)
     return Sequence(
-        in_session=_mean(gap <= SESSION),
-        tied_test=_mean(_has_equal(users, times, np.flatnonzero(is_test))),
-        tied_validation=_mean(_has_equal(users[~is_test], known_times, place)),
+        in_session=_mean((gap >= 0) & (gap <= SESSION)),
+        tied_test=_mean(_has_equal(users, times, tested)),
+        tied_validation=_mean(_has_equal(users[~is_test], times[~is_test], validated)),
         followed=_followed(split.train, split, chosen),
         followed_shuffled=_followed(shuffled, split, chosen),
         later=_later(times[~is_test & ~is_validation], times[is_test], rng),
     )
-
-
-def _is_held_out(
-    interactions: Interactions,
-    users: NDArray[np.int64],
-    held_out_users: NDArray[np.int32],
-    held_out_items: NDArray[np.int32],
-) -> NDArray[np.bool_]:
-    """Returns whether each interaction, (E,), is held out."""
-    wanted = np.full(interactions.n_users, -1, np.int32)
-    wanted[held_out_users] = held_out_items
-    is_held_out: NDArray[np.bool_] = interactions.items == wanted[users]
-    return is_held_out
 
 
 def _has_equal(

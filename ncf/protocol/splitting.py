@@ -1,9 +1,9 @@
-"""Leave-one-out by time, the split of the NCF paper.
+"""What a split consists of, and leave-one-out by time, the split of the NCF paper.
 
-A user's latest interaction is the test item, the one before is the validation item, the rest is
-train. Equal timestamps keep the file's row order (`Interactions` is sorted so). Users with fewer
-than three interactions only train. Nothing is chosen on test: `Split.train` and
-`Split.validation` are all that a trial is ever handed.
+In leave-one-out a user's latest interaction is the test item, the one before is the validation
+item, the rest is train. Equal timestamps keep the file's row order (`Interactions` is sorted so).
+Users with fewer than three interactions only train. Nothing is chosen on test: train and validation
+are all that a trial is ever handed, in any split.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class History:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One held-out item for each evaluated user.
+    """Held-out items and their users: one for each user, or several that follow each other.
 
-    Shapes: users (V,) ascending, items (V,).
+    Shapes: users (V,) ascending, items (V,), those of a user oldest first.
     """
 
     users: NDArray[np.int32]
@@ -64,21 +64,34 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Split:
-    """Train, validation and test of one data set."""
+    """Train, validation and test of one data set.
+
+    Attributes:
+        train: What trials learn from.
+        validation: The items that trials are judged by.
+        test: The items that the winner and the baselines are judged by, in the end.
+        validation_period: All interactions between train and test, where `validation` is only some
+            of them; None where they are `validation`.
+        test_period: All interactions after these, where `test` is only some of them; else None.
+        notes: Who is not evaluated and why, as sentences.
+    """
 
     train: History
     validation: HeldOut
     test: HeldOut
+    validation_period: HeldOut | None = None
+    test_period: HeldOut | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def train_and_validation(self) -> History:
-        """What the winner is fitted on."""
-        return append(self.train, self.validation)
+        """What the winner is fitted on: all that is not of the time of test."""
+        return append(self.train, self.validation_period or self.validation)
 
     @cached_property
     def whole(self) -> History:
         """Every interaction: what a user has seen, and what a sampled negative may not be."""
-        return append(self.train_and_validation, self.test)
+        return append(self.train_and_validation, self.test_period or self.test)
 
 
 def history_of(
@@ -102,7 +115,7 @@ def history_of(
 
 
 def append(history: History, held_out: HeldOut) -> History:
-    """Returns the history with each held-out item as its user's latest."""
+    """Returns the history with the held-out items as their users' latest."""
     items = history.items if history.by_time is None else history.by_time
     return history_of(
         np.concatenate([history.user_of, held_out.users]),

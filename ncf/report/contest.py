@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncf.models.table import MODELS
 from ncf.protocol.intervals import SMALLEST_P, holm
 from ncf.protocol.metrics import Objective
+from ncf.search.best import best_first, reason, title_of
 from ncf.search.results import Conclusion, Contestant, Result, read_before
 
 _LEVEL = 0.05  # below which a corrected p-value tells a difference
@@ -29,7 +29,7 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
         objective: The metric that is compared.
     """
     winner, *baselines = conclusion.results
-    title, names = _title(winner), [_title(one) for one in baselines]
+    title, names = title_of(winner), [title_of(one) for one in baselines]
     sampled = [one.difference for one in baselines if one.difference is not None]
     full = [one.difference_full for one in baselines if one.difference_full is not None]
     sentences: list[str] = []
@@ -38,11 +38,15 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
     if baselines and len(full) == len(baselines):
         sentences.append(_contest_full(names, full, objective))
         sentences += _orders(conclusion.results, objective)
-    sentences = [*_beaten(title, names, sampled, full), *sentences]
+    if baselines:
+        best, *_ = best_first(conclusion.contestants, "any", objective)
+        is_best = best is conclusion.winner
+        why = reason(conclusion.contestants, objective)
+        sentences = [why, *_beaten(title, names, sampled, full, is_best), *sentences]
     if len(conclusion.readings) > 1:
         sentences.insert(0, f"{read_before(conclusion.readings)}.")
-    sentences.append(_seeds(conclusion.seed_values, objective))
-    tried = [(_title(one), one.n_settings) for one in conclusion.contestants]
+    sentences.append(_seeds(conclusion.winner, objective))
+    tried = [(title_of(one), one.n_settings) for one in conclusion.contestants]
     if all(number > 0 for _, number in tried):
         each = ", ".join(f"{name} {number}" for name, number in tried)
         sentences.append(f"Settings that were tried: {each}.")
@@ -68,8 +72,12 @@ def _beaten(
     names: Sequence[str],
     sampled: Sequence[Sequence[float]],
     full: Sequence[Sequence[float]],
+    is_best: bool,
 ) -> list[str]:
-    """Returns what a winner is that a baseline beats, as a sentence; nothing where none does."""
+    """Returns what a winner is that another beats on test, as a sentence; nothing where none does.
+
+    `is_best` says whether it was the best of all on validation.
+    """
     parts = []
     for where, differences in (("the sampled candidates", sampled), ("the full catalogue", full)):
         groups = zip(names, _groups(differences), strict=False)  # none in an old record
@@ -77,6 +85,8 @@ def _beaten(
         if better:
             parts.append(f"{_and(better)} {'beat' if better[1:] else 'beats'} it on {where}")
     true_name = f"The winner is the best of the {winner} trials, and not the best model here"
+    if is_best:
+        true_name = f"{winner} was the best on validation, and is not the best on test"
     return [f"{true_name}: {'; '.join(parts)}."] if parts else []
 
 
@@ -137,13 +147,14 @@ def _orders(results: Sequence[Result], objective: Objective) -> list[str]:
         return []
     return [
         "Sampled candidates and the full catalogue disagree about the order: "
-        f"{', '.join(map(_title, by_sampled))} by the first; "
-        f"{', '.join(map(_title, by_full))} by the second."
+        f"{', '.join(map(title_of, by_sampled))} by the first; "
+        f"{', '.join(map(title_of, by_full))} by the second."
     ]
 
 
-def _seeds(values: Sequence[float], objective: Objective) -> str:
+def _seeds(winner: Contestant, objective: Objective) -> str:
     """Returns how much the winner's validation varies with the seed."""
+    values = winner.seed_values
     if len(values) > 1:
         mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
         return (
@@ -156,6 +167,11 @@ def _seeds(values: Sequence[float], objective: Objective) -> str:
             "The winner was trained again with one fresh seed only, which tells no variance: "
             f"validation {objective.label} {values[0]:.4f}."
         )
+    if winner.is_confirmed:
+        return (
+            "Nothing in the winner is random, so that fresh seeds could not change it; its "
+            "validation is still the best of several settings, and so a little too high."
+        )
     return (
         "The winner was not trained again with fresh seeds: its validation is the best of many, "
         "and so too high."
@@ -166,11 +182,6 @@ def with_ends(difference: Sequence[float]) -> str:
     """Returns a mean difference and its interval."""
     mean, low, high = difference[:3]
     return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
-def _title(one: Result | Contestant) -> str:
-    """Returns the title of a contestant's model."""
-    return MODELS[one.name].title if one.name in MODELS else one.name
 
 
 def _and(names: Sequence[str], word: str = "and") -> str:

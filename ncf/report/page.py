@@ -49,7 +49,7 @@ def report_study(study: optuna.Study, plan: Plan, conclusion: Conclusion, comman
         words.describe_protocol(plan),
         command,
         f"validation {objective.label}",
-        conclusion.winner.number,
+        conclusion.best_trial.number,
     )
 
 
@@ -77,7 +77,7 @@ def build_report(
             its paragraphs.
         command: The command that repeats the study.
         objective: The name of the metric that the trials were chosen by: "validation nDCG@10".
-        winner: The number of the trial that won.
+        winner: The number of the trial that is the best of the study's.
     """
     # Only here, since plotly and scikit-learn take a second to load.
     from plotly.offline import get_plotlyjs
@@ -134,7 +134,7 @@ def _tiles(
     }
     if winner is not None:
         value = trials[winner].value
-        tiles[f"winner (trial {winner}), {objective}"] = "-" if value is None else f"{value:.4f}"
+        tiles[f"best trial ({winner}), {objective}"] = "-" if value is None else f"{value:.4f}"
     return tiles
 
 
@@ -142,7 +142,7 @@ def _space(trials: Sequence[FrozenTrial], winner: int | None) -> list[list[str]]
     """Returns a header and a row for each searched parameter."""
     shown = {"trial 0": trials[0]} if trials else {}
     if winner is not None:
-        shown[f"winner (trial {winner})"] = trials[winner]
+        shown[f"best trial ({winner})"] = trials[winner]
     searched: dict[str, list[str]] = {}
     for trial in trials:
         for name, distribution in trial.distributions.items():

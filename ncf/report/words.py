@@ -6,6 +6,7 @@ import json
 
 from ncf.models.table import describe
 from ncf.report.contest import p_in_words, verdict, with_ends
+from ncf.search.best import title_of
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion, Result
 
@@ -49,10 +50,11 @@ The report with figures is `report.html`, below Artifacts. Search space:
 def describe_protocol(plan: Plan) -> str:
     """Returns how trials are trained and how results are measured, in a few sentences."""
     experiment, objective = plan.experiment, plan.settings.objective
+    split = ". ".join([plan.protocol, *plan.split.notes])
     return (
-        f"Split: {plan.protocol}. Trials see train and validation only; the winner and the "
-        "baselines are fitted on train + validation, and then test is read; a study that reads it "
-        "again says so. Candidates: "
+        f"Split: {split}. Trials see train and validation only; the winner and the others are "
+        "fitted on train + validation, and then test is read; a study that reads it again says so. "
+        "Candidates: "
         f"{experiment.n_sampled_negatives} items that the user never touched, or the full "
         "catalogue less the user's history; ties count against. Intervals: 95%, bootstrap over "
         f"users; the last columns are the differences of test {objective.label} on the same users "
@@ -82,17 +84,18 @@ def table_row(result: Result, k: int) -> dict[str, str]:
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
         f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
         f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),
-        "winner - it": with_p(result.difference),
-        "winner - it, full": with_p(result.difference_full),
+        "winner's lead": with_p(result.difference),
+        "winner's lead, full": with_p(result.difference_full),
     }
 
 
 def headline(conclusion: Conclusion, k: int) -> str:
-    """Returns which trial won, and its metrics on test, as a sentence."""
+    """Returns which contestant won, and its metrics on test, as a sentence."""
     winner = conclusion.results[0]
     hit_ratio, ndcg = (winner.test[f"{name}_{k}"] for name in ("hit_ratio", "ndcg"))
     return (
-        f"Winner: {winner.note}, {describe(conclusion.winner.setting)}. "
+        f"Winner: {title_of(conclusion.winner)}, {winner.note}, "
+        f"{describe(conclusion.winner.setting)}. "
         f"On test, {conclusion.reading}: HR@{k} {hit_ratio:.4f}, nDCG@{k} {ndcg:.4f}."
     )
 

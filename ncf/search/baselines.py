@@ -89,7 +89,8 @@ def contestant(name: str, study: optuna.Study) -> Contestant | None:
     n_trained = sum(map(journal.is_trained, trials))
     settings = "1 setting" if n_trained == 1 else f"{n_trained} settings"
     note = f"{settings} in {journal.seconds_of(trials):.0f} s of worker time"
-    return replace(journal.contestant_of(ranking[0], 0, note), name=name, n_settings=n_trained)
+    found = journal.contestant_of(ranking[0], 0, note)
+    return replace(found, name=name, n_settings=n_trained, is_trial=False)
 
 
 def record_of(name: str, study: optuna.Study) -> optuna.Study:
@@ -108,4 +109,5 @@ def _of_old_record(name: str, before: Mapping[str, Any]) -> Contestant:
     metrics = before["outcome"]["metrics"]
     note = f"{before['n_trials']} settings in {before['seconds']:.0f} s of worker time"
     found = table.setting_of(name, setting)
-    return Contestant(name, 0, found, setting, 0, metrics, note, before["n_trials"])
+    n_settings = before["n_trials"]
+    return Contestant(name, 0, found, setting, 0, metrics, note, n_settings, is_trial=False)

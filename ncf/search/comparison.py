@@ -30,12 +30,13 @@ def compare(
     """
     objective = plan.settings.objective
     seed = spawn(plan.settings.seed, Purpose.BOOTSTRAP)
+    users = plan.split.test.users
     results: list[Result] = []
     winner_values: dict[str, NDArray[np.float64]] | None = None
     for contestant in contestants:
         sampled_ranks = ranks[f"{contestant.name}_sampled"]
         full_ranks = ranks[f"{contestant.name}_full"]
-        values = _values(sampled_ranks, full_ranks, objective.k)
+        values = _values(sampled_ranks, full_ranks, objective.k, users)
         difference = difference_full = None
         if winner_values is None:
             winner_values = values
@@ -49,8 +50,8 @@ def compare(
             contestant.recorded,
             contestant.note,
             contestant.validation,
-            summarize(sampled_ranks, objective.k),
-            summarize(full_ranks, objective.k),
+            summarize(sampled_ranks, objective.k, users),
+            summarize(full_ranks, objective.k, users),
             _intervals(values, seed),
             difference,
             difference_full,
@@ -60,11 +61,14 @@ def compare(
 
 
 def _values(
-    sampled_ranks: NDArray[np.int32], full_ranks: NDArray[np.int32], k: int
+    sampled_ranks: NDArray[np.int32],
+    full_ranks: NDArray[np.int32],
+    k: int,
+    users: NDArray[np.int32],
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns each metric of each user, (V,); those over the full catalogue begin with "full_"."""
-    full = {f"full_{name}": values for name, values in per_user(full_ranks, k).items()}
-    return per_user(sampled_ranks, k) | full
+    """Returns each metric of each user, (U,); those over the full catalogue begin with "full_"."""
+    full = {f"full_{name}": values for name, values in per_user(full_ranks, k, users).items()}
+    return per_user(sampled_ranks, k, users) | full
 
 
 def _intervals(

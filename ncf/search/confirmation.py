@@ -88,8 +88,10 @@ def choose(study: optuna.Study, confirmed: list[Confirmed]) -> Contestant:
     outcome = journal.outcome_of(best)
     note = f"trial {best.number}"
     epochs = outcome.best_epoch
+    values: tuple[float, ...] = ()
     if confirmed:
         note += f", confirmed by {len(confirmed[0].values)} seeds"
-        epochs = confirmed[0].best_epoch
+        epochs, values = confirmed[0].best_epoch, confirmed[0].values
     n_settings = sum(map(journal.is_trained, trials))
-    return replace(journal.contestant_of(best, epochs, note), n_settings=n_settings)
+    contestant = journal.contestant_of(best, epochs, note)
+    return replace(contestant, n_settings=n_settings, seed_values=values)

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    json_to_distribution,
+)
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ncf.data.files import RESULTS
@@ -39,12 +47,19 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
         identity: All that must be equal for trials to be comparable: data, protocol, space, seed.
 
     Raises:
-        ValueError: The study has another identity; the message names the differences.
+        ValueError: The study has another identity, whose differences the message names, or
+            another program has made it.
     """
     study = optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True
     )
     recorded = study.user_attrs.get(_IDENTITY)
+    is_new = not study.get_trials(deepcopy=False) and {*study.user_attrs} <= {"id"}
+    if study.directions != [StudyDirection.MAXIMIZE] or (recorded is None and not is_new):
+        raise ValueError(
+            f"--storage has a study {name!r} that another program has made; begin another with "
+            "--study NAME, or give another file"
+        )
     if recorded is None:
         study.set_user_attr("id", uuid.uuid4().hex)  # names alone are not unique across stores
         study.set_user_attr(_IDENTITY, dict(identity))
@@ -165,9 +180,34 @@ def _in_new_names(identity: Mapping[str, Any]) -> dict[str, Any]:
     return now
 
 
-def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key} was {recorded.get(key)!r}, now {asked.get(key)!r}"
-        for key in sorted({*recorded, *asked})
-        if recorded.get(key) != asked.get(key)
-    ]
+def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any], of: str = "") -> list[str]:
+    """Returns what differs, in what differs alone of mappings within the mappings."""
+    differences = []
+    for key in sorted({*recorded, *asked}):
+        was, now = recorded.get(key), asked.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            differences += _differences(was, now, f"{of}{key}: ")
+        elif was != now:
+            differences.append(f"{of}{key} was {_in_words(was)}, now {_in_words(now)}")
+    return differences
+
+
+def _in_words(value: Any) -> str:
+    """Returns a value of an identity, where it is a parameter's distributions in words."""
+    try:
+        return " or ".join(_range(json_to_distribution(text)) for text in value)
+    except (ValueError, TypeError, LookupError):  # another value
+        return repr(value)
+
+
+def _range(distribution: BaseDistribution) -> str:
+    """Returns the values of a distribution.
+
+    >>> _range(optuna.distributions.IntDistribution(2, 12))
+    '2 to 12'
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return f"one of {', '.join(map(repr, distribution.choices))}"
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    step = "" if distribution.step in (None, 1) else f" in steps of {distribution.step}"
+    return f"{distribution.low} to {distribution.high}{step}{', log' if distribution.log else ''}"

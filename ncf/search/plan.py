@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.data.columns import parse_columns
-from ncf.data.datasets import load_interactions
 from ncf.data.interactions import Interactions
 from ncf.models.negatives import check_sampleable
 from ncf.models.table import Setting
-from ncf.protocol import given_split
 from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn_int
-from ncf.protocol.splitting import HeldOut, Split, leave_one_out
+from ncf.protocol.splitting import HeldOut, Split
 from ncf.search.experiment import DataFacts, Experiment
 from ncf.search.proposals import LAG, describe_space, examples
+from ncf.search.source import Source, read
 from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
 from ncf.trials.messages import Refit, Task
@@ -50,21 +48,6 @@ class Settings:
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the interactions come from, and how the file is read.
-
-    Attributes:
-        data: Name or path of the data set.
-        columns: The value of the option `--columns`, as it was written.
-        min_rating: The lowest rating that counts as an interaction.
-    """
-
-    data: str
-    columns: str | None = None
-    min_rating: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,14 +83,20 @@ class Plan:
             "users": self.interactions.n_users,
             "items": self.interactions.n_items,
             "interactions": self.interactions.n_interactions,
-            "evaluated": len(self.split.test.users),
+            "evaluated": len(np.unique(self.split.test.users)),
         }
         return DataFacts(self.interactions.name, self.interactions.fingerprint, counts)
 
     @property
     def trial_data(self) -> TrialData:
         """The data that trials see, without any test item."""
-        return TrialData(self.split.train, self.split.validation, self.validation_candidates)
+        split = self.split
+        return TrialData(
+            split.train,
+            split.validation,
+            self.validation_candidates,
+            period=split.validation_period,
+        )
 
     @property
     def estimates(self) -> list[Estimate]:
@@ -200,21 +189,8 @@ def assemble(
         ValueError: The data break a rule.
         OSError: A file is not there, or cannot be read or downloaded.
     """
-    train_file = given_split.find(source.data)
-    if train_file is None:
-        interactions = load_interactions(
-            source.data, parse_columns(source.columns), source.min_rating
-        )
-        split = leave_one_out(interactions)
-        given = None
-    elif source.columns or source.min_rating is not None:
-        raise ValueError(
-            f"{train_file}: a ready-made split is taken as it is; leave out --columns and "
-            "--min-rating"
-        )
-    else:
-        given = given_split.load_ready_made(train_file)
-        interactions, split = given.interactions, given.split
+    data = read(source)
+    split = data.split
     check_sampleable(split.train_and_validation)
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
@@ -228,17 +204,8 @@ def assemble(
             spawn_int(settings.seed, purpose),
         )
 
-    validation = draw(split.validation, Purpose.VALIDATION_CANDIDATES)
-    if given is None:
-        order = "time" if interactions.has_times else "file order"
-        protocol = f"leave-one-out by {order}"
+    validation, test = draw(split.validation, Purpose.VALIDATION_CANDIDATES), data.test_candidates
+    if test is None:
         test = draw(split.test, Purpose.TEST_CANDIDATES)
-    else:
-        protocol = (
-            f"ready-made split, {given.test_candidates.shape[1] - 1} test negatives given "
-            f"({given.n_dropped} dropped: candidates are distinct)"
-        )
-        test = given.test_candidates
-    return Plan(
-        study_name, experiment, settings, source, interactions, split, protocol, validation, test
-    )
+    parts = data.interactions, split, data.protocol, validation, test
+    return Plan(study_name, experiment, settings, source, *parts)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ncf.models.table import Setting
+from ncf.models.table import Setting, model_of
+from ncf.protocol.metrics import Objective
 from ncf.trials.messages import Outcome
 
 
@@ -58,6 +59,8 @@ class Contestant:
         validation: Its validation metrics on the sampled candidates.
         note: How it was found.
         n_settings: How many settings of its model were tried; 0 where that is not known.
+        seed_values: The validation objective of each fresh seed that it was trained again with.
+        is_trial: Whether it is the best trial of the study, and not one of the others.
     """
 
     name: str
@@ -68,6 +71,19 @@ class Contestant:
     validation: dict[str, float]
     note: str
     n_settings: int = 0
+    seed_values: tuple[float, ...] = ()
+    is_trial: bool = True
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether fresh seeds were tried, or could change nothing."""
+        return len(self.seed_values) > 0 or not model_of(self.setting).is_seeded
+
+    def value(self, objective: Objective) -> float:
+        """Returns its validation objective: the mean over fresh seeds, where there are any."""
+        if self.seed_values:
+            return float(np.mean(self.seed_values))
+        return objective.value(self.validation)
 
 
 @dataclass(frozen=True)
@@ -141,17 +157,14 @@ def readings_in_words(readings: Sequence[Reading]) -> str:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The winner, the baselines, and their results on test.
+    """The winner, the other contestants, and their results on test.
 
     Attributes:
         digest: The digest that tells this set of contestants from others.
-        contestants: The winner, then the baselines.
+        contestants: The winner, then the others.
         results: Their results on test, in the same order.
         at: When test was read, in seconds since 1970.
-        value: The validation objective by which the winner was chosen.
-        is_confirmed: Whether `value` is a mean over fresh seeds.
         folder: The folder of the winner's weights and the ranks, until MLflow has them.
-        seed_values: The validation objective of each fresh seed of the winner.
         readings: Each time that the study has read test, the first first.
     """
 
@@ -159,10 +172,7 @@ class Conclusion:
     contestants: tuple[Contestant, ...]
     results: tuple[Result, ...]
     at: float
-    value: float
-    is_confirmed: bool
     folder: Path
-    seed_values: tuple[float, ...] = ()
     readings: tuple[Reading, ...] = ()
 
     @property
@@ -172,5 +182,10 @@ class Conclusion:
 
     @property
     def winner(self) -> Contestant:
-        """The contestant that was chosen on validation."""
+        """The contestant that was chosen on validation, and is registered."""
         return self.contestants[0]
+
+    @property
+    def best_trial(self) -> Contestant:
+        """The best of the study's own trials, which may be the winner."""
+        return next(one for one in self.contestants if one.is_trial)

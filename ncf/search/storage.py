@@ -1,21 +1,17 @@
-"""The storage of studies: Optuna's journal file, made safe against kills and full disks."""
+"""The storage of studies: opened, locked and backed up."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
-from ncf.data.files import wait_for_room
+from ncf.data.files import whole
+from ncf.search.journal_file import JournalFile, backup_of, damage
 
 _logger = logging.getLogger(__name__)
 
@@ -36,62 +32,51 @@ def open_storage(location: str) -> BaseStorage:
             ) from error
     path = Path(location).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _Lock(path)
-    with get_lock_file(lock):  # or a line that another process is just writing would look torn
-        _drop_torn_line(path)
+    check_kind(path)
+    file = JournalFile(path)
     try:
-        return JournalStorage(_File(path))
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(
-            f"{path}: damaged ({error!r}); restore it, or begin another with --storage FILE"
-        ) from error
+        storage = JournalStorage(file)
+    except (ValueError, LookupError, TypeError, AssertionError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(damage(path, file.n_read, error)) from error  # of a line without checksum
+    _back_up(path, file.whole)
+    return storage
 
 
-class _Lock(BaseJournalFileLock):
-    """A lock that the system releases when its process ends; Optuna's own outlives it by 30 s."""
+def check_kind(path: Path) -> None:
+    """Checks that a file, if it is there, begins as a journal does.
 
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(f"{path}.filelock", poll_interval=0.005)
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-class _File(JournalFileBackend):
-    """Optuna's journal file, whose writer waits until there is room where the disk is full.
-
-    Intermediate values are written together with the next other entry, at the latest when the trial
-    ends. Nothing is lost by that, since a trial that has not ended is trained again, and it spares
-    a wait for the disk in every epoch.
+    Raises:
+        ValueError: It is a file of another kind.
     """
+    beginning = b'{"op_code"'
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        if not beginning.startswith(file.read(len(beginning))):
+            raise ValueError(f"--storage {path}: not an Optuna journal; give another file")
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path), lock_obj=_Lock(path))
-        self._waiting: list[dict[str, Any]] = []
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._waiting += logs
-        if all("intermediate_value" in log for log in logs):
+def _back_up(path: Path, size: int) -> None:
+    """Copies the first bytes of a journal, which could all be read, beside it.
+
+    Another copy, which is no beginning of it, is kept too: someone has replaced the journal, or it
+    has lost lines.
+    """
+    backup = backup_of(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(size)
+        before = backup.read_bytes() if backup.exists() else b""
+        if before == content:
             return
-        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in self._waiting]
-        wait_for_room(partial(self._append, "".join(lines).encode()), self._file_path)
-        self._waiting.clear()
-
-    def _append(self, lines: bytes) -> None:
-        with get_lock_file(self._lock), open(self._file_path, "ab", buffering=0) as file:
-            size = file.tell()
-            try:
-                rest = memoryview(lines)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(size)  # all or nothing
-                raise
+        if not content.startswith(before):
+            other = backup.with_name(f"{backup.name}-{int(backup.stat().st_mtime)}")
+            backup.replace(other)
+            _logger.warning("%s: it is not as it was at its last start; see %s", path, other)
+        with whole(backup) as draft:
+            draft.write_bytes(content)
+    except OSError as error:  # the study needs none
+        _logger.warning("%s: no copy of it could be made: %s", path, error)
 
 
 def lock_study(folder: Path) -> FileLock:
@@ -109,21 +94,3 @@ def lock_study(folder: Path) -> FileLock:
             "another with --study NAME"
         ) from None
     return lock
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Removes half a last line, which a power cut can leave and the next reader would fail on."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        if not b'{"op_code"'.startswith(
-            file.read(10)
-        ):  # or the start of it, where the first line is torn
-            raise ValueError(f"--storage {path}: not an Optuna journal; give another file")
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-    _logger.warning("%s: dropped its last line, which was cut short", path)

@@ -1,6 +1,6 @@
-"""The verdict: the winner and the baselines are fitted on train and validation, and read on test.
+"""The verdict: all contestants are fitted on train and validation, and read on test.
 
-All of them are judged on the same users and candidates, once. Each user's rank is kept, so that
+They are judged on the same users and candidates, once. Each user's rank is kept, so that
 every number that is shown can be computed again from the study's `test_ranks.npz`.
 """
 
@@ -20,12 +20,12 @@ import optuna
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from ncf.data.files import whole
+from ncf.data.files import wait_for_room, whole
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.search.comparison import compare
 from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Confirmed, Contestant, Reading, Result, read_before
+from ncf.search.results import Conclusion, Contestant, Reading, Result, read_before
 from ncf.serving.scorers import load_scorer
 from ncf.trials.messages import Failure
 from ncf.trials.workers import Workers, run_tasks
@@ -43,7 +43,6 @@ def conclude(
     workers: Workers,
     folder: Path,
     contestants: Sequence[Contestant],
-    confirmed: Sequence[Confirmed],
     published: str,
 ) -> Conclusion:
     """Fits the contestants and reads test, or returns the recorded results where that is done.
@@ -56,8 +55,7 @@ def conclude(
         plan: The plan of the study, which makes the tasks.
         workers: The workers that train.
         folder: The study's folder.
-        contestants: The winner, then the baselines.
-        confirmed: The confirmed trials, best first.
+        contestants: The winner, then the others.
         published: The digest of the conclusion that MLflow has, whose files are not needed here
             any longer; empty where it has none.
     """
@@ -73,16 +71,12 @@ def conclude(
         at = recorded["at"] if is_known else time.time()  # so that what is logged again is the same
         recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
         study.set_user_attr("conclusion", recorded)
-    value = plan.settings.objective.value(contestants[0].validation)
     return Conclusion(
         digest,
         tuple(contestants),
         tuple(Result(**result) for result in recorded["results"]),
         recorded["at"],
-        confirmed[0].mean if confirmed else value,
-        len(confirmed) > 0,
         files,
-        confirmed[0].values if confirmed else (),
         tuple(readings_of(study)),
     )
 
@@ -104,7 +98,7 @@ def fit(
             plan.refit(
                 index,
                 contestant.setting,
-                spawn(plan.settings.seed, Purpose.REFIT, contestant.number if index == 0 else 0),
+                spawn(plan.settings.seed, Purpose.REFIT, contestant.number * contestant.is_trial),
                 contestant.epochs,
                 files[index],
             )
@@ -157,7 +151,7 @@ def _read_test(
     """Reads test with the fitted contestants, and returns their results.
 
     Args:
-        contestants: The winner, then the baselines.
+        contestants: The winner, then the others.
         plan: The plan of the study.
         weights: The file of each contestant's weights; they are moved or removed.
         files: The folder that the winner's weights and the ranks go to.
@@ -167,10 +161,14 @@ def _read_test(
         scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
         sampled, full = _ranks(scorer, plan)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
-    with whole(files) as draft:
-        draft.mkdir()
-        np.savez_compressed(draft / RANKS, allow_pickle=False, **ranks)
-        weights[0].rename(draft / WEIGHTS)
+
+    def keep() -> None:
+        with whole(files) as draft:
+            draft.mkdir()
+            np.savez_compressed(draft / RANKS, allow_pickle=False, **ranks)
+            weights[0].rename(draft / WEIGHTS)
+
+    wait_for_room(keep, files)
     for file in weights[1:]:
         file.unlink()
     return compare(contestants, ranks, plan)
@@ -179,4 +177,4 @@ def _read_test(
 def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     split = plan.split
     sampled = sampled_ranks(scorer, split.test.users, plan.test_candidates)
-    return sampled, full_ranks(scorer, split.test, split.train_and_validation)
+    return sampled, full_ranks(scorer, split.test, split.whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.serving import checks
+
 if TYPE_CHECKING:
     from ncf.data.interactions import Interactions
     from ncf.protocol.splitting import History
+
+_ARRAYS = ("user_ids", "item_ids", "titles", "indptr", "items")  # of the file, by name
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,39 @@ class Catalogue:
 
     @classmethod
     def load(cls, path: Path) -> Catalogue:
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: What is there breaks a rule of a catalogue; the message names the rule. A
+                file that is no archive raises other errors.
+        """
+        checks.archive(path, _ARRAYS)
         with np.load(path, allow_pickle=False) as arrays:
-            titles = arrays["titles"]
-            return cls(
-                arrays["user_ids"],
-                arrays["item_ids"],
-                titles if len(titles) else None,
-                arrays["indptr"],
-                arrays["items"],
-            )
+            user_ids, item_ids, titles, indptr, items = (arrays[name] for name in _ARRAYS)
+        for name, own_ids in (("user_ids", user_ids), ("item_ids", item_ids)):
+            checks.ids(name, own_ids)
+        checks.bounds("indptr", indptr, len(user_ids), len(items))
+        checks.in_range("items", items, 0, len(item_ids))
+        checks.ascending("items", indptr, items)
+        if titles.dtype.kind != "U" or titles.shape not in ((0,), item_ids.shape):
+            raise ValueError(f"titles must be {len(item_ids)} texts or none")
+        return cls(user_ids, item_ids, titles if len(titles) else None, indptr, items)
 
     @classmethod
     def of(cls, interactions: Interactions, seen: History) -> Catalogue:
         """Returns the catalogue of a data set and of what its users have seen."""
         ids = interactions.user_ids, interactions.item_ids
         return cls(*ids, interactions.titles, seen.indptr, seen.items)
+
+    @cached_property
+    def digest(self) -> str:
+        """A checksum of all that it holds, however wide the arrays are in which it is held."""
+        sha = hashlib.sha256()
+        for array in (self.user_ids, self.item_ids, self.titles):
+            sha.update(b"|" if array is None else _bytes_of(array) + b"|")
+        sha.update(self.seen_indptr.astype("<i8").data)
+        sha.update(self.seen_items.astype("<i4").data)
+        return sha.hexdigest()
 
     @property
     def n_users(self) -> int:
@@ -93,6 +115,12 @@ class Catalogue:
         return (counts / self.n_users).astype(np.float32)
 
 
+def _bytes_of(array: NDArray[Any]) -> bytes:
+    if array.dtype.kind == "U":
+        return "\0".join(array.tolist()).encode(errors="surrogatepass")
+    return array.astype("<i8").tobytes()
+
+
 def _position(ids: NDArray[Any], own_id: Any) -> int | None:
     if np.issubdtype(ids.dtype, np.integer):
         try:
@@ -102,5 +130,7 @@ def _position(ids: NDArray[Any], own_id: Any) -> int | None:
             return None
     else:
         own_id = str(own_id)
+        if len(own_id) > ids.dtype.itemsize // 4:  # longer than the longest, whose width all have:
+            return None  # numpy would widen all of them to look for it
         position = int(np.searchsorted(ids, own_id))
     return position if position < len(ids) and ids[position] == own_id else None

@@ -45,7 +45,7 @@ def candidate_scores(
 def history_scores(
     indptr: NDArray[np.integer[Any]],
     history_items: NDArray[np.integer[Any]],
-    values: NDArray[np.float32],
+    place_values: NDArray[np.float32],
     weights: NDArray[np.float32],
     users: NDArray[np.integer[Any]],
     items: NDArray[np.integer[Any]],
@@ -54,8 +54,8 @@ def history_scores(
 
     Args:
         indptr: (U + 1,) bounds of each user's history.
-        history_items: (E,) the items of the histories.
-        values: (E,) how much each counts.
+        history_items: (E,) the items of the histories, each user's oldest first.
+        place_values: (L,) how much the a-th latest counts; those beyond L do not.
         weights: (I, I) what an item of the history adds to each item.
         users: (B,) users.
         items: (B, C) items of each of them; each must be in [0, I).
@@ -67,7 +67,7 @@ def history_scores(
     _add_history(
         _read_only(indptr.astype(np.int64, copy=False)),
         _read_only(history_items.astype(np.int32, copy=False)),
-        _read_only(values),
+        _read_only(place_values),
         _read_only(weights),
         _read_only(users.astype(np.int32, copy=False)),
         _read_only(items.astype(np.int32, copy=False)),
@@ -111,17 +111,19 @@ def _fill_scores(
 def _add_history(
     indptr: NDArray[np.int64],
     history_items: NDArray[np.int32],
-    values: NDArray[np.float32],
+    place_values: NDArray[np.float32],
     weights: NDArray[np.float32],
     users: NDArray[np.int32],
     items: NDArray[np.int32],
     scores: NDArray[np.float32],
 ) -> None:
     for b in range(items.shape[0]):
-        for position in range(indptr[users[b]], indptr[users[b] + 1]):
+        start, stop = indptr[users[b]], indptr[users[b] + 1]
+        for position in range(max(start, stop - len(place_values)), stop):
+            value = place_values[stop - 1 - position]
             row = weights[history_items[position]]
             for c in range(items.shape[1]):
-                scores[b, c] += values[position] * row[items[b, c]]
+                scores[b, c] += value * row[items[b, c]]
 
 
 @njit(cache=True, parallel=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -36,13 +37,15 @@ class Factors:
 
     With a recent block the user's factors are their own and then those of their last items.
 
-    Shapes: user_factors (U, D), item_factors (I, D + D2), item_bias (I,).
+    Shapes: user_factors (U, D), item_factors (I, D + D2), item_bias (I,). `are_logits` says whether
+    the scores are the logits of probabilities, as they are not of iALS.
     """
 
     user_factors: NDArray[np.float32]
     item_factors: NDArray[np.float32]
     item_bias: NDArray[np.float32]
     recent: Recent | None = None
+    are_logits: bool = True
 
     @property
     def n_items(self) -> int:
@@ -93,7 +96,10 @@ class Factors:
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns the fields, those of the recent block as `recent_...`."""
+        """Returns the fields, those of the recent block as `recent_...`.
+
+        `are_logits` is there only where it is false, as older models do not have it.
+        """
         arrays: dict[str, NDArray[Any]] = {
             "user_factors": self.user_factors,
             "item_factors": self.item_factors,
@@ -103,7 +109,19 @@ class Factors:
             arrays["recent_factors"] = self.recent.factors
             arrays["recent_weights"] = self.recent.weights
             arrays["recent_items"] = self.recent.items
+        if not self.are_logits:
+            arrays["are_logits"] = np.zeros(1, np.bool_)
         return arrays
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]]) -> Factors:
+        """Returns the scorer of which these are the `arrays()`."""
+        recent = None
+        if "recent_items" in arrays:
+            recent = Recent(**{f.name: arrays[f"recent_{f.name}"] for f in fields(Recent)})
+        are_logits = "are_logits" not in arrays
+        user_factors, item_factors = arrays["user_factors"], arrays["item_factors"]
+        return cls(user_factors, item_factors, arrays["item_bias"], recent, are_logits)
 
     def _factors(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         own: NDArray[np.float32] = self.user_factors[users]

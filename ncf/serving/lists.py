@@ -8,8 +8,9 @@ rounds differently.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from ncf.data.files import whole
 from ncf.serving.recommender import Recommender
 
 BLOCK_BYTES = 64 << 20  # scores of a block of users
@@ -58,29 +60,53 @@ def write_lists(
     fields += [("score", pa.float32())] + ([] if titles is None else [("title", titles.type)])
     schema, k = pa.schema(fields), min(k, n_items)
     block = max(1, BLOCK_BYTES // (4 * n_items))
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        draft = Path(folder) / path.name
-        with _writer(draft, schema) as writer:
-            for start in range(0, n_users, block):
-                users = np.arange(start, min(start + block, n_users))
-                items, scores = _top_of(recommender, users, k, include_seen)
-                rows, ranks = np.nonzero(items >= 0)
-                chosen = items[rows, ranks]
-                columns = [
-                    user_ids.take(pa.array(users[rows])),
-                    pa.array((ranks + 1).astype(np.int32)),
-                    item_ids.take(pa.array(chosen)),
-                    pa.array(scores[rows, ranks]),
-                ]
-                if titles is not None:
-                    columns.append(titles.take(pa.array(chosen)))
-                writer.write_batch(pa.record_batch(columns, schema=schema))
-                yield len(users)
-        draft.replace(path)
+    with _appearing(path) as draft, _writer(draft, path.suffix, schema) as writer:
+        for start in range(0, n_users, block):
+            users = np.arange(start, min(start + block, n_users))
+            items, scores = _top_of(recommender, users, k, include_seen)
+            rows, ranks = np.nonzero(items >= 0)
+            chosen = items[rows, ranks]
+            columns = [
+                user_ids.take(pa.array(users[rows])),
+                pa.array((ranks + 1).astype(np.int32)),
+                item_ids.take(pa.array(chosen)),
+                pa.array(scores[rows, ranks]),
+            ]
+            if titles is not None:
+                columns.append(titles.take(pa.array(chosen)))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            yield len(users)
 
 
-def _writer(path: Path, schema: pa.Schema) -> pa.parquet.ParquetWriter | pa.csv.CSVWriter:
-    if path.suffix == ".csv":
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Lets the body write a file that has no name before it is whole.
+
+    So a process that is killed leaves nothing behind. Where the system has no files without a name,
+    it is a draft beside `path`, which the next process that writes `path` removes.
+    """
+    try:
+        file = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (AttributeError, OSError):  # no Linux, or a file system without such files
+        with whole(path) as draft:
+            yield draft
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        nameless = Path(f"/proc/self/fd/{file}")
+        yield nameless
+        with whole(path) as draft:  # a file can only be linked where there is none
+            # a folder has to be given, or Python links the symbolic link itself
+            os.link(nameless, draft, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(file)
+        os.close(folder)
+
+
+def _writer(
+    path: Path, suffix: str, schema: pa.Schema
+) -> pa.parquet.ParquetWriter | pa.csv.CSVWriter:
+    if suffix == ".csv":
         return pa.csv.CSVWriter(path, schema)
     return pa.parquet.ParquetWriter(path, schema)
 

@@ -5,6 +5,7 @@
     hyperparameters.json    the setting that they were trained with
     catalogue.npz           own ids, titles and seen items; or
     catalogue.json          the artifact that holds them (a trial's model shares its study's)
+    catalogue.sha256        their checksum, which models of earlier versions lack
 
 It holds data alone and no code, and reading it runs none of it.
 """
@@ -17,21 +18,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from ncf.serving.catalogue import Catalogue
+from ncf.serving.checks import check_weights
 from ncf.serving.recommender import Recommender
 from ncf.serving.scorers import load_scorer
 
 _WEIGHTS, _CHECKSUM = "weights.safetensors", "weights.sha256"
+_CATALOGUE_CHECKSUM = "catalogue.sha256"
+_REMEDY = "take another version, or make it again"
 
 
 def write_model(
     folder: Path,
     arrays: Mapping[str, NDArray[Any]],
     setting: Mapping[str, Any],
-    catalogue: Catalogue | str,
+    catalogue: Catalogue,
+    catalogue_uri: str | None = None,
 ) -> None:
     """Writes a fitted model into a folder that exists.
 
@@ -39,16 +45,18 @@ def write_model(
         folder: Where to write; files of a model that is there are replaced.
         arrays: The scorer's arrays.
         setting: The hyperparameters by name.
-        catalogue: The catalogue, or the URI of the artifact that holds it already.
+        catalogue: The catalogue.
+        catalogue_uri: The artifact that holds the catalogue; None means to write it.
     """
     content = save(dict(arrays))
     (folder / _WEIGHTS).write_bytes(content)
     (folder / _CHECKSUM).write_text(hashlib.sha256(content).hexdigest())
     (folder / "hyperparameters.json").write_text(json.dumps(setting, indent=2))
-    if isinstance(catalogue, Catalogue):
+    (folder / _CATALOGUE_CHECKSUM).write_text(catalogue.digest)
+    if catalogue_uri is None:
         catalogue.save(folder / "catalogue.npz")
     else:
-        (folder / "catalogue.json").write_text(json.dumps({"uri": catalogue}))
+        (folder / "catalogue.json").write_text(json.dumps({"uri": catalogue_uri}))
 
 
 def load_recommender(folder: Path) -> Recommender:
@@ -65,15 +73,23 @@ def load_recommender(folder: Path) -> Recommender:
             raise ValueError("the weights are not those of their checksum")
         scorer, catalogue = load_scorer(load(content)), Catalogue.load(path)
         n_users, n_items = scorer.n_users, scorer.n_items
+        recorded = folder / _CATALOGUE_CHECKSUM
+        if recorded.exists() and recorded.read_text() != catalogue.digest:
+            raise ValueError("the catalogue is not that of its checksum")
     except Exception as error:  # a dozen kinds, by which byte is lost
-        raise ValueError(
-            f"{folder}: the model is damaged ({error}); take another version, or make it again"
-        ) from error
+        raise ValueError(f"{folder}: the model is damaged ({error}); {_REMEDY}") from error
     if n_users not in (None, catalogue.n_users) or n_items != catalogue.n_items:
         raise ValueError(
             f"{folder}: weights of {n_users} users and {n_items} items do not fit a catalogue of "
             f"{catalogue.n_users} and {catalogue.n_items}; take another version"
         )
+    try:
+        check_weights(scorer.arrays(), catalogue.n_users, catalogue.n_items)
+        probe = scorer.score_all(np.zeros(min(1, catalogue.n_users), np.int64))
+        if probe.shape[1:] != (catalogue.n_items,):
+            raise ValueError(f"a user's scores are of shape {probe.shape[1:]}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: the model is damaged ({error}); {_REMEDY}") from error
     return Recommender(scorer, catalogue)
 
 
@@ -83,7 +99,10 @@ def _catalogue_path(folder: Path) -> Path:
         return own
     import mlflow
 
-    uri = json.loads((folder / "catalogue.json").read_text())["uri"]
+    pointer = json.loads((folder / "catalogue.json").read_text())
+    uri = pointer.get("uri") if isinstance(pointer, dict) else None
+    if not isinstance(uri, str) or not uri.startswith(("runs:/", "models:/")):
+        raise ValueError(f"{folder}: catalogue.json names no artifact of a run; {_REMEDY}")
     return Path(mlflow.artifacts.download_artifacts(uri))
 
 

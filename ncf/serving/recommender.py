@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors
-from ncf.serving.scorers import Scorer
+from ncf.serving.requests import check_request, in_short, items_of_cell
+from ncf.serving.scorers import Scorer, likeness, reads_items
 from ncf.serving.towers import Towers
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Recommendations:
 
 @dataclass(frozen=True)
 class SimilarItems:
-    """The items most like one item, best first; scores are cosines, 1 at most."""
+    """The items most like one item, best first; scores are cosines, or weights of that item."""
 
     item_id: str
     item_ids: list[Any]
@@ -106,10 +107,10 @@ class Recommender:
     def _of_given(
         self, user_id: Any, item_ids: Sequence[Any], k: int, include_seen: bool
     ) -> Recommendations:
-        if not isinstance(self.scorer, Factors) or self.scorer.recent is None:
+        if not reads_items(self.scorer):
             raise ValueError(
                 "this model does not read a user's items; one that was trained with n_recent > 0 "
-                "does"
+                "does, and so do item-kNN, EASE and Markov"
             )
         for item_id in item_ids:
             _check_id("item", item_id)
@@ -147,6 +148,7 @@ class Recommender:
                 raise ValueError("k must be an integer, but got None")
             if not {"user_id", "item_ids"} & set(model_input):
                 raise ValueError("rows need a user_id, item_ids or both")
+            check_request(model_input, k, self.scorer.n_items)
             if "item_ids" in model_input:
                 answers = self._of_rows(model_input, k, include_seen)
             else:
@@ -169,7 +171,7 @@ class Recommender:
         """Answers rows with a column `item_ids`, which some rows may leave empty."""
         answers: list[Recommendations] = []
         for row in model_input.to_dict("records"):
-            user_id, items = row.get("user_id"), _items_of_cell(row["item_ids"])
+            user_id, items = row.get("user_id"), items_of_cell(row["item_ids"])
             has_user = user_id is not None and user_id == user_id  # pandas' gap is NaN
             users = [user_id] if has_user or items is None else []
             answers += self.recommend(users, k, include_seen, items=items)
@@ -178,33 +180,32 @@ class Recommender:
     def similar(self, item_id: Any, k: int = 10) -> SimilarItems:
         """Returns the k items whose factors point the most in the direction of the item's.
 
+        Of a model that weighs items with items they are those that the item speaks for the most,
+        and of a mixture the answer is that of its first model.
+
         Raises:
-            ValueError: k is not positive, the item is unknown, or the model has no item factors.
+            ValueError: k is not positive, the item is unknown, or the model compares no items.
         """
         if k < 1:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
         item = self.catalogue.item_of(item_id)
         if item is None:
             raise ValueError(f"item {item_id}: unknown to the model; give an own id of its data")
-        if not isinstance(self.scorer, Factors | Towers):
-            raise ValueError("this model has no factors of items that could be compared")
-        factors = self.scorer.item_vectors
-        lengths = np.linalg.norm(factors, axis=1)
-        cosines = factors @ factors[item]
-        cosines /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
-        cosines[item] = -np.inf
-        best = _best(cosines, k)
+        scores = likeness(self.scorer, item)
+        scores[item] = -np.inf
+        best = _best(scores, k)
         return SimilarItems(
             str(item_id),
             self.catalogue.item_ids[best].tolist(),
-            cosines[best].astype(np.float64).round(6).tolist(),
+            scores[best].astype(np.float64).round(6).tolist(),
             self.catalogue.titles_of(best),
         )
 
     def shown(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Returns what is shown of a known user's scores: probabilities where they are logits."""
         values = scores.astype(np.float64)
-        return (sigmoid(values) if isinstance(self.scorer, Factors | Towers) else values).round(6)
+        are_logits = isinstance(self.scorer, Factors | Towers) and self.scorer.are_logits
+        return (sigmoid(values) if are_logits else values).round(6)
 
     def _top(
         self, user_id: Any, scores: NDArray[np.floating[Any]], k: int, known: bool
@@ -223,18 +224,9 @@ class Recommender:
 def _check_id(kind: str, own_id: Any) -> None:
     if isinstance(own_id, bool) or not isinstance(own_id, str | int | np.integer):
         article = "an" if kind == "item" else "a"
-        raise ValueError(f"{article} {kind} id must be text or an integer, but got {own_id!r}")
-
-
-def _items_of_cell(cell: Any) -> list[Any] | None:
-    """Returns the item ids of a table's cell; None where it is empty."""
-    if isinstance(cell, str):
-        return [item.strip() for item in cell.split(",") if item.strip()] or None
-    if isinstance(cell, list | tuple | np.ndarray):
-        return list(cell) or None
-    if cell is None or cell != cell:
-        return None
-    raise ValueError(f"item_ids must be a list or text with commas, but got {cell!r}")
+        raise ValueError(
+            f"{article} {kind} id must be text or an integer, but got {in_short(own_id)}"
+        )
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

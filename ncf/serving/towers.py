@@ -33,6 +33,7 @@ class Towers:
     biases: tuple[NDArray[np.float32], ...]
     output_weight: NDArray[np.float32]
     output_bias: NDArray[np.float32]
+    are_logits = True  # the scores, of probabilities
 
     @property
     def n_items(self) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from ncf.protocol.intervals import paired_difference
 from ncf.protocol.metrics import label, per_user
 from ncf.protocol.ranks import full_ranks, sampled_ranks
-from ncf.protocol.splitting import HeldOut, history_of
+from ncf.protocol.splitting import HeldOut, History
 from ncf.serving.recommender import Recommender
 from ncf.tracking import registry, versions
 
@@ -41,7 +40,9 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    run = versions.study_run(client, client.get_run(str(first.run_id)))
+    missing = f"{names[0]}: its run {first.run_id} was deleted in MLflow"
+    needed = f"{missing}, and its study has the candidates that both are compared on"
+    run = versions.study_run(client, versions.run_of(client, str(first.run_id), needed))
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
@@ -53,9 +54,8 @@ def compare(
             raise ValueError(f"{names[0]}: its study is of an older version of this project")
         users, candidates = arrays["test_users"], arrays["test"]
     k = int(run.data.params["k"])
-    uri = mlflow.get_tracking_uri()
     first_metrics, second_metrics = (
-        _metrics(registry.load(f"models:/{name}", uri)[1], users, candidates, k) for name in names
+        _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
     )
     rows = []
     for metric in first_metrics:
@@ -77,19 +77,19 @@ def compare(
 def _metrics(
     model: Recommender, users: NDArray[np.int32], candidates: NDArray[np.int32], k: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns by metric the values of the users, (V,), given their candidates, (V, C)."""
+    """Returns by metric the values of each user, (U,).
+
+    Args:
+        model: The model.
+        users: The user of each test item, (V,), ascending.
+        candidates: The candidates of the test items, (V, C), with the item in column 0.
+        k: The length of the lists that are judged.
+    """
     catalogue = model.catalogue
-    positives = candidates[:, 0]
-    n_users, n_items = len(catalogue.user_ids), len(catalogue.item_ids)
-    lengths = np.diff(catalogue.seen_indptr)
-    user_of = np.repeat(np.arange(n_users, dtype=np.int32), lengths)
-    is_history = np.ones(len(user_of), bool)  # all that a user has seen, less the test item
-    keys = user_of.astype(np.int64) * n_items + catalogue.seen_items  # ascending
-    is_history[np.searchsorted(keys, users.astype(np.int64) * n_items + positives)] = False
-    items = catalogue.seen_items[is_history]
-    history = history_of(user_of[is_history], items, n_users, n_items)
-    sampled = per_user(sampled_ranks(model.scorer, users, candidates), k)
-    full = per_user(full_ranks(model.scorer, HeldOut(users, positives), history), k)
+    held_out = HeldOut(users, candidates[:, 0])
+    seen = History(catalogue.seen_indptr, catalogue.seen_items, len(catalogue.item_ids))
+    sampled = per_user(sampled_ranks(model.scorer, users, candidates), k, users)
+    full = per_user(full_ranks(model.scorer, held_out, seen), k, users)
     shown = (f"hit_ratio_{k}", f"ndcg_{k}")
     return {label(name): sampled[name] for name in shown} | {
         f"full {label(name)}": full[name] for name in shown

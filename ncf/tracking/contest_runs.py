@@ -1,4 +1,4 @@
-"""The runs of fresh seeds and of baselines, each written once."""
+"""The runs of fresh seeds and of other contestants, each written once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from typing import Any
 from ncf.models.table import describe
 from ncf.search.results import Confirmed, Contestant
 from ncf.tracking import notes
-from ncf.tracking.tracker import (
-    KEY_TAG,
-    NOTE_TAG,
-    PARENT_TAG,
-    STATE_TAG,
-    Tracker,
-    params_of,
-    rounded,
-    tags_of,
-)
+from ncf.tracking.entities import params_of, rounded, tags_of
+from ncf.tracking.tracker import KEY_TAG, NOTE_TAG, PARENT_TAG, STATE_TAG, Tracker
 from ncf.tracking.trial_runs import best_metrics
 
 
@@ -44,21 +36,22 @@ def log_confirmation(tracker: Tracker, confirmed: Confirmed) -> None:
     tracker.client.log_batch(tracker.parent, metrics=tracker.metrics(rounded(summary), 0, at))
 
 
-def log_baseline(
-    tracker: Tracker, baseline: Contestant, metrics: Mapping[str, float], note: str, at: float
+def log_contestant(
+    tracker: Tracker, contestant: Contestant, metrics: Mapping[str, float], note: str, at: float
 ) -> None:
-    """Logs a child run for a tuned baseline.
+    """Logs a child run for a tuned baseline, or for the best trial where another won.
 
     Args:
         tracker: Writes to MLflow.
-        baseline: The baseline.
+        contestant: The contestant.
         metrics: Its metrics.
         note: The Markdown that describes it.
         at: When test was read, in seconds since 1970.
     """
-    key = f"baseline-{baseline.name}"
-    name = f"baseline {baseline.name}"
-    _log_child(tracker, key, name, asdict(baseline.setting), metrics, note, at, at)
+    key, name = f"baseline-{contestant.name}", f"baseline {contestant.name}"
+    if contestant.is_trial:
+        key, name = "best-trial", f"trial {contestant.number}, the best, on test"
+    _log_child(tracker, key, name, asdict(contestant.setting), metrics, note, at, at)
 
 
 def _log_child(

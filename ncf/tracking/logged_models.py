@@ -56,7 +56,9 @@ class ModelFiles:
         packaged = self.folder / "trial-model"
         if packaged.exists():  # only the data differ from one trial to the next
             data = packaged / DATA_FOLDER
-            write_model(data, load_file(weights), asdict(setting), self.catalogue_uri)
+            write_model(
+                data, load_file(weights), asdict(setting), self.catalogue, self.catalogue_uri
+            )
         else:
             package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
         name = f"trial-{outcome.number:04d}"
@@ -125,7 +127,7 @@ def package(
     shutil.rmtree(staging, ignore_errors=True)  # a killed process may have left it
     data = staging / DATA_FOLDER.name
     data.mkdir(parents=True)
-    write_model(data, load_file(weights), asdict(setting), catalogue_uri or catalogue)
+    write_model(data, load_file(weights), asdict(setting), catalogue, catalogue_uri)
     with whole(folder) as draft:
         mlflow.pyfunc.save_model(
             draft,

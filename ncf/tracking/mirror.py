@@ -27,8 +27,13 @@ SLOWNESS = 10  # a long upload is given this many times the patience that failur
 class Mirror:
     """A queue of named entries, and the thread that writes them."""
 
-    def __init__(self) -> None:
-        """Starts the thread, which ends with the process, whatever it is doing then."""
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        """Starts the thread, which ends with the process, whatever it is doing then.
+
+        Args:
+            check: Is called before each entry is written, which it stops by an error.
+        """
+        self._check = check
         self._entries: dict[str, Callable[[], object]] = {}
         self._writing = ""  # the entry that is being written
         self._failing: dict[str, str] = {}  # the entries whose last attempt failed, with the reason
@@ -89,6 +94,7 @@ class Mirror:
                 name = self._writing = next(iter(self._entries))
                 write = self._entries.pop(name)
             try:
+                self._check()
                 write()
             except Exception as error:  # of any kind: MLflow must not end the search
                 self._note_failure(name, write, one_line(error)[:300])

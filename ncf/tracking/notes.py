@@ -5,8 +5,9 @@ The UI keeps the line breaks of the Markdown, and shows only the first lines of 
 
 from __future__ import annotations
 
-from ncf.models.table import Setting, describe
+from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
+from ncf.tracking.next_steps import command
 from ncf.trials.messages import Outcome
 
 EXPERIMENT = (
@@ -27,8 +28,8 @@ def describe_trial(outcome: Outcome, run_id: str) -> str:
     return (
         f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
         f"over the full catalogue {full}.\n\n"
-        f"Again: `python search.py --repeat {run_id}`. To the model registry: "
-        f"`python -m ncf register {run_id}`."
+        f"Again: `{command('--repeat', run_id, program='python search.py')}`. To the model "
+        f"registry: `{command('register', run_id)}`."
     )
 
 
@@ -43,7 +44,8 @@ def describe_confirmation(number: int) -> str:
 def describe_version(setting: Setting, fitted_on: str, validation: str, test: str = "") -> str:
     """Returns the setting and the results of a version of the registered model."""
     test = f" Test, {test}." if test else " Test was not read."
-    return f"{describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
+    title = model_of(setting).title
+    return f"{title}: {describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
 
 
 def _in_words(metrics: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ from ncf.search.results import Conclusion, Result, readings_in_words
 from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
 from ncf.tracking import registry, versions
-from ncf.tracking.contest_runs import log_baseline
+from ncf.tracking.contest_runs import log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model, package
 from ncf.tracking.tracker import Tracker
 
@@ -63,7 +63,7 @@ def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
 def publish(
     conclusion: Conclusion, plan: Plan, catalogue: Catalogue, tracker: Tracker, name: str
 ) -> Published:
-    """Logs the winner and the baselines with their results on test, and registers the winner.
+    """Logs all contestants with their results on test, and registers the winner.
 
     Args:
         conclusion: What the study ended with.
@@ -72,16 +72,16 @@ def publish(
         tracker: Writes to MLflow.
         name: The name to register the winner under; empty where it is not to be registered.
     """
-    baselines = conclusion.contestants[1:]
+    others = conclusion.contestants[1:]
     model_id = _log_winner(conclusion, tracker, catalogue)
     if conclusion.folder.exists():  # or MLflow has the ranks from an earlier call
         tracker.keep(conclusion.folder / RANKS)
-    winner_metrics, *baseline_metrics = map(metrics_of, conclusion.results)
+    winner_metrics, *other_metrics = map(metrics_of, conclusion.results)
     tracker.log_result(winner_metrics, conclusion.at, model_id)
     tracker.set_tags(tracker.parent, {READINGS_TAG: readings_in_words(conclusion.readings)})
-    for contestant, metrics in zip(baselines, baseline_metrics, strict=True):
+    for contestant, metrics in zip(others, other_metrics, strict=True):
         note = f"{contestant.note}: tuned by the same study code."
-        log_baseline(tracker, contestant, metrics, note, conclusion.at)
+        log_contestant(tracker, contestant, metrics, note, conclusion.at)
     published = Published(f"models:/{model_id}")
     if name:
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
@@ -120,6 +120,7 @@ def _log_winner(conclusion: Conclusion, tracker: Tracker, catalogue: Catalogue) 
     packaged = conclusion.folder / "winner"
     if conclusion.folder.exists():  # or MLflow has the model from an earlier call
         package(packaged, conclusion.folder / WEIGHTS, winner.setting, catalogue)
-    key = f"winner-{winner.number}-{winner.epochs}"
+    of_others = "" if winner.is_trial else f"{winner.name}-"
+    key = f"winner-{of_others}{winner.number}-{winner.epochs}"
     params = asdict(winner.setting)
     return log_model(tracker, tracker.parent, key, "winner", packaged, params, winner.epochs)

@@ -26,6 +26,7 @@ from ncf.tracking.logged_models import DATA_FOLDER
 from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
+SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other
 OBJECTIVE = "validation_"  # the tag that decides is this and the name of the objective
 _COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
 
@@ -98,6 +99,7 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
     """
     old = champion(client, new.name)
     if old is not None and old.version == new.version:
+        note_reign(client, old)
         return f"version {new.version} is the champion"
     if old is not None and (reason := objection(old, new)):
         return f"version {old.version} stays champion: {reason}"
@@ -126,14 +128,28 @@ def objection(old: ModelVersion, new: ModelVersion) -> str:
 def crown(client: MlflowClient, new: ModelVersion, old: ModelVersion | None) -> str:
     """Makes a version the champion; a tag of it notes when, and which version it replaced.
 
+    The alias comes first, so that no tag tells of what never came about. Where the process ends
+    between the two, `note_reign` writes the tag later.
+
     Returns:
         What was done, as a sentence.
     """
     replaced = "" if old is None else f", in place of version {old.version}"
-    note = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()) + replaced
-    client.set_model_version_tag(new.name, str(new.version), "champion_since", note)
+    if SINCE in new.tags:  # from an earlier reign
+        client.delete_model_version_tag(new.name, str(new.version), SINCE)
     client.set_registered_model_alias(new.name, CHAMPION, new.version)
+    client.set_model_version_tag(new.name, str(new.version), SINCE, _now() + replaced)
     return f"version {new.version} is the new champion{replaced}"
+
+
+def note_reign(client: MlflowClient, version: ModelVersion) -> None:
+    """Notes on the champion that it is, where a process that was killed has not come to it."""
+    if SINCE not in version.tags:
+        client.set_model_version_tag(version.name, str(version.version), SINCE, f"before {_now()}")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
 
 
 def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
@@ -148,14 +164,43 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     client = open_client(tracking_uri)
     uri = uri or _latest_champion(client)
     try:
+        return uri, read(client, uri)
+    except ValueError as error:
+        raise ValueError(f"--model {error}") from error
+
+
+def read(client: MlflowClient, uri: str) -> Recommender:
+    """Loads a model of the client's store.
+
+    Raises:
+        ValueError: There is no such model, a part of it was deleted, or it is damaged.
+    """
+    try:
         folder = Path(mlflow.artifacts.download_artifacts(uri)) / DATA_FOLDER
         if not folder.is_dir():
-            raise ValueError(
-                f"--model {uri}: not a model of this project; give models:/NAME/VERSION"
-            )
-        return uri, load_recommender(folder)
+            raise ValueError("not a model of this project; give models:/NAME/VERSION")
+        return load_recommender(folder)
     except MlflowException as error:
-        raise ValueError(f"--model {uri}: {error.message}") from error
+        reason = str(error.message)
+        if reason.startswith("No such artifact"):
+            reason = f"its files, {_place_of(client, uri)}, are gone; take another version"
+        elif reason.startswith("Run with id"):
+            reason += ", and the model needs what was kept with it; take another version"
+        raise ValueError(f"{uri}: {reason}") from error
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{uri}: {error}") from error
+
+
+def _place_of(client: MlflowClient, uri: str) -> str:
+    """Returns where the files of a model should be, as far as MLflow still knows."""
+    text = uri.removeprefix("models:/")
+    name, separator, version = text.rpartition("@" if "@" in text else "/")
+    find = client.get_model_version_by_alias if separator == "@" else client.get_model_version
+    try:
+        model_id = str(find(name, version).source).removeprefix("models:/") if separator else text
+        return f"which were at {client.get_logged_model(model_id).artifact_location}"
+    except MlflowException:
+        return "of which MLflow knows no more"
 
 
 def _latest_champion(client: MlflowClient) -> str:

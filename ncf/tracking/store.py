@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +19,14 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import notes
+from ncf.tracking import deadline, notes
+from ncf.tracking.new_store import count_runs, make_store
+from ncf.tracking.next_steps import in_shell
 
 for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -34,7 +39,21 @@ _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 def default_uri(root: Path = RESULTS) -> str:
     """Returns the store where no option names one: $MLFLOW_TRACKING_URI, or a SQLite file."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _uri_of(root.resolve() / "mlflow.db")
+
+
+def _uri_of(database: Path) -> str:
+    """Returns the URI of a store; some names, as those with `%` or `?`, cannot stand in it plainly.
+
+    Raises:
+        ValueError: The installed SQLAlchemy cannot open a file of this name.
+    """
+    path = str(database)
+    quoted = URL.create("sqlite", database=path).render_as_string()
+    for uri in (f"sqlite:///{path}", quoted):
+        if make_url(uri).database == path:
+            return uri
+    raise ValueError(f"{database}: MLflow cannot keep a store in a folder of this name; rename it")
 
 
 def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
@@ -46,31 +65,82 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
 
     Raises:
         ValueError: There is no store that can be opened.
-        sqlite3.OperationalError: The database file is locked, or cannot be created.
+        sqlite3.OperationalError: The database file is locked.
+        OSError: The database file cannot be created.
     """
-    database = tracking_uri.removeprefix("sqlite:///")
-    if not create and database != tracking_uri and not Path(database).exists():
+    database = file_of(tracking_uri)
+    if not create and database is not None and not database.exists():
         raise ValueError(
             f"{database}: no such MLflow store; run search.py here, or give --tracking-uri"
         )
+    deadline.guard()
     mlflow.set_tracking_uri(tracking_uri)  # the registry looks for models in this global
+    if create and database is not None:
+        make_store(database)
     try:
-        if create and database != tracking_uri:
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
-            # A write-ahead log spares most of the waiting for the disk. It is a lasting property of
-            # the file, and is set before MLflow makes the tables.
-            with closing(sqlite3.connect(database)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
         client = MlflowClient()
         client.search_experiments(max_results=1)
     except sqlite3.OperationalError:  # locked, or no place for a file
         raise
     except Exception as error:  # of MLflow, of SQLAlchemy, or of a missing driver
+        if database is not None and _is_half_made(error):
+            raise ValueError(_half_made(database)) from error
         raise ValueError(
             f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
             "sqlite:////folder/mlflow.db or http://host:5000"
         ) from error
     return client
+
+
+def file_of(tracking_uri: str) -> Path | None:
+    """Returns the database file of a store; None where it is a server's or in memory."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    file = make_url(tracking_uri).database
+    return Path(file) if file and file != ":memory:" else None
+
+
+def _is_half_made(error: Exception) -> bool:
+    """Returns whether MLflow failed to make tables, since some of them are there already."""
+    return bool(re.search("already exists|duplicate column|no such (table|column)", str(error)))
+
+
+def _half_made(database: Path) -> str:
+    """Returns what to do with a store whose tables MLflow was interrupted in making."""
+    what = f"{database}: MLflow was interrupted while it made the tables of this store"
+    n_runs = count_runs(database)
+    if n_runs == 0:
+        return (
+            f"{what}, and cannot open it any more. It holds no runs, so that nothing is lost: "
+            f"remove it (rm {shlex.quote(str(database))}*) and give the same command again"
+        )
+    return (
+        f"{what} those of a newer MLflow, and cannot open it any more. It holds {n_runs} runs: put "
+        "a copy of it from before in its place, or move it away and give the same command again, "
+        "which writes what the study's record has to a new store"
+    )
+
+
+def guard(tracking_uri: str) -> Callable[[], None]:
+    """Returns a function that raises an error once the database file of a store is another.
+
+    Without it, what is written to a file that was removed would be lost in silence.
+    """
+    database = file_of(tracking_uri)
+    at_first = _identity(database)
+
+    def check() -> None:
+        if _identity(database) != at_first:
+            raise FileNotFoundError(f"{database} was removed or replaced during the search")
+
+    return check
+
+
+def _identity(database: Path | None) -> tuple[int, int] | None:
+    if database is None or not database.exists():
+        return None
+    status = database.stat()
+    return status.st_dev, status.st_ino
 
 
 def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> str:
@@ -101,9 +171,11 @@ def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> st
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
+        uri_there = shlex.quote(redacted(uri))
         raise ValueError(
-            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}`, or rename the experiment"
+            f"MLflow experiment {name!r} is deleted: restore it with `MLFLOW_TRACKING_URI="
+            f"{uri_there} mlflow experiments restore --experiment-id {found.experiment_id}`, or "
+            "rename the experiment"
         )
     return str(found.experiment_id)
 
@@ -137,7 +209,7 @@ def ui_command(uri: str) -> str:
         return "(the tracking server shows it)"
     return (
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
-        f"--backend-store-uri {redacted(uri)}"
+        f"--backend-store-uri {in_shell(uri)}"
     )
 
 
@@ -153,7 +225,8 @@ def source_tags() -> dict[str, str]:
     tags: dict[str, str] = registry.resolve_tags()
     if "mlflow.source.git.commit" not in tags:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode == 0:
-            tags["mlflow.source.git.commit"] = result.stdout.strip()
+        with suppress(OSError):  # there is no git, or no process can be started now
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            if result.returncode == 0:
+                tags["mlflow.source.git.commit"] = result.stdout.strip()
     return tags

@@ -17,12 +17,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    Metric,
+    Run,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
 
 from ncf.protocol.metrics import Objective
 from ncf.redaction import redacted
 from ncf.search.experiment import DataFacts
 from ncf.tracking import views
+from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.store import open_client, open_experiment, patiently, source_tags, version_tags
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
@@ -54,16 +64,12 @@ class Tracker:
         self._study = ""
         self._study_id = ""
         self.source_tags = source_tags()
-        self._attempted: set[str] = (
-            set()
-        )  # actions that may have succeeded though they seemed to fail
-        self._made: set[str] = set()  # runs that this process made, which hold nothing else
+        self._attempted = set[str]()  # actions that may have succeeded though they seemed to fail
+        self._made = set[str]()  # runs that this process made, which hold nothing else
         self.client = patiently(tracking_uri, lambda: open_client(tracking_uri, create=True))
         self.experiment_id = patiently(
             tracking_uri, lambda: open_experiment(self.client, tracking_uri, root, experiment)
         )
-
-    # The study's run
 
     def start_study(self, study: str, study_id: str, params: Mapping[str, Any]) -> str:
         """Opens the study's run or creates it, and closes runs that a killed process left running.
@@ -86,12 +92,14 @@ class Tracker:
         return self.parent
 
     def _open_parent(self, params: Mapping[str, Any]) -> str:
-        for run in self.runs():
-            if PARENT_TAG not in run.data.tags:
-                run_id = str(run.info.run_id)
-                noted = run.data.params
-                self.client.update_run(run_id, status="RUNNING")
-                break
+        run = next(iter(self._parents()), None)
+        if run is None and (deleted := self._parents(ViewType.DELETED_ONLY)):
+            run = deleted[0]  # it lies in MLflow's bin
+            self.client.restore_run(run.info.run_id)
+        if run is not None:
+            run_id = str(run.info.run_id)
+            noted = run.data.params
+            self.client.update_run(run_id, status="RUNNING")
         else:
             tags = {**self.source_tags, **version_tags()}
             run_id = self.create_run("study", f"study {self._study}", tags)
@@ -99,6 +107,9 @@ class Tracker:
         missing = {key: value for key, value in params.items() if key not in noted}
         self.client.log_batch(run_id, params=params_of(missing))
         return run_id
+
+    def _parents(self, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        return [run for run in self.runs(view=view) if PARENT_TAG not in run.data.tags]
 
     def _close_running(self) -> None:
         for run in self.runs("attributes.status = 'RUNNING'"):
@@ -153,16 +164,14 @@ class Tracker:
         mode = "workflowType=machine_learning"  # the other mode of the UI is for language models
         return f"{server}/#/experiments/{self.experiment_id}/runs?{view}&{mode}"
 
-    # Any run of the study
-
-    def runs(self, condition: str = "") -> list[Run]:
+    def runs(self, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
         """Returns the study's runs for which the condition holds, in MLflow's query language."""
         query = f"tags.`{STUDY_ID_TAG}` = '{self._study_id}'" + (condition and f" and {condition}")
         runs: list[Run] = []
         token: str | None = None
         while True:
             page = self.client.search_runs(
-                [self.experiment_id], query, max_results=1000, page_token=token
+                [self.experiment_id], query, view, max_results=1000, page_token=token
             )
             runs += page
             token = page.token
@@ -198,8 +207,11 @@ class Tracker:
             source=json.dumps({"fingerprint": self._data.fingerprint}),
             profile=json.dumps(dict(self._data.counts)),
         )
-        context = InputTag("mlflow.data.context", "train")
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])]
+        try:
+            self.client.log_inputs(run_id, inputs)
+        except MlflowException:  # another study may have noted the same data set just now
+            self.client.log_inputs(run_id, inputs)
         return run_id
 
     def models(self, run_id: str) -> Sequence[LoggedModel]:
@@ -233,18 +245,3 @@ class Tracker:
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Sets tags of a run in one request."""
         self.client.log_batch(run_id, tags=tags_of(tags))
-
-
-def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the metrics with six digits after the point, as most of them are logged."""
-    return {name: round(value, 6) for name, value in metrics.items()}
-
-
-def params_of(values: Mapping[str, Any]) -> list[Param]:
-    """Returns values as MLflow's parameters, whose values are text."""
-    return [Param(key, str(value)) for key, value in values.items()]
-
-
-def tags_of(values: Mapping[str, str]) -> list[RunTag]:
-    """Returns values as MLflow's tags."""
-    return [RunTag(key, value) for key, value in values.items()]

@@ -21,6 +21,7 @@ from ncf.models.table import Setting, describe, model_of, setting_of
 from ncf.search import journal
 from ncf.search.coordinator import Event, TrialStarted
 from ncf.tracking import notes
+from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import (
@@ -31,9 +32,6 @@ from ncf.tracking.tracker import (
     STATUS,
     TRIAL_TAG,
     Tracker,
-    params_of,
-    rounded,
-    tags_of,
 )
 from ncf.trials.messages import EpochReport, Failure, Outcome
 

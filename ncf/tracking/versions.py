@@ -6,19 +6,20 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, describe
+from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import Objective, label
 from ncf.search.plan import Plan
 from ncf.search.results import Conclusion
-from ncf.tracking import notes, registry
+from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
 from ncf.tracking.trial_runs import setting_of_run
+
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for a wrong name
 
 
 def register_winner(
@@ -43,17 +44,16 @@ def register_winner(
     }
     objective = plan.settings.objective
     fitted_on = "train + validation"
-    is_confirmed = conclusion.is_confirmed
+    value, is_confirmed = winner.value(objective), winner.is_confirmed
+    number = str(winner.number) if winner.is_trial else f"{winner.number} of {winner.name}"
     tags = {
-        registry.OBJECTIVE + objective.name: f"{conclusion.value:.6f}",
+        registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
-        **_tags(
-            winner.setting, fitted_on, winner.number, plan.study_name, plan.identity, is_confirmed
-        ),
+        **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     test = f"{conclusion.reading}: {', '.join(of_metrics)}"
-    validation = f"{objective.label} {conclusion.value:.4f}"
+    validation = f"{objective.label} {value:.4f}"
     description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client
     return registry.register(client, name, model_id, tracker.parent, tags, description)
@@ -65,23 +65,20 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     Raises:
         ValueError: It is not the run of a trial, or has no model.
     """
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise ValueError(f"{run_id}: no such run: {error.message}") from error
+    run = run_of(client, run_id, f"{run_id}: no such run in this store")
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     ready = [model for model in models if model.status == LoggedModelStatus.READY]
     if TRIAL_TAG not in run.data.tags or not ready:
         raise ValueError(
             f"{run_id}: {run.info.run_name!r} has no trial's model; give the run id of a trial "
-            "that finished or was pruned, as its page in the MLflow UI shows it"
+            "that finished or was pruned, and whose model was not deleted, as MLflow shows it"
         )
     identity = study_run(client, run).data.params
     setting = setting_of_run(run)
     objective = Objective(k=int(identity["k"]))
     value = run.data.metrics[f"validation_best/{objective.name}"]
     fitted_on = "train"
-    number = int(run.data.tags[TRIAL_TAG])
+    number = run.data.tags[TRIAL_TAG]
     study = run.data.tags[STUDY_TAG]
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
@@ -109,14 +106,36 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
             return client.get_model_version_by_alias(name, version)
         return client.get_model_version(name, version)
     except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
         raise ValueError(
-            f"{text}: no such version: {error.message}; `python -m ncf models` lists them"
+            f"{text}: no such version: {error.message}; `{next_steps.command('models')}` lists them"
         ) from error
 
 
 def study_run(client: MlflowClient, run: Run) -> Run:
-    """Returns the study's run, given it or any other run of the study."""
-    return client.get_run(run.data.tags.get(PARENT_TAG, run.info.run_id))
+    """Returns the study's run, given it or any other run of the study.
+
+    Raises:
+        ValueError: It was deleted.
+    """
+    study = run.data.tags.get(PARENT_TAG, str(run.info.run_id))
+    missing = f"{run.info.run_id}: the run of its study, {study}, was deleted in MLflow"
+    return run_of(client, study, f"{missing}; this needs what it had")
+
+
+def run_of(client: MlflowClient, run_id: str, missing: str) -> Run:
+    """Returns a run.
+
+    Raises:
+        ValueError: There is none; `missing` is what the error says.
+    """
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        raise ValueError(missing) from error
 
 
 def listed(client: MlflowClient) -> list[dict[str, str]]:
@@ -129,17 +148,20 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
         tags = version.tags
         objective = metric.removeprefix(registry.OBJECTIVE)
         made = time.gmtime(version.creation_timestamp / 1000)
+        aliases = client.get_model_version(version.name, version.version).aliases
+        is_champion = registry.CHAMPION in aliases
         rows.append(
             {
                 "version": f"{version.name}/{version.version}",
-                "alias": ", ".join(client.get_model_version(version.name, version.version).aliases),
+                "alias": ", ".join(aliases),
                 f"validation {label(objective)}": f"{float(tags[metric]):.4f}",
                 f"test {label(objective)}": tags.get(f"test_{objective}", "not read"),
                 "study": tags["study"],
                 "trial": tags["trial"],
+                "model": tags.get("model", "GMF"),
                 "setting": tags["setting"],
                 "registered (UTC)": time.strftime("%Y-%m-%d %H:%M", made),
-                "champion since": tags.get("champion_since", ""),
+                "champion since": tags.get(registry.SINCE, "") if is_champion else "",
             }
         )
     return rows
@@ -162,12 +184,14 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     new = find(client, text)
     old = registry.champion(client, new.name)
     if old is not None and old.version == new.version:
+        registry.note_reign(client, old)
         return f"{new.name}: version {new.version} is the champion already"
-    registry.load(f"models:/{new.name}/{new.version}", mlflow.get_tracking_uri())
+    registry.read(client, f"models:/{new.name}/{new.version}")
     if old is not None and not force and (reason := registry.objection(old, new)):
+        pair = [f"{new.name}/{version.version}" for version in (old, new)]
         raise ValueError(
             f"{text}: version {old.version} stays champion: {reason}; --force promotes it anyway, "
-            "`python -m ncf compare` tells how sure the difference is"
+            f"`{next_steps.command('compare', *pair)}` tells how sure the difference is"
         )
     return f"{new.name}: {registry.crown(client, new, old)}"
 
@@ -175,15 +199,16 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
 def _tags(
     setting: Setting,
     fitted_on: str,
-    number: int,
+    number: str,
     study: str,
     identity: Mapping[str, Any],
     is_confirmed: bool,
 ) -> dict[str, str]:
     return {
+        "model": model_of(setting).title,
         "setting": describe(setting),
         "fitted_on": fitted_on,
-        "trial": str(number),
+        "trial": number,
         "study": study,
         "data": str(identity["data"]),
         "protocol": registry.protocol(identity, is_confirmed),

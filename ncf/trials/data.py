@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.protocol.splitting import HeldOut, History
+from ncf.protocol.splitting import HeldOut, History, append
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,29 @@ class TrialData:
 
     Attributes:
         train: The interactions to train on.
-        validation: The held-out items to judge by, of V users.
+        validation: The held-out items to judge by, V of them.
         candidates: The candidates of the validation items, (V, C).
         starts: The folder where the trials of a search keep spectral starts for one another; None
             where each computes its own.
+        period: All interactions of the period of validation, where `validation` is only some of
+            them; None where they are `validation`.
     """
 
     train: History
     validation: HeldOut
     candidates: NDArray[np.int32]
     starts: Path | None = None
+    period: HeldOut | None = None
+
+    @property
+    def until_test(self) -> History:
+        """Train and all of validation, which the winner is fitted on."""
+        return append(self.train, self.period or self.validation)
+
+    @cached_property
+    def seen(self) -> History:
+        """What does not compete with a validation item over the full catalogue."""
+        return self.train if self.period is None else self.until_test
 
     def save(self, folder: Path) -> None:
         """Writes one array per file, for `load` in any number of processes."""
@@ -40,15 +54,24 @@ class TrialData:
             "positives": self.validation.items,
             "candidates": self.candidates,
         }
+        if self.period is not None:
+            arrays |= {"period_users": self.period.users, "period_items": self.period.items}
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path) -> TrialData:
         """Maps the arrays of `save` into memory, so that all processes share one copy of them."""
-        names = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
-        indptr, items, by_time, n_items, users, positives, candidates = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
-        )
+
+        def mapped(*names: str) -> list[NDArray[Any]]:
+            return [
+                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+            ]
+
+        indptr, items, by_time, n_items = mapped("indptr", "items", "by_time", "n_items")
+        users, positives, candidates = mapped("users", "positives", "candidates")
         train = History(indptr, items, int(n_items), by_time)
-        return cls(train, HeldOut(users, positives), candidates, folder)
+        period = None
+        if (folder / "period_users.npy").exists():
+            period = HeldOut(*mapped("period_users", "period_items"))
+        return cls(train, HeldOut(users, positives), candidates, folder, period)

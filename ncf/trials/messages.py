@@ -29,8 +29,8 @@ class Task:
         patience: The number of epochs without a better objective after which it stops.
         objective: The validation metric by which epochs are compared.
         device: The device of the models that PyTorch trains.
-            stop_below: Entry e - 1 is the best objective so far below which it stops after epoch e.
-            weights: The file to write the best epoch's weights to; None where they are not needed.
+        stop_below: Entry e - 1 is the best objective so far below which it stops after epoch e.
+        weights: The file to write the best epoch's weights to; None where they are not needed.
     """
 
     number: int
@@ -122,3 +122,21 @@ class Failure:
     reason: str
     traceback: str = ""
     died: bool = False
+
+
+@dataclass(frozen=True)
+class Setback:
+    """A task that was not carried out for a reason that is the machine's and not the task's own.
+
+    A file could not be written, or a worker could not start or gave no sign of life. This is no
+    outcome: the task is to be tried again, and nothing of it is recorded.
+
+    Attributes:
+        number: The task's number.
+        reason: The error in one line.
+        traceback: The error's traceback; empty where the worker told of none.
+    """
+
+    number: int
+    reason: str
+    traceback: str = ""

@@ -20,10 +20,11 @@ from ncf.models.model import Epoch
 from ncf.models.table import epochs_of, fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
-from ncf.protocol.splitting import append
-from ncf.serving.scorers import load_scorer
+from ncf.serving.scorers import for_use, load_scorer
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Outcome, Refit, Task
+
+_PATIENCE = 30.0  # seconds for a folder that cannot be written; less than training again may take
 
 
 def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
@@ -47,7 +48,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     ):
         _check_loss(epoch)
         ranks = sampled_ranks(epoch.scorer, data.validation.users, data.candidates)
-        metrics = summarize(ranks, task.objective.k)
+        metrics = summarize(ranks, task.objective.k, data.validation.users)
         value = task.objective.value(metrics)
         yield EpochReport(
             task.number,
@@ -66,7 +67,8 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         if is_done or pruned:
             break
     scorer = load_scorer(best_arrays)
-    metrics_full = summarize(full_ranks(scorer, data.validation, data.train), task.objective.k)
+    ranks = full_ranks(scorer, data.validation, data.seen)
+    metrics_full = summarize(ranks, task.objective.k, data.validation.users)
     _keep(best_arrays, task.weights)
     yield Outcome(
         task.number,
@@ -81,21 +83,21 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
 
 
 def refit(task: Refit, data: TrialData) -> Outcome:
-    """Trains on train and validation for all epochs, and writes the weights of the last one.
+    """Trains on train and validation for all epochs, and writes the last one's model for use.
 
     Raises:
         FloatingPointError: The training diverged: its loss is not finite.
     """
     start = time.perf_counter()
     for epoch in fit(
-        append(data.train, data.validation),
+        data.until_test,
         task.setting,
         epochs=task.epochs,
         seed=task.seed,
         device=task.device,
     ):
         _check_loss(epoch)
-    _keep(epoch.scorer.arrays(), task.weights)
+    _keep(for_use(epoch.scorer).arrays(), task.weights)
     seconds = time.perf_counter() - start
     return Outcome(task.number, False, epoch.epoch, epoch.epoch, {}, {}, seconds, time.time())
 
@@ -103,7 +105,7 @@ def refit(task: Refit, data: TrialData) -> Outcome:
 def _keep(arrays: dict[str, NDArray[Any]], path: Path | None) -> None:
     """Writes a scorer's arrays to `path`, whole or not at all; does nothing where it is None."""
     if path is not None:
-        write_whole(path, save(arrays))
+        write_whole(path, save(arrays), otherwise=_PATIENCE)
 
 
 def _check_loss(epoch: Epoch) -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import mlflow
 import psutil
@@ -45,12 +45,15 @@ def options_of(study: str, *options: str) -> list[str]:
     return [*COMMON, *options, "--study", study, "--trials", str(N_TRIALS)]
 
 
-def begin(folder: Path, study: str, *options: str) -> subprocess.Popen[str]:
+def begin(
+    folder: Path, study: str, *options: str, stdout: int | IO[bytes] = subprocess.PIPE
+) -> subprocess.Popen[str]:
     """Starts the real command."""
     return subprocess.Popen(
         [sys.executable, PROJECT / "search.py", *options_of(study, *options)],
         cwd=folder,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
+        stderr=None if stdout is subprocess.PIPE else subprocess.PIPE,
         text=True,
         # a shell starts its background jobs deaf to Ctrl-C, and so would be the tests in one
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
@@ -147,6 +150,44 @@ def test_a_lost_worker_ctrl_c_and_other_numbers_of_jobs_change_nothing(
     monkeypatch.chdir(folder)
     assert run(parse(options_of("stopped", *AS_A_WHOLE, "--jobs", "1"))) == 0
     assert_like_the_first(client, folder, "stopped")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_of_a_scheduler_is_an_orderly_stop(
+    searched: tuple[Path, str], client: MlflowClient, number: signal.Signals
+) -> None:
+    folder, _ = searched
+    study = f"ended by {number.name}"
+    process = begin(folder, study, "--jobs", "2", *AS_A_WHOLE)
+    wait_for_lines(folder, 40, process)
+    workers = workers_of(process)
+    for worker in workers:  # as a scheduler does, or a terminal that is closed
+        worker.send_signal(number)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + number
+    assert "the same command continues it" in output
+    assert not any(worker.is_running() for worker in workers)
+    assert not runs_of_experiment(client, "attributes.status = 'RUNNING'")
+    process = begin(folder, study, "--jobs", "1", *AS_A_WHOLE)
+    process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert_like_the_first(client, folder, study)
+
+
+def test_output_that_cannot_be_written_ends_no_search(searched: tuple[Path, str]) -> None:
+    folder, _ = searched
+    process = begin(folder, "unread", "--jobs", "2", *TRIALS_ONLY)
+    assert process.stdout is not None
+    process.stdout.close()  # as `head` does
+    assert process.wait(DEADLINE) == 0
+    with open("/dev/full", "wb") as full:
+        process = begin(folder, "full", "--jobs", "2", *TRIALS_ONLY, stdout=full)
+        _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert "what was printed is lost in part" in errors
+    for study in ("unread", "full"):
+        assert results_of(study_of(folder, study)) == results_of(study_of(folder))
 
 
 def test_kills_at_random_moments_change_nothing(

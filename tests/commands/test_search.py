@@ -22,7 +22,8 @@ from ncf.commands.search import run
 from ncf.commands.study import End
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
-from ncf.tracking.tracker import Tracker, rounded
+from ncf.tracking.entities import rounded
+from ncf.tracking.tracker import Tracker
 from tests.conftest import COMMON, N_TRIALS, PROJECT
 from tests.studies import runs_of, study_of
 
@@ -361,7 +362,7 @@ experiment = Experiment("shop", "shop.csv", Hyperparameters(), space)
 def files_of(folder: Path) -> dict[str, int]:
     """Returns the sizes of all files but locks and those that note each visit."""
     sizes = {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    visited = ("optuna.journal", "mlflow.db-shm", "mlflow.db-wal")
+    visited = ("optuna.journal", "optuna.journal.backup", "mlflow.db-shm", "mlflow.db-wal")
     return {path: n for path, n in sizes.items() if n > 0 and not path.endswith(visited)}
 
 

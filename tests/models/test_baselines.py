@@ -17,7 +17,7 @@ from ncf.models.table import Setting, fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.splitting import History, Split, history_of
-from ncf.serving import scorers
+from ncf.serving import item_item
 from ncf.serving.factors import Factors
 from ncf.serving.scorers import Popularity
 from ncf.trials.data import TrialData
@@ -36,11 +36,15 @@ def random_history(n_users: int, n_items: int, seed: int) -> History:
 
 
 def dense(history: History, recency: float = 0) -> NDArray[np.float64]:
-    """Returns r (U, I) of a `random_history`."""
+    """Returns a^-recency (U, I) of each user's a-th latest item of a `random_history`."""
     matrix = np.zeros((history.n_users, history.n_items))
     matrix[history.user_of, history.items] = 1
     place = np.cumsum(matrix[:, ::-1], axis=1)[:, ::-1]  # 1 is the latest
-    matrix *= np.maximum(place, 1) ** -recency
+    return np.asarray(matrix * np.maximum(place, 1) ** -recency)
+
+
+def with_mean_1(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns weights (U, I) of which each user's have a mean of 1."""
     n = np.maximum(np.count_nonzero(matrix, axis=1, keepdims=True), 1)
     return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True) / n, 1e-12))
 
@@ -74,7 +78,7 @@ def knn_by_hand(matrix: NDArray[np.float64], h: ItemKNNHyperparameters) -> NDArr
 
 def ials_objective(scorer: Factors, history: History, h: IALSHyperparameters) -> float:
     """Returns the objective of the module's formula."""
-    r = dense(history, h.recency)
+    r = with_mean_1(dense(history, h.recency))
     targets, weights = (r > 0).astype(np.float64), np.where(r > 0, h.alpha * r, 1.0)
     users, items = scorer.user_factors.astype(np.float64), scorer.item_factors.astype(np.float64)
     penalty = h.alpha * h.regularization_per_alpha * ((users**2).sum() + (items**2).sum())
@@ -146,7 +150,7 @@ def test_more_iterations_of_ials_lower_its_objective() -> None:
 def test_ials_ends_where_each_user_and_item_is_at_its_least(recency: float) -> None:
     h = IALSHyperparameters(4, 3.0, 6.0, iterations=300, recency=recency)
     history = random_history(30, 20, seed=5)
-    scorer, r = factors(history, h, seed=6), dense(history, recency)
+    scorer, r = factors(history, h, seed=6), with_mean_1(dense(history, recency))
     users, items = scorer.user_factors.astype(np.float64), scorer.item_factors.astype(np.float64)
     for this, that, matrix in ((users, items, r), (items, users, r.T)):
         for row, r_row in zip(this, matrix, strict=True):
@@ -161,7 +165,7 @@ def test_a_block_of_users_at_a_time_gives_the_same(monkeypatch: pytest.MonkeyPat
     scorer, rng = fitted(random_history(50, 20, seed=7), ItemKNNHyperparameters(5)), np.random
     items = rng.default_rng(8).integers(0, 20, (50, 6)).astype(np.int32)
     whole = scorer.score(np.arange(50), items)
-    monkeypatch.setattr(scorers, "BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
+    monkeypatch.setattr(item_item, "BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
     np.testing.assert_array_equal(scorer.score(np.arange(50), items), whole)
 
 

@@ -11,7 +11,8 @@ from ncf.models import markov
 from ncf.models.markov import LAGS, LAST, MarkovHyperparameters
 from ncf.models.table import fit
 from ncf.protocol.splitting import History, history_of
-from ncf.serving.scorers import DenseItemItem, ItemItem, Scorer
+from ncf.serving.item_item import DenseItemItem, ItemItem
+from ncf.serving.scorers import Scorer
 
 
 def ordered_history(n_users: int, n_items: int, length: int, seed: int) -> History:

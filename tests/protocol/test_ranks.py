@@ -101,6 +101,15 @@ def test_full_ranks_agree_with_counting_by_hand(seed: int) -> None:
     assert full_ranks(case.scorer, case.held_out, seen).tolist() == expected
 
 
+def test_a_users_other_items_do_not_compete_though_each_is_asked_for() -> None:
+    scorer = table([[5.0, 4.0, 3.0, 2.0], [0.0, 1.0, 2.0, 3.0]])
+    held_out = HeldOut(np.array([0, 0, 1], np.int32), np.array([2, 1, 0], np.int32))
+    touched = history_of(
+        np.array([0, 0, 0, 1, 1], np.int32), np.array([0, 1, 2, 0, 3], np.int32), 2, 4
+    )
+    assert full_ranks(scorer, held_out, touched).tolist() == [1, 1, 3]
+
+
 @pytest.mark.parametrize("constant", [0.0, math.nan, math.inf, -math.inf])
 def test_a_scorer_that_says_nothing_ranks_last(constant: float) -> None:
     n_users, n_items = 4, 15

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.models.table import MODELS
 from ncf.protocol.intervals import SMALLEST_P
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words, verdict
@@ -35,15 +36,22 @@ def result(name: str, sampled: Four | None = None, full: Four | None = None) -> 
 
 def conclusion(*baselines: Result, seeds: tuple[float, ...] = SEEDS) -> Conclusion:
     results = (result("GMF"), *baselines)
-    contestants = tuple(
-        Contestant(one.name, 0, Hyperparameters(), {}, 3, {}, one.note, n_settings=20 + index)
-        for index, one in enumerate(results)
+    winner = Contestant(
+        "GMF", 0, Hyperparameters(), {}, 3, {"ndcg_10": 0.6}, "GMF, found", 20, seed_values=seeds
     )
-    return Conclusion("d", contestants, results, 0.0, 0.5, True, Path(), seed_values=seeds)
+    others = (
+        Contestant(
+            one.name, 0, MODELS[one.name].defaults, {}, 0, {"ndcg_10": 0.4}, one.note, n, (), False
+        )
+        for n, one in enumerate(baselines, start=21)
+    )
+    return Conclusion("d", (winner, *others), results, 0.0, Path())
 
 
 def words(*baselines: Result, seeds: tuple[float, ...] = SEEDS) -> str:
-    return "\n".join(verdict(conclusion(*baselines, seeds=seeds), Objective()))
+    """Returns the verdict without its first sentence, which says why the winner was chosen."""
+    sentences = verdict(conclusion(*baselines, seeds=seeds), Objective())
+    return "\n".join(sentences[1:] if baselines else sentences)
 
 
 def test_it_tells_better_from_what_cannot_be_told() -> None:
@@ -73,18 +81,50 @@ def test_holms_correction_may_take_a_difference_away() -> None:
 
 
 def test_a_winner_that_a_baseline_beats_is_called_what_it_is() -> None:
-    first, second, *_ = words(
+    against = (
         result("ease", WORSE, NOTHING), result("markov", WORSE, WORSE), result("ials", SURE, SURE)
-    ).splitlines()
-    assert first == (
-        "The winner is the best of the GMF trials, and not the best model here: EASE and Markov "
-        "beat it on the sampled candidates; Markov beats it on the full catalogue."
+    )  # fmt: skip
+    first, second, *_ = words(*against).splitlines()
+    beaten = (
+        "EASE and Markov beat it on the sampled candidates; Markov beats it on the full catalogue."
+    )
+    assert first == f"GMF was the best on validation, and is not the best on test: {beaten}"
+    asked_for = conclusion(*against)  # --register-best gmf
+    gmf, ease, *others = asked_for.contestants
+    better = replace(ease, validation={"ndcg_10": 0.7})
+    why, what, *_ = verdict(replace(asked_for, contestants=(gmf, better, *others)), Objective())
+    assert why == (
+        "GMF is the winner: the best of the study's trials, as --register-best gmf asks, and not "
+        "of all by validation nDCG@10: EASE 0.7000 (nothing random), GMF 0.5100 (mean of 3 fresh "
+        "seeds), Markov 0.4000 (nothing random), iALS 0.4000 (one seed)."
+    )
+    assert what == (
+        f"The winner is the best of the GMF trials, and not the best model here: {beaten}"
     )
     assert (
         "GMF is better than iALS (p <= 0.0003); it is worse than EASE (p <= 0.0003) and Markov"
         in second
     )
     assert "not the best model" not in words(result("ease", NOTHING, NOTHING))
+
+
+def test_a_winner_that_is_no_trial_is_called_by_its_name() -> None:
+    known = conclusion(result("ease", SURE, SURE))
+    gmf, ease = known.contestants
+    first, second = known.results
+    won = replace(
+        known,
+        contestants=(replace(ease, validation={"ndcg_10": 0.7}), gmf),
+        results=(replace(first, name="ease"), replace(second, name="GMF")),
+    )
+    text = "\n".join(verdict(won, Objective()))
+    assert text.startswith(
+        "EASE is the winner: the best of all contestants by validation nDCG@10: EASE 0.7000 "
+        "(nothing random), GMF 0.5100 (mean of 3 fresh seeds)."
+    )
+    assert "with p after Holm's correction, EASE is better than GMF (p <= 0.0001)" in text
+    assert "Nothing in the winner is random" in text
+    assert headline(won, 10).startswith("Winner: EASE, ")
 
 
 def test_it_says_where_sampled_and_full_disagree_about_the_order() -> None:
@@ -151,12 +191,12 @@ def test_a_p_value_at_the_floor_says_that_it_may_be_smaller() -> None:
     assert p_in_words(2 * SMALLEST_P) == "0.0002"
     assert p_in_words(5 * SMALLEST_P, SMALLEST_P) == "<= 0.0005"
     row = table_row(result("ials", SURE, NOTHING), 10)
-    assert row["winner - it"] == "+0.0500 [+0.0400, +0.0600], p <= 0.0001"
-    assert row["winner - it, full"] == "+0.0010 [-0.0100, +0.0120], p 0.68"
-    assert table_row(result("GMF"), 10)["winner - it"] == ""
+    assert row["winner's lead"] == "+0.0500 [+0.0400, +0.0600], p <= 0.0001"
+    assert row["winner's lead, full"] == "+0.0010 [-0.0100, +0.0120], p 0.68"
+    assert table_row(result("GMF"), 10)["winner's lead"] == ""
 
 
 def test_the_headline_tells_who_won_and_what_came_of_it() -> None:
     text = headline(conclusion(), 10)
-    assert text.startswith("Winner: GMF, found, ")
+    assert text.startswith("Winner: GMF, GMF, found, ")
     assert text.endswith("HR@10 0.5000, nDCG@10 0.5000.")

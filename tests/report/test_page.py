@@ -241,11 +241,11 @@ def test_space_shows_ranges_defaults_the_winner_and_what_is_fixed() -> None:
     )
     html = report(study_of(first, winner), winner=1)
     for row in (
-        "<th>parameter</th><th>searched</th><th>trial 0</th><th>winner (trial 1)</th>",
+        "<th>parameter</th><th>searched</th><th>trial 0</th><th>best trial (1)</th>",
         "<td>embedding_dim</td><td>32, 64</td><td>64</td><td>-</td>",
         "<td>learning_rate</td><td>0.001 to 0.1, log</td><td>0.001</td><td>0.02</td>",
         "<td>batch_size</td><td>512 to 65536, log</td><td>-</td><td>16384</td>",
-        "<dt>winner (trial 1), validation nDCG@10</dt><dd>0.9000</dd>",
+        "<dt>best trial (1), validation nDCG@10</dt><dd>0.9000</dd>",
         "The same in every trial: optimizer sgd.",
     ):
         assert row in html

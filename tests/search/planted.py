@@ -13,9 +13,10 @@ from optuna.trial import TrialState, create_trial
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.splitting import Split
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, Source
+from ncf.search.plan import Plan, Settings
+from ncf.search.source import Source
 from ncf.search.storage import open_storage
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
 
 Answer = Callable[[Any], Outcome | Failure]  # to a Task, or to a Refit
 
@@ -37,7 +38,9 @@ class AnsweringWorkers:
         self.tasks.append(task)
         self.waiting.append(task)
 
-    def receive(self, timeout: float | None = None) -> list[EpochReport | Outcome | Failure]:
+    def receive(
+        self, timeout: float | None = None
+    ) -> list[EpochReport | Outcome | Failure | Setback]:
         return [self.answer(self.waiting.pop())]
 
 

@@ -15,16 +15,18 @@ import pytest
 from optuna.trial import TrialState
 
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.search import journal, storage
+from ncf.search import journal
 from ncf.search.coordinator import Coordinator, Space, TrialEnded, TrialStarted
 from ncf.search.coordinator import Event as Happened
 from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, Source
+from ncf.search.journal_file import JournalFile
+from ncf.search.plan import Plan, Settings
+from ncf.search.source import Source
 from ncf.search.storage import open_storage
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
 from ncf.trials.workers import MAX_DEATHS, MAX_FAILURES, Stopped
 
-Event = EpochReport | Outcome | Failure
+Event = EpochReport | Outcome | Failure | Setback
 Answer = Callable[[Task], Iterator[Event]]
 N_TRIALS = 20  # the last of them are pruned
 
@@ -153,11 +155,11 @@ class Killed(BaseException):
 def test_kills_at_any_write_of_the_record_change_nothing(
     unbroken: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = storage._File.append_logs
+    append = JournalFile.append_logs
     rng = random.Random(0)
     life = 0
 
-    def mortal(file: storage._File, logs: list[dict[str, Any]]) -> None:
+    def mortal(file: JournalFile, logs: list[dict[str, Any]]) -> None:
         nonlocal life
         life -= 1
         if life == 0 and rng.random() < 0.5:
@@ -166,7 +168,7 @@ def test_kills_at_any_write_of_the_record_change_nothing(
         if life <= 0:
             raise Killed
 
-    monkeypatch.setattr(storage._File, "append_logs", mortal)
+    monkeypatch.setattr(JournalFile, "append_logs", mortal)
     n_kills = 0
     while True:
         life = rng.randint(3, 30)  # writes; a trial takes about ten

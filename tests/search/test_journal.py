@@ -6,14 +6,20 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from threading import Thread, current_thread, main_thread
+from typing import Any, Literal
 
 import optuna
 import pytest
 from filelock import FileLock
-from optuna.distributions import FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    distribution_to_json,
+)
 from optuna.trial import TrialState, create_trial
 
 from ncf.search import journal
@@ -117,9 +123,45 @@ def test_a_study_is_continued_only_with_the_settings_it_was_begun_with(path: Pat
         journal.open_study(open_storage(str(path)), "toy", changed)
     message = str(raised.value)
     assert "seed was 0, now 7" in message
-    assert "space was " in message
+    assert "space: x was ['...'], now ['other']" in message
     assert "data" not in message.split("settings:")[1].split(". Use")[0]  # which did not change
     assert "--study NAME" in message
+
+
+def test_of_a_changed_space_only_what_changed_is_told(path: Path) -> None:
+    def space(**distributions: BaseDistribution) -> dict[str, Any]:
+        texts = {name: [distribution_to_json(one)] for name, one in distributions.items()}
+        return {**IDENTITY, "space": texts}
+
+    same, storage = FloatDistribution(0, 1), open_storage(str(path))
+    rate, dim = FloatDistribution(0.01, 0.1, log=True), CategoricalDistribution([8, 16])
+    journal.open_study(storage, "toy", space(same=same, rate=rate, dim=dim, old=same))
+    rate, dim = FloatDistribution(0.01, 0.5, log=True), CategoricalDistribution([8, 32])
+    with pytest.raises(ValueError, match="with other settings") as raised:
+        journal.open_study(storage, "toy", space(same=same, rate=rate, dim=dim))
+    assert str(raised.value).startswith(
+        "study 'toy' was begun with other settings: space: dim was one of 8, 16, now one of 8, 32; "
+        "space: old was 0.0 to 1.0, now None; "
+        "space: rate was 0.01 to 0.1, log, now 0.01 to 0.5, log. Use those again"
+    )
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_study_of_another_program_is_refused_and_left_alone(
+    path: Path, direction: Literal["maximize", "minimize"]
+) -> None:
+    storage = open_storage(str(path))
+    foreign = optuna.create_study(storage=storage, study_name="toy", direction=direction)
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    with pytest.raises(ValueError, match="a study 'toy' that another program has made"):
+        journal.open_study(storage, "toy", IDENTITY)
+    assert foreign.user_attrs == {}
+
+
+def test_a_study_whose_beginning_was_interrupted_goes_on(path: Path) -> None:
+    storage = open_storage(str(path))
+    optuna.create_study(storage=storage, study_name="toy", direction="maximize")
+    assert journal.open_study(storage, "toy", IDENTITY).user_attrs["identity"] == IDENTITY
 
 
 def test_a_setting_that_came_or_went_is_a_difference(path: Path) -> None:
@@ -157,6 +199,96 @@ def test_a_torn_last_line_is_dropped(
     first, second = open_study(path).get_trials()
     assert first.value == 0.2
     assert second.state == TrialState.RUNNING
+
+
+def test_a_study_goes_on_when_another_was_killed_while_it_wrote(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = open_study(path, "one"), open_study(path, "two")
+    begin(one)
+    begin(two)
+    with path.open("ab") as file:
+        file.write(b'{"op_code":8,"worker_id":"w","trial_id":0,"user_attr":{"a":"')
+    begin(one)  # over the rest of the line
+    begin(two)
+    assert caplog.text.count("dropped its last line") == 1
+    with path.open("ab") as file:
+        file.write(b'{"op_code":8,"worker')
+    assert len(two.trials) == 2  # to read is enough
+    assert path.read_bytes().endswith(b"}\n")
+    assert [len(open_study(path, name).trials) for name in ("one", "two")] == [2, 2]
+
+
+def test_a_whole_record_without_the_end_of_its_line_is_kept(path: Path) -> None:
+    begin(open_study(path))
+    content = path.read_bytes()
+    for tail in (b"", b"\x00"):
+        path.write_bytes(content[:-1] + tail)
+        open_storage(str(path))
+        assert path.read_bytes() == content
+
+
+def test_what_a_full_disk_takes_back_is_never_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = open_study(path, "one"), open_study(path, "two")
+    begin(one)
+    fsync, sleep, seen, reader = os.fsync, time.sleep, list[int](), list[Thread]()
+
+    def full(descriptor: int) -> None:  # all is written, and is taken back in a moment
+        reader.append(Thread(target=lambda: seen.append(len(two.trials))))
+        reader[0].start()
+        reader[0].join(timeout=0.2)  # it waits for the lock
+        monkeypatch.setattr(os, "fsync", fsync)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def nap(seconds: float) -> None:
+        if current_thread() is main_thread():
+            reader[0].join()
+            begin(two)  # into the same place
+        else:  # the reader, while it waits for the lock
+            sleep(seconds)
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("ncf.data.files.time.sleep", nap)
+    begin(one)
+    assert seen in ([0], [1])
+    assert [len(study.trials) for study in (one, two)] == [2, 1]
+    again = [open_study(path, name) for name in ("one", "two")]
+    assert [len(study.trials) for study in again] == [2, 1]
+
+
+def test_a_record_that_could_not_be_written_is_not_written_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(path)
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            begin(study)
+    begin(study)
+    assert len(study.trials) == 1
+
+
+def test_a_lock_that_is_held_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = open_study(path)
+    monkeypatch.setattr("ncf.search.journal_file.PATIENCE", 0.01)
+    lock = FileLock(f"{path}.filelock")
+    lock.acquire()
+    writer = Thread(target=begin, args=(study,))
+    writer.start()
+    while "waiting for another process" not in caplog.text:
+        writer.join(timeout=0.01)
+    lock.release()
+    writer.join()
+    assert f"{path}.filelock: waiting for another process" in caplog.text
+    assert len(study.trials) == 1
 
 
 def test_a_line_that_another_process_is_writing_is_not_torn(path: Path) -> None:
@@ -231,7 +363,7 @@ def test_a_line_that_was_changed_is_told(path: Path, old: str) -> None:
     open_study(path)
     head, _, tail = path.read_text().rpartition(old)
     path.write_text(head + "\x00" + tail + "\n")
-    with pytest.raises(ValueError, match=r"damaged \(.*\); restore it, or begin another with"):
+    with pytest.raises(ValueError, match=r"line \d is damaged \(.*ncf check --storage"):
         open_storage(str(path))
 
 

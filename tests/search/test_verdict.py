@@ -24,7 +24,7 @@ from ncf.trials.workers import MAX_DEATHS
 from tests.search.planted import AnsweringWorkers, plan_of, study_with
 
 WINNER = Contestant("GMF", 7, Hyperparameters(), {}, 12, {"ndcg_10": 0.5}, "trial 7")
-KNN = Contestant("itemknn", 3, MODELS["itemknn"].defaults, {}, 0, {}, "20 settings")
+KNN = Contestant("itemknn", 3, MODELS["itemknn"].defaults, {}, 0, {}, "20 settings", is_trial=False)
 DEATH = "worker died: signal SIGKILL"
 
 
@@ -53,7 +53,7 @@ def concluded(
     study: optuna.Study, plan: Plan, folder: Path, *contestants: Contestant
 ) -> Conclusion:
     workers = AnsweringWorkers(fit_popularity)
-    return conclude(study, plan, workers, folder, contestants, [], "")
+    return conclude(study, plan, workers, folder, contestants, "")
 
 
 def outcome(number: int) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,25 @@ def test_the_file_is_whole_or_absent(tmp_path: Path) -> None:
     file.write_text("of last week")
     blocks = write_lists(recommender(text_ids=False, titles=False), file, 3)
     next(blocks)
+    if hasattr(os, "O_TMPFILE"):  # a process that is killed now leaves nothing behind
+        assert [path.name for path in tmp_path.iterdir()] == ["lists.parquet"]
     blocks.close()  # as Ctrl-C does
     assert [path.name for path in tmp_path.iterdir()] == ["lists.parquet"]
     assert file.read_text() == "of last week"
+
+
+def test_lists_are_written_where_a_file_must_have_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = recommender(text_ids=False, titles=False)
+    assert sum(write_lists(model, tmp_path / "nameless.csv", 3)) == N_USERS
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    for _ in range(2):  # it may be there already
+        assert sum(write_lists(model, tmp_path / "named.csv", 3)) == N_USERS
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["named.csv", "nameless.csv"]
+    assert (tmp_path / "named.csv").read_text() == (tmp_path / "nameless.csv").read_text()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_similar_items_of_what_is_not_known_are_refused(recommender: Recommender
 
 def test_a_model_without_factors_has_no_similar_items() -> None:
     recommender = Recommender(Popularity(np.arange(12.0)), catalogue_of())
-    with pytest.raises(ValueError, match="no factors of items"):
+    with pytest.raises(ValueError, match="compares no items"):
         recommender.similar(ITEM_IDS[0])
 
 
@@ -422,7 +422,8 @@ def test_a_catalogue_comes_back_as_it_was_saved(
     titles: dict[int, str] | None, tmp_path: Path
 ) -> None:
     interactions = interactions_of(titles)
-    seen = History(interactions.indptr, np.sort(interactions.items), interactions.n_items)
+    users = np.repeat(np.arange(4, dtype=np.int32), np.diff(interactions.indptr))
+    seen = history_of(users, interactions.items, 4, interactions.n_items)
     catalogue = Catalogue.of(interactions, seen)
     path = tmp_path / "catalogue.npz"
     catalogue.save(path)
@@ -441,8 +442,13 @@ def test_a_catalogue_comes_back_as_it_was_saved(
 
 def test_weights_of_other_data_are_refused(tmp_path: Path) -> None:
     saved(tmp_path, model_of(), catalogue_of())
-    other = catalogue_of(user_ids=USER_IDS[:4])
+    seen = history()
+    last = seen.indptr[4]
+    other = Catalogue(USER_IDS[:4], ITEM_IDS, TITLES, seen.indptr[:5], seen.items[:last])
     other.save(tmp_path / "catalogue.npz")
+    with pytest.raises(ValueError, match="the catalogue is not that of its checksum"):
+        load_recommender(tmp_path)
+    (tmp_path / "catalogue.sha256").unlink()  # as in a model of an earlier version
     with pytest.raises(ValueError, match=r"5 users and 12 items do not fit .* 4 and 12") as raised:
         load_recommender(tmp_path)
     assert str(tmp_path) in str(raised.value)
@@ -505,7 +511,7 @@ def test_a_trials_model_shares_its_studys_catalogue(
     elsewhere, folder = tmp_path / "study.npz", tmp_path / "model"
     folder.mkdir()
     catalogue_of().save(elsewhere)
-    write_model(folder, model_of().arrays(), {}, "runs:/abc/catalogue.npz")
+    write_model(folder, model_of().arrays(), {}, catalogue_of(), "runs:/abc/catalogue.npz")
     files = {"runs:/abc/catalogue.npz": str(elsewhere)}
     artifacts = SimpleNamespace(download_artifacts=files.__getitem__)
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(artifacts=artifacts))

@@ -14,14 +14,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from ncf.models.gmf.setting import Hyperparameters
+from ncf.serving.catalogue import Catalogue
+from ncf.serving.factors import Factors, Recent
 from ncf.tracking.logged_models import package
 from tests.conftest import PROJECT
 from tests.serving.test_recommender import ITEM_IDS, catalogue_of, model_of
@@ -38,12 +45,24 @@ def post(port: int, body: bytes, kind: str = "application/json") -> tuple[int, s
     return answer
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server of a model that knows users 3 to 5000."""
-    folder = tmp_path_factory.mktemp("served")
-    save_file(model_of().arrays(), folder / "weights.safetensors")
-    package(folder / "model", folder / "weights.safetensors", Hyperparameters(), catalogue_of())
+@dataclass(frozen=True)
+class Server:
+    """A server that runs."""
+
+    port: int
+    process: psutil.Process
+
+    def memory(self) -> int:
+        """Returns the bytes of memory that it and its workers hold."""
+        family = [self.process, *self.process.children(recursive=True)]
+        return sum(process.memory_info().rss for process in family)
+
+
+@contextmanager
+def served(folder: Path, scorer: Factors, catalogue: Catalogue) -> Iterator[Server]:
+    """Serves a model by MLflow's own command until the body ends, which the server must outlive."""
+    save_file(scorer.arrays(), folder / "weights.safetensors")
+    package(folder / "model", folder / "weights.safetensors", Hyperparameters(), catalogue)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -64,11 +83,43 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                 time.sleep(0.1)
         else:
             raise TimeoutError((folder / "log").read_text())
-        yield port
+        yield Server(port, psutil.Process(server.pid))
         assert server.poll() is None, "the server died"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server of a model that knows users 3 to 5000."""
+    with served(tmp_path_factory.mktemp("served"), model_of(), catalogue_of()) as server:
+        yield server.port
+
+
+N_TEXT_USERS = 20_000
+
+
+@pytest.fixture(scope="module")
+def of_texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of a model with text ids, u00000 to u19999 and i00 to i29, that reads last items."""
+    rng = np.random.default_rng(0)
+    users, items, recent = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((N_TEXT_USERS, 2), (30, 5), (30, 3))
+    )
+    last = np.zeros((N_TEXT_USERS, 1), np.int32)
+    block = Recent(recent, np.ones(1, np.float32), last)
+    scorer = Factors(users, items, np.zeros(30, np.float32), block)
+    catalogue = Catalogue(
+        np.array([f"u{n:05}" for n in range(N_TEXT_USERS)]),
+        np.array([f"i{n:02}" for n in range(30)]),
+        None,
+        np.arange(N_TEXT_USERS + 1),
+        last[:, 0],
+    )
+    with served(tmp_path_factory.mktemp("texts"), scorer, catalogue) as server:
+        yield server
 
 
 def request(user_ids: list[Any], **params: Any) -> bytes:
@@ -103,6 +154,42 @@ def test_a_malformed_request_is_told_what_is_wrong(port: int, body: bytes, messa
     assert status == 400
     assert message in json.loads(answer)["message"]
     assert "Traceback" not in answer
+
+
+def test_no_request_is_too_large_to_be_refused(of_texts: Server) -> None:
+    """Each is answered, by what it breaks where it breaks a limit, and none leaves much behind."""
+    port = of_texts.port
+    assert post(port, request(["u00003"]))[0] == 200
+    before = of_texts.memory()
+    few = {"dataframe_records": [{"user_id": "u00003", "item_ids": ["i01", "i02"]}]}
+    for body, status, part in (
+        (json.dumps(few).encode(), 200, '"known": true'),
+        (request(["x" * 900]), 200, '"known": false'),
+        (request(["x" * 10**6]), 400, "a user id may have 1,000 signs, but one has 1,000,000"),
+        (request(["u00003"], k=10**18), 200, '"known": true'),
+        (request(["u00003"] * 10_001), 400, "a request may have 10,000 rows, but has 10,001"),
+        (request(["u00003"] * 10**6), 400, "a request may have 10,000 rows, but has 1,000,000"),
+        (request(["u00003"] * 10_000, k=10), 200, '"known": true'),
+        (of_items(["y" * 10**6]), 400, "an item id may have 1,000 signs"),
+        (of_items(["i01"] * 10**6), 400, "a request may give 100,000 item ids, but gives 1,0"),
+        (of_items(",".join(["i01"] * 10**6)), 400, "a request may give 100,000 item ids"),
+    ):
+        found, answer = post(port, body)
+        assert (found, part in answer) == (status, True), answer[-500:]
+        assert "Traceback" not in answer
+    assert of_texts.memory() - before < 400 << 20  # measured: 90 MB; 10^6 users took 1.9 GB
+
+
+def test_nested_json_leaves_it_alive(of_texts: Server) -> None:
+    """MLflow itself cannot read it, and answers 500 before the model is asked."""
+    for depth in (500, 100_000):
+        body = b'{"dataframe_records": ' + b"[" * depth + b"]" * depth + b"}"
+        assert post(of_texts.port, body)[0] in (400, 500)
+    assert post(of_texts.port, request(["u00003"]))[0] == 200
+
+
+def of_items(items: list[str] | str) -> bytes:
+    return json.dumps({"dataframe_records": [{"item_ids": items}]}).encode()
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats() | st.text()

@@ -19,7 +19,7 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.search.experiment import DataFacts
 from ncf.search.results import Confirmed, Contestant
 from ncf.tracking import mirror, registry, store
-from ncf.tracking.contest_runs import log_baseline, log_confirmation
+from ncf.tracking.contest_runs import log_confirmation, log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker
@@ -112,7 +112,7 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
     queue.put("confirmation", lambda: log_confirmation(tracker, confirmed))
     baseline = Contestant("ials", 0, SETTING, {}, 0, {}, "one setting")
     metrics = {"test/x": 0.5}
-    queue.put("baseline", lambda: log_baseline(tracker, baseline, metrics, "a note", 1.8e9))
+    queue.put("baseline", lambda: log_contestant(tracker, baseline, metrics, "a note", 1.8e9))
     queue.put("report", lambda: tracker.keep(folder / "report.html"))
     queue.put("registration", register)
     queue.put("end", lambda: tracker.end_study("finished"))

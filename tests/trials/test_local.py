@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ncf.models.gmf.setting import Hyperparameters
@@ -19,7 +22,8 @@ from ncf.protocol.seeds import Purpose, spawn
 from ncf.trials import trial
 from ncf.trials.data import TrialData
 from ncf.trials.local import LocalWorkers
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Task
+from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
+from tests.conftest import PROJECT
 
 SGD = Hyperparameters(
     optimizer="sgd", initialization="xavier", embedding_dim=8, learning_rate=0.05, n_negatives=2
@@ -27,7 +31,7 @@ SGD = Hyperparameters(
 ADAM = replace(SGD, optimizer="adam", learning_rate=0.02, batch_size=256)
 DEADLINE = 120.0  # seconds; for a test that hangs, not for a slow machine
 
-Event = EpochReport | Outcome | Failure
+Event = EpochReport | Outcome | Failure | Setback
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +142,16 @@ def test_an_error_ends_the_trial_and_not_its_worker(workers: LocalWorkers, tmp_p
     diverging = replace(SGD, learning_rate=1e20)
     workers.submit(task_of(7, tmp_path, setting=diverging))
     workers.submit(task_of(8, tmp_path / "missing"))  # its weights cannot be written
-    failures = {event.number: event for event in until_idle(workers) if isinstance(event, Failure)}
-    assert failures[7].reason.startswith("FloatingPointError: diverged: the loss of epoch")
-    assert "FloatingPointError" in failures[7].traceback
-    assert "trial.py" in failures[7].traceback
-    assert "No such file or directory" in failures[8].reason
-    assert not failures[7].died
-    assert not failures[8].died
+    events = until_idle(workers)
+    ends = {event.number: event for event in events if not isinstance(event, EpochReport)}
+    failure, setback = ends[7], ends[8]
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("FloatingPointError: diverged: the loss of epoch")
+    assert "FloatingPointError" in failure.traceback
+    assert "trial.py" in failure.traceback
+    assert not failure.died
+    assert isinstance(setback, Setback)  # which says nothing of the setting
+    assert "No such file or directory" in setback.reason
     assert workers.pids == pids
     workers.submit(task_of(9, tmp_path))
     assert isinstance(until_idle(workers)[-1], Outcome)
@@ -204,12 +211,97 @@ def test_a_killed_worker_is_a_failure_and_is_replaced(data_folder: Path, tmp_pat
     assert not is_running(replacement)  # closing ends a busy worker
 
 
-def test_workers_that_cannot_start_are_an_error_and_not_a_loop(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.slow
+def test_a_stopped_worker_is_told_of_and_ended_and_its_task_is_free(
+    data_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with (
-        pytest.raises(RuntimeError, match=r"ended at its start \(exit status 1\)"),
-        LocalWorkers(1, tmp_path, 1) as workers,
-    ):
-        receive(workers)
-    assert "indptr.npy" in capfd.readouterr().err  # the reason is on the terminal
+    with LocalWorkers(2, data_folder, patience=3.0) as workers:
+        for number in (4, 5):
+            workers.submit(endless(number, tmp_path))
+        begun: set[int] = set()
+        while begun < {4, 5}:
+            begun |= {event.number for event in receive(workers)}
+        stopped = workers.pids[0]
+        os.kill(stopped, signal.SIGSTOP)
+        events: list[Event] = []
+        while not any(isinstance(event, Setback) for event in events):
+            events += receive(workers)
+        (setback,) = [event for event in events if not isinstance(event, EpochReport)]
+        assert isinstance(setback, Setback)
+        assert setback.number == 4
+        assert "gave no sign of life" in setback.reason
+        assert f"process {stopped} has given no sign of life" in caplog.text
+        assert not is_running(stopped)
+        workers.submit(task_of(4, tmp_path))
+        ends: list[Event] = []
+        while not ends:
+            ends = [event for event in receive(workers) if not isinstance(event, EpochReport)]
+        assert isinstance(ends[0], Outcome)
+        assert ends[0].number == 4
+
+
+@pytest.mark.slow
+def test_compiled_code_that_lets_no_beat_through_is_no_silence(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    computing = "sum(__import__('itertools').repeat(1, 900_000_000))"  # keeps Python's lock
+    with LocalWorkers(1, data_folder, patience=2.0) as workers:
+        assert ask(workers, tmp_path, computing) == 900_000_000
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_in_python_is_no_silence(data_folder: Path, tmp_path: Path) -> None:
+    with LocalWorkers(1, data_folder, patience=3.0) as workers:
+        assert ask(workers, tmp_path, "__import__('time').sleep(6)") is None
+
+
+def test_workers_that_cannot_start_set_the_task_back_with_the_reason(tmp_path: Path) -> None:
+    with LocalWorkers(1, tmp_path) as workers:
+        workers.submit(task_of(3, tmp_path))
+        (setback,) = receive(workers)
+        assert isinstance(setback, Setback)
+        assert setback.number == 3
+        assert setback.reason.startswith("a worker process could not start: FileNotFoundError")
+        assert "indptr.npy" in setback.reason
+        assert workers.n_idle == 1  # and nothing has been started in its place
+        assert workers.pids == []
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from ncf.trials.local import LocalWorkers
+from tests.trials.test_local import endless, receive
+
+def main():
+    with LocalWorkers(2, Path(sys.argv[1]), 2) as workers:
+        for number in (0, 1):
+            workers.submit(endless(number, Path(sys.argv[2])))
+        begun = set()
+        while begun < {0, 1}:
+            begun |= {event.number for event in receive(workers)}
+        print(*workers.pids, flush=True)
+        while True:
+            receive(workers)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker ends a second later")
+def test_workers_die_with_a_coordinator_that_is_killed(data_folder: Path, tmp_path: Path) -> None:
+    program = tmp_path / "coordinate.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(data_folder), str(tmp_path)]
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(PROJECT)}, stdout=subprocess.PIPE, text=True
+    ) as coordinator:
+        assert coordinator.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in coordinator.stdout.readline().split()]
+        assert len(workers) == 2
+        coordinator.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=DEADLINE)
+    assert len(gone) == 2
+    assert not alive

@@ -13,8 +13,10 @@ import pytest
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.metrics import Objective
 from ncf.protocol.splitting import HeldOut, History, Split
+from ncf.protocol.time_split import split_by_time
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Failure, Outcome, Task
+from tests.conftest import planted
 
 TASK = Task(
     3,
@@ -76,6 +78,26 @@ def test_saving_again_replaces_what_was_there(trial_data: TrialData, tmp_path: P
     assert loaded.train.n_items == 3
 
 
+def test_the_rest_of_a_period_is_kept_and_learned_for_test(
+    trial_data: TrialData, tmp_path: Path
+) -> None:
+    assert trial_data.seen is trial_data.train
+    whole = split_by_time(planted(160, 80, seed=1), (0.6, 0.8), "first")
+    data = replace(
+        trial_data, train=whole.train, validation=whole.validation, period=whole.validation_period
+    )
+    data.save(tmp_path)
+    loaded = TrialData.load(tmp_path)
+    for found in (loaded.until_test, loaded.seen):
+        assert found.items.tolist() == whole.train_and_validation.items.tolist()
+        assert found.by_time is not None
+        assert whole.train_and_validation.by_time is not None
+        assert found.by_time.tolist() == whole.train_and_validation.by_time.tolist()
+    assert len(whole.train_and_validation.items) > len(whole.train.items) + len(
+        whole.validation.items
+    )
+
+
 @pytest.mark.parametrize(
     "message", [TASK, REPORT, OUTCOME, FAILURE], ids=lambda m: type(m).__name__
 )
@@ -95,7 +117,7 @@ def test_results_pass_json(message: EpochReport | Outcome | Failure) -> None:
 def test_a_trial_is_handed_nothing_of_the_test_split(split: Split, trial_data: TrialData) -> None:
     """No test pair is in its arrays, and what starts are made of is train."""
     names = [field.name for field in fields(TrialData)]
-    assert names == ["train", "validation", "candidates", "starts"]
+    assert names == ["train", "validation", "candidates", "starts", "period"]
     test_item = np.full(split.train.n_users, -2)
     test_item[split.test.users] = split.test.items
     train, validation = trial_data.train, trial_data.validation

@@ -1,0 +1,70 @@
+"""Where a study's interactions come from, how they are read, and how they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ncf.data.columns import parse_columns
+from ncf.data.datasets import load_interactions
+from ncf.protocol import given_split
+from ncf.protocol.choice import SplitChoice, SplitData, as_given, parse_split, split_as
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the interactions come from, how the file is read, and how they are split.
+
+    Attributes:
+        data: Name or path of the data set.
+        columns: The value of the option `--columns`, as it was written.
+        min_rating: The lowest rating that counts as an interaction.
+        split: The split of data that come without one.
+    """
+
+    data: str
+    columns: str | None = None
+    min_rating: float | None = None
+    split: SplitChoice = field(default_factory=SplitChoice)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What tells this source from the others of its data, for `source_of` to read again."""
+        given = {"columns": self.columns, "min_rating": self.min_rating}
+        params = {name: value for name, value in given.items() if value is not None}
+        if self.split.quantiles is not None:
+            params |= {"split_option": self.split.option, "targets": self.split.targets}
+        return {"data_source": self.data, **params}
+
+
+def source_of(params: Mapping[str, str]) -> Source:
+    """Returns the source that a study's run has among its parameters."""
+    min_rating = params.get("min_rating")
+    return Source(
+        params["data_source"],
+        params.get("columns"),
+        None if min_rating is None else float(min_rating),
+        parse_split(params.get("split_option", "leave-one-out"), params.get("targets")),
+    )
+
+
+def read(source: Source) -> SplitData:
+    """Reads a data set and splits it, unless it comes with its split.
+
+    Raises:
+        ValueError: The data break a rule.
+        OSError: A file is not there, or cannot be read or downloaded.
+    """
+    train_file = given_split.find(source.data)
+    if train_file is None:
+        interactions = load_interactions(
+            source.data, parse_columns(source.columns), source.min_rating
+        )
+        return split_as(source.split, interactions)
+    if source.columns or source.min_rating is not None or source.split != SplitChoice():
+        raise ValueError(
+            f"{train_file}: a ready-made split is taken as it is; leave out --columns, "
+            "--min-rating and --split"
+        )
+    return as_given(given_split.load_ready_made(train_file))

@@ -1,0 +1,63 @@
+"""What processes inherit that this one starts: deaf to signals, of one thread, without its main file.
+
+A worker needs nothing of the program that searches.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What a terminal, a scheduler or a system sends to all processes of a search to end it. The
+# coordinator alone handles these, and ends its workers.
+ENDING_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Blocks the signals that end a search, here and in the processes that start meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limits numpy, torch and OpenMP to one thread each in the processes that start meanwhile."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Keeps the processes that start meanwhile from running this program's main file.
+
+    Processes of `spawn` import it else, so that a script without `if __name__ == "__main__":` would
+    begin its search again in every worker.
+    """
+    main = sys.modules["__main__"]
+    before = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(before)
