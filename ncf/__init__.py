@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from ncf.serving import compiled_cache
 
 if TYPE_CHECKING:
+    from ncf.commands.from_python import Study, load_study, search
     from ncf.models.gmf.setting import Hyperparameters
     from ncf.search.experiment import Experiment
     from ncf.serving.recommender import Recommender
-    from ncf.study import Study, load_study, search
 
 __all__ = [
     "Experiment",
@@ -50,9 +50,9 @@ def __getattr__(name: str) -> Any:
 
         return Hyperparameters
     if name in ("Study", "load_study", "search"):
-        from ncf import study
+        from ncf.commands import from_python
 
-        return getattr(study, name)
+        return getattr(from_python, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

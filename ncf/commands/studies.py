@@ -63,7 +63,7 @@ def _trials(
     study: str | None, storage: str | None, sort_by: str | None, only_changed: bool, json: bool
 ) -> None:
     from ncf.commands import tables
-    from ncf.study import load_study
+    from ncf.commands.from_python import load_study
 
     table = load_study(_name(study), storage=storage).trials
     if table.empty:

@@ -1,6 +1,6 @@
-"""What processes inherit that this one starts: deaf to signals, of one thread, without its main file.
+"""What processes inherit that this one starts: they are deaf to signals and have one thread.
 
-A worker needs nothing of the program that searches.
+They do not run its main file either, since a worker needs nothing of the program that searches.
 """
 
 from __future__ import annotations
@@ -55,9 +55,11 @@ def without_main() -> Iterator[None]:
     begin its search again in every worker.
     """
     main = sys.modules["__main__"]
-    before = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
-    main.__spec__ = None
+    spec, file = main.__spec__, getattr(main, "__file__", None)
+    main.__spec__ = main.__file__ = None
     try:
         yield
     finally:
-        vars(main).update(before)
+        main.__spec__, main.__file__ = spec, file
+        if file is None:  # a notebook has none
+            del main.__file__

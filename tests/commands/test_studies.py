@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import ncf
@@ -39,7 +42,8 @@ def test_trials_are_sorted_and_narrowed_as_asked(capsys: pytest.CaptureFixture[s
     rows = rows_of(capsys, "shop", "--sort-by", "learning_rate", "--only-changed")
     rates = [float(row["learning_rate"]) for row in rows]
     assert rates == sorted(rates, reverse=True)
-    assert "number" in rows[0] and "optimizer" not in rows[0]
+    assert "number" in rows[0]
+    assert "optimizer" not in rows[0]
     assert all(len({row[name] for row in rows}) > 1 for name in rows[0] if name != "state")
 
 
@@ -51,7 +55,8 @@ def test_a_column_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str])
 def test_status_tells_a_concluded_study(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 0
     out = capsys.readouterr().out
-    assert f"{N_TRIALS}/{N_TRIALS} trials" in out and "nobody is searching it" in out
+    assert f"{N_TRIALS}/{N_TRIALS} trials" in out
+    assert "nobody is searching it" in out
 
 
 def test_stop_says_that_nobody_searches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +76,43 @@ def test_a_study_is_read_from_python(searched: tuple[Path, str]) -> None:
     assert len(study.trials) == N_TRIALS
     assert study.results["name"].tolist()[:2] == ["GMF", "popularity"]
     assert f"{study.results['ndcg_10'][0]:.4f}" in searched[1]
-    assert study.verdict and study.verdict[:40] in " ".join(searched[1].split())
-    assert study.report is not None and study.report.exists()
+    assert study.verdict
+    assert study.verdict[:40] in " ".join(searched[1].split())
+    assert study.report is not None
+    assert study.report.exists()
     answer = study.load_model().recommend(["c1"], k=3)[0]
-    assert answer.known and len(answer.item_ids) == 3
+    assert answer.known
+    assert len(answer.item_ids) == 3
+
+
+SCRIPT = """
+import pandas as pd
+import ncf
+table = pd.read_csv("shop.csv").rename(columns={"customer": "user", "sku": "item"})
+study = ncf.search(table, study="table", trials=3, epochs=2, confirm=1, confirm_seeds=1,
+                   columns="user=user,item=item,timestamp=bought", baselines=("popularity",),
+                   jobs=2, quiet=True)
+print("trials", len(study.trials), "of", study.name, "winner", study.results["name"][0])
+print(study.load_model().recommend(["c1"], k=2)[0].known)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_searches_a_table(searched: tuple[Path, str]) -> None:
+    script = searched[0] / "script.py"
+    script.write_text(SCRIPT)
+    ended = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("trials 3 of table winner") == 1
+    assert ended.stdout.endswith("True\n")
+    report = Path("mlruns/studies/table/report.html").read_text(encoding="utf-8")
+    assert "ncf.search(trials=3" in report
+
+
+def test_a_table_needs_the_name_of_a_study() -> None:
+    with pytest.raises(ValueError, match="study='shop'"):
+        ncf.search(pd.DataFrame({"user": [1], "item": [2]}))
+    with pytest.raises(ValueError, match="got list"):
+        ncf.search([1, 2], study="x")  # type: ignore[arg-type]

@@ -59,9 +59,9 @@ class Study:
         """
         if self.model_uri is None:
             raise ValueError(f"study {self.name!r} has no winner yet; search it to its end")
-        from ncf import load_model
+        from ncf.tracking import registry, store
 
-        return load_model(self.model_uri, self.tracking_uri)
+        return registry.load(self.model_uri, self.tracking_uri or store.default_uri())[1]
 
 
 def search(
