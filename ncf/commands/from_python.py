@@ -16,7 +16,6 @@ from ncf import redaction
 from ncf.commands.options import BASELINES, Options, check_name
 
 if TYPE_CHECKING:
-    import optuna
     import pandas as pd
 
     from ncf.serving.recommender import Recommender
