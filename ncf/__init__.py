@@ -24,7 +24,7 @@ from ncf.serving import compiled_cache
 if TYPE_CHECKING:
     from ncf.commands.from_python import Study, load_model, load_study, search
     from ncf.models.gmf.setting import Hyperparameters
-    from ncf.search.experiment import Experiment
+    from ncf.study.experiment import Experiment
 
 __all__ = [
     "Experiment",
@@ -41,7 +41,7 @@ compiled_cache.choose()
 def __getattr__(name: str) -> Any:
     """Loads what is asked for, and no more."""
     if name == "Experiment":
-        from ncf.search.experiment import Experiment
+        from ncf.study.experiment import Experiment
 
         return Experiment
     if name == "Hyperparameters":

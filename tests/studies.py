@@ -9,8 +9,8 @@ import optuna
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from ncf.search import journal
-from ncf.search.storage import open_storage
+from ncf.study import journal
+from ncf.study.storage import open_storage
 
 
 def study_of(folder: Path, name: str = "shop") -> optuna.Study:

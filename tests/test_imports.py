@@ -22,7 +22,7 @@ TABLE: dict[str, set[str]] = {
     "serving": {"mlflow"},  # within a function, where a served model answers MLflow
     "models": {"torch"},
     "trials": set(),
-    "search": {"optuna"},
+    "study": {"optuna"},
     "tracking": {"mlflow"},
     "report": {"optuna"},
     "commands": {"optuna", "mlflow", "torch"},
@@ -110,7 +110,7 @@ def test_nothing_in_the_package_imports_its_users() -> None:
 
 def test_the_reader_of_imports_sees_them() -> None:
     assert "torch" in imported_by(PROJECT / "ncf/models/training.py")  # in a function
-    experiment = imported_by(PROJECT / "ncf/search/experiment.py")
+    experiment = imported_by(PROJECT / "ncf/study/experiment.py")
     assert not {name.split(".")[0] for name in experiment} & {"optuna"}  # for type checkers
 
 
@@ -202,5 +202,5 @@ def test_the_coordinator_begins_without_mlflow_and_never_needs_torch(
     """Each takes seconds: MLflow loads while the workers start."""
     assert "mlflow" not in loaded["ncf.commands.search"]
     whole = loaded[STEPS[-1]]
-    assert {"ncf.commands.search", "ncf.search.verdict", "mlflow", "sklearn"} <= whole
+    assert {"ncf.commands.search", "ncf.study.verdict", "mlflow", "sklearn"} <= whole
     assert "torch" not in whole

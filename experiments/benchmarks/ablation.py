@@ -23,9 +23,9 @@ from measurement import ROOT
 
 from ncf.models.table import Setting
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, assemble
-from ncf.search.source import Source
+from ncf.study.experiment_file import load_experiment
+from ncf.study.plan import Plan, Settings, assemble
+from ncf.study.source import Source
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import Failure, Outcome
 from ncf.trials.workers import run_tasks

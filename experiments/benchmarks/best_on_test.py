@@ -21,9 +21,9 @@ from ncf.models.table import fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Settings, assemble
-from ncf.search.source import Source
+from ncf.study.experiment_file import load_experiment
+from ncf.study.plan import Settings, assemble
+from ncf.study.source import Source
 
 
 def main() -> None:

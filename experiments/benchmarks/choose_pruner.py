@@ -31,10 +31,10 @@ from ncf.protocol.metrics import ndcg
 from ncf.protocol.ranks import sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
-from ncf.search.experiment import Experiment
-from ncf.search.experiment_file import load_experiment
-from ncf.search.proposals import Proposals, known_outcomes, tpe
-from ncf.search.pruning import stopping_thresholds
+from ncf.study.experiment import Experiment
+from ncf.study.experiment_file import load_experiment
+from ncf.study.proposals import Proposals, known_outcomes, tpe
+from ncf.study.pruning import stopping_thresholds
 from ncf.trials.data import TrialData
 from ncf.trials.start import one_thread
 

@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ncf import Experiment, Hyperparameters
 from ncf.models.table import MODELS, Setting, describe
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.plan import Plan, Settings, assemble
-from ncf.search.proposals import Proposals
-from ncf.search.source import Source
+from ncf.study.plan import Plan, Settings, assemble
+from ncf.study.proposals import Proposals
+from ncf.study.source import Source
 from ncf.trials import trial
 from ncf.trials.messages import Outcome
 

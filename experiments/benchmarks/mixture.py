@@ -18,11 +18,11 @@ from ncf.models.markov import MarkovHyperparameters
 from ncf.models.table import fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
-from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, assemble
-from ncf.search.source import Source
 from ncf.serving.mixture import Mixture
 from ncf.serving.scorers import Scorer, load_scorer
+from ncf.study.experiment_file import load_experiment
+from ncf.study.plan import Plan, Settings, assemble
+from ncf.study.source import Source
 
 EXPERIMENT = Path(__file__).parents[1] / "ml_100k.py"
 WEIGHTS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)

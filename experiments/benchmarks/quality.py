@@ -23,8 +23,8 @@ import numpy as np
 from measurement import ROOT, Row, Setup, in_fresh_process, run_peer
 from search_time import search
 
-from ncf.search import journal
-from ncf.search.experiment_file import load_experiment
+from ncf.study import journal
+from ncf.study.experiment_file import load_experiment
 from ncf.trials.start import one_thread
 
 Curve = list[tuple[float, float]]  # after each epoch: seconds so far, validation nDCG@10

@@ -32,8 +32,8 @@ from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
-from ncf.search import journal
-from ncf.search.storage import open_storage
+from ncf.study import journal
+from ncf.study.storage import open_storage
 from ncf.trials.data import TrialData
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import Failure, Outcome, Task

@@ -11,12 +11,12 @@ import optuna
 
 from ncf.commands import progress, terminal
 from ncf.commands.options import Options
-from ncf.search import baselines, best, mixing
-from ncf.search.agreement import note_agreement
-from ncf.search.confirmation import confirm
-from ncf.search.coordinator import Event
-from ncf.search.plan import Plan
-from ncf.search.results import Confirmed, Contestant
+from ncf.study import baselines, best, mixing
+from ncf.study.agreement import note_agreement
+from ncf.study.confirmation import confirm
+from ncf.study.coordinator import Event
+from ncf.study.plan import Plan
+from ncf.study.results import Confirmed, Contestant
 from ncf.trials.workers import Workers
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pandas as pd
 
-from ncf.search import journal
+from ncf.study import journal
 
 
 def trials_of(study: optuna.Study) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""A study from Python: `ncf.search` runs it, `ncf.load_study` reads what it came to.
+"""A study from Python: `ncf.study` runs it, `ncf.load_study` reads what it came to.
 
 Both read the same record as the command `search.py`, so that a study which one of them began can
 be continued and read by the other.
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ncf import redaction
 from ncf.commands.options import BASELINES, Options, check_name
+from ncf.redaction import is_clean, learn, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ def load_study(name: str, *, storage: str | None = None, tracking_uri: str | Non
     """
     from ncf.commands import frames
     from ncf.data.files import RESULTS
-    from ncf.search import journal
+    from ncf.study import journal
 
     study = journal.load_study(name, storage)
     attributes = study.user_attrs
@@ -194,13 +194,13 @@ def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recom
 
 def _cleanly(call: Callable[[], T], *addresses: str | None) -> T:
     """Returns what the call returns; an error of it shows no password of these addresses."""
-    redaction.learn([*filter(None, addresses), *os.environ.values()])
+    learn([*filter(None, addresses), *os.environ.values()])
     try:
         return call()
     except Exception as error:
-        if redaction.is_clean(error):
+        if is_clean(error):
             raise
-        reason = redaction.one_line(error)
+        reason = one_line(error)
     raise ValueError(reason)  # in place of an error whose traceback shows a password
 
 

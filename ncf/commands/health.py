@@ -7,8 +7,8 @@ from pathlib import Path
 
 import optuna
 
-from ncf.search.check import Health, check
-from ncf.search.journal_file import backup_of
+from ncf.study.check import Health, check
+from ncf.study.journal_file import backup_of
 
 
 def run(path: Path, cut: bool) -> None:

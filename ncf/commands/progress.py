@@ -18,8 +18,8 @@ from tqdm import tqdm
 from ncf.models.table import describe
 from ncf.protocol.metrics import label
 from ncf.redaction import RedactingFormatter
-from ncf.search import journal
-from ncf.search.coordinator import Event, TrialEnded, TrialStarted
+from ncf.study import journal
+from ncf.study.coordinator import Event, TrialEnded, TrialStarted
 from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from mlflow.exceptions import MlflowException
 
 from ncf.commands import terminal
 from ncf.protocol.seeds import Purpose, spawn
-from ncf.search.experiment import Experiment
-from ncf.search.plan import Plan, Settings, assemble, n_negatives_of, objective_of
-from ncf.search.source import source_of
+from ncf.study.experiment import Experiment
+from ncf.study.plan import Plan, Settings, assemble, n_negatives_of, objective_of
+from ncf.study.source import source_of
 from ncf.tracking.entities import rounded
 from ncf.tracking.outcome_metrics import best_metrics
 from ncf.tracking.store import default_uri, open_client

@@ -14,9 +14,9 @@ from ncf.commands.options import Options
 from ncf.data.files import write_whole
 from ncf.redaction import redacted
 from ncf.report.page import report_study
-from ncf.search.cost import Cost
-from ncf.search.plan import Plan
-from ncf.search.results import Conclusion
+from ncf.study.cost import Cost
+from ncf.study.plan import Plan
+from ncf.study.results import Conclusion
 from ncf.tracking.tracker import Tracker
 
 

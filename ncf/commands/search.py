@@ -22,13 +22,13 @@ from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
-from ncf.search import baselines, journal, presence
-from ncf.search.experiment import Experiment
-from ncf.search.experiment_file import load_experiment
-from ncf.search.plan import Plan, Settings, assemble
-from ncf.search.proposals import LAG
-from ncf.search.source import Source
-from ncf.search.storage import lock_study, open_storage
+from ncf.study import baselines, journal, presence
+from ncf.study.experiment import Experiment
+from ncf.study.experiment_file import load_experiment
+from ncf.study.plan import Plan, Settings, assemble
+from ncf.study.proposals import LAG
+from ncf.study.source import Source
+from ncf.study.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
 

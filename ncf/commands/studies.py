@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import optuna
 
-    from ncf.search.presence import Search
+    from ncf.study.presence import Search
 
 STOP_SECONDS = 600.0  # how long `stop` waits for the search to end its epochs
 
@@ -111,7 +111,7 @@ def describe(name: str, storage: str | None) -> list[str]:
     """
     from optuna.trial import TrialState
 
-    from ncf.search import journal, presence
+    from ncf.study import journal, presence
 
     study = journal.load_study(name, storage)
     trials = study.get_trials(deepcopy=False)
@@ -142,7 +142,7 @@ def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | N
     from tqdm import tqdm
 
     from ncf.commands.options import BASELINES
-    from ncf.search import journal
+    from ncf.study import journal
 
     if n_trained < search.n_trials:
         seconds = journal.seconds_of(study.get_trials(deepcopy=False))
@@ -160,7 +160,7 @@ def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | N
 
 
 def _stop(study: str | None) -> None:
-    from ncf.search import presence
+    from ncf.study import presence
 
     name = _name(study)
     search = presence.last_search(name)
@@ -207,7 +207,7 @@ def _name(study: str | None) -> str:
     Raises:
         ValueError: No study is named, and none was searched here.
     """
-    from ncf.search import presence
+    from ncf.study import presence
 
     name = study or presence.last_searched()
     if name is None:

@@ -23,15 +23,15 @@ from ncf.commands.report_file import write_report
 from ncf.data.files import RESULTS
 from ncf.report import words
 from ncf.report.contest import verdict
-from ncf.search import journal
-from ncf.search.again import train_again
-from ncf.search.confirmation import choose
-from ncf.search.coordinator import Coordinator, Space
-from ncf.search.cost import Cost, cost_of
-from ncf.search.plan import Plan
-from ncf.search.results import Conclusion
-from ncf.search.verdict import conclude
 from ncf.serving.catalogue import Catalogue
+from ncf.study import journal
+from ncf.study.again import train_again
+from ncf.study.confirmation import choose
+from ncf.study.coordinator import Coordinator, Space
+from ncf.study.cost import Cost, cost_of
+from ncf.study.plan import Plan
+from ncf.study.results import Conclusion
+from ncf.study.verdict import conclude
 from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
 from ncf.tracking.logged_models import ModelFiles, is_whole

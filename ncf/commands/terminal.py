@@ -11,10 +11,10 @@ from ncf.commands.tables import aligned
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words
-from ncf.search import journal
-from ncf.search.best import title_of
-from ncf.search.experiment import DataFacts
-from ncf.search.results import Conclusion, Confirmed
+from ncf.study import journal
+from ncf.study.best import title_of
+from ncf.study.experiment import DataFacts
+from ncf.study.results import Conclusion, Confirmed
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most

@@ -14,11 +14,11 @@ from importlib.metadata import version
 from optuna.trial import FrozenTrial, TrialState
 
 from ncf.protocol.intervals import N_RESAMPLES
-from ncf.search import journal
-from ncf.search.best import title_of
-from ncf.search.cost import WATTS, Cost
-from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, readings_in_words
+from ncf.study import journal
+from ncf.study.best import title_of
+from ncf.study.cost import WATTS, Cost
+from ncf.study.plan import Plan
+from ncf.study.results import Conclusion, readings_in_words
 
 _PACKAGES = ("numpy", "scipy", "numba", "optuna", "mlflow")
 

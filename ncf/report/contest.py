@@ -11,8 +11,8 @@ import numpy as np
 
 from ncf.protocol.intervals import SMALLEST_P, holm
 from ncf.protocol.metrics import Objective
-from ncf.search.best import best_first, reason, title_of
-from ncf.search.results import Conclusion, Contestant, Result, read_before
+from ncf.study.best import best_first, reason, title_of
+from ncf.study.results import Conclusion, Contestant, Result, read_before
 
 _LEVEL = 0.05  # below which a corrected p-value tells a difference
 

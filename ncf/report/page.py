@@ -17,10 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf.report import contest, words
 from ncf.report.checklist import checklist as answered
 from ncf.report.parts import parts_note, parts_table
-from ncf.search.agreement import agreement_of
-from ncf.search.cost import Cost
-from ncf.search.plan import Plan
-from ncf.search.results import Conclusion
+from ncf.study.agreement import agreement_of
+from ncf.study.cost import Cost
+from ncf.study.plan import Plan
+from ncf.study.results import Conclusion
 
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 

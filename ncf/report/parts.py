@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ncf.models.table import MODELS
 from ncf.protocol.metrics import Objective
-from ncf.search.breakdown import Breakdown
+from ncf.study.breakdown import Breakdown
 
 
 def parts_table(breakdown: Breakdown) -> list[list[str]]:

@@ -10,9 +10,9 @@ from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.protocol.ranks import MOST_USERS
 from ncf.report.contest import p_in_words, verdict, with_ends
-from ncf.search.best import title_of
-from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Result
+from ncf.study.best import title_of
+from ncf.study.plan import Plan
+from ncf.study.results import Conclusion, Result
 
 
 def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ncf.models.table import describe
-from ncf.search.results import Confirmed, Contestant
+from ncf.study.results import Confirmed, Contestant
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.outcome_metrics import best_metrics, spent_seconds

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ncf.search.cost import Cost
-from ncf.search.plan import Plan
-from ncf.search.results import Conclusion, Result, readings_in_words
-from ncf.search.verdict import RANKS, WEIGHTS
 from ncf.serving.catalogue import Catalogue
+from ncf.study.cost import Cost
+from ncf.study.plan import Plan
+from ncf.study.results import Conclusion, Result, readings_in_words
+from ncf.study.verdict import RANKS, WEIGHTS
 from ncf.tracking import gate, registry, versions
 from ncf.tracking.contest_runs import log_contestant
 from ncf.tracking.entities import rounded

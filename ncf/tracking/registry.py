@@ -17,9 +17,9 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.search.plan import n_negatives_of
 from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
+from ncf.study.plan import n_negatives_of
 from ncf.tracking import notes, places
 from ncf.tracking.logged_models import DATA_FOLDER
 from ncf.tracking.store import file_of, open_client

@@ -30,7 +30,7 @@ from mlflow.exceptions import MlflowException
 
 from ncf.protocol.metrics import Objective
 from ncf.redaction import redacted
-from ncf.search.experiment import DataFacts
+from ncf.study.experiment import DataFacts
 from ncf.tracking import views
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.store import open_client, open_experiment, patiently, source_tags, version_tags

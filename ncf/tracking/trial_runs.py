@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Metric, Run
 
 from ncf.models.table import Setting, describe, model_of, setting_of
-from ncf.search import journal
-from ncf.search.coordinator import Event, TrialStarted
+from ncf.study import journal
+from ncf.study.coordinator import Event, TrialStarted
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles

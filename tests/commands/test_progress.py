@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ncf.commands import progress
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.coordinator import TrialEnded, TrialStarted
+from ncf.study.coordinator import TrialEnded, TrialStarted
 from ncf.trials.messages import Failure, Outcome
 
 SETTING = Hyperparameters()

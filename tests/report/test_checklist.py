@@ -13,13 +13,13 @@ from ncf.protocol.time_split import split_by_time
 from ncf.report.checklist import checklist
 from ncf.report.page import build_report
 from ncf.report.parts import parts_note, parts_table
-from ncf.search.breakdown import Breakdown, Part
-from ncf.search.cost import Cost
-from ncf.search.plan import Plan
-from ncf.search.results import Reading
+from ncf.study.breakdown import Breakdown, Part
+from ncf.study.cost import Cost
+from ncf.study.plan import Plan
+from ncf.study.results import Reading
 from tests.conftest import planted
 from tests.report.test_contest import conclusion, result
-from tests.search.planted import plan_of, study_with
+from tests.study.planted import plan_of, study_with
 
 PARTS = Breakdown(
     (

@@ -13,7 +13,7 @@ from ncf.protocol.intervals import SMALLEST_P
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words, verdict
 from ncf.report.words import headline, table_row
-from ncf.search.results import Conclusion, Contestant, Reading, Result, readings_in_words
+from ncf.study.results import Conclusion, Contestant, Reading, Result, readings_in_words
 
 SURE = (0.05, 0.04, 0.06, SMALLEST_P)
 LIKELY = (0.02, 0.01, 0.03, 0.002)

@@ -14,7 +14,7 @@ import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ncf.data.files import cache_folder
-from ncf.search.experiment import DataFacts
+from ncf.study.experiment import DataFacts
 from ncf.tracking import new_store
 from ncf.tracking.store import default_uri, file_of, open_client
 from ncf.tracking.tracker import Tracker

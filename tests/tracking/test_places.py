@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ncf.search.experiment import DataFacts
+from ncf.study.experiment import DataFacts
 from ncf.tracking import places
 from ncf.tracking.store import file_of
 from ncf.tracking.tracker import Tracker

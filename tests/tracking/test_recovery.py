@@ -10,7 +10,7 @@ import mlflow
 import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from ncf.search.experiment import DataFacts
+from ncf.study.experiment import DataFacts
 from ncf.tracking import gate, registry
 from ncf.tracking.logged_models import ModelFiles, is_whole, log_model
 from ncf.tracking.recovery import adopt

@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.search.experiment import DataFacts
-from ncf.search.results import Confirmed, Contestant
+from ncf.study.experiment import DataFacts
+from ncf.study.results import Confirmed, Contestant
 from ncf.tracking import gate, mirror, registry, store
 from ncf.tracking.contest_runs import log_confirmation, log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model

@@ -12,15 +12,15 @@ import optuna
 import pytest
 from mlflow.entities import Run
 
-from ncf.search import journal
-from ncf.search.coordinator import Coordinator, Event, Space, TrialEnded
-from ncf.search.experiment import DataFacts
-from ncf.search.storage import open_storage
+from ncf.study import journal
+from ncf.study.coordinator import Coordinator, Event, Space, TrialEnded
+from ncf.study.experiment import DataFacts
+from ncf.study.storage import open_storage
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker
 from ncf.tracking.trial_runs import follow
-from tests.search.test_coordinator import EXPERIMENT, PLAN, PlantedWorkers, search_space
+from tests.study.test_coordinator import EXPERIMENT, PLAN, PlantedWorkers, search_space
 
 N_TRIALS = 5
 

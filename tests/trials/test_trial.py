@@ -23,8 +23,8 @@ from ncf.protocol.metrics import Objective, summarize
 from ncf.protocol.ranks import full_ranks, sampled_ranks
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.protocol.splitting import HeldOut, History, Split
-from ncf.search import mixing
 from ncf.serving.scorers import Popularity, Scorer, load_scorer
+from ncf.study import mixing
 from ncf.trials import trial
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Outcome, Refit, Task

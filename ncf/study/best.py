@@ -1,0 +1,109 @@
+"""Which contestant is the best: all are compared by validation, where seeds matter by fresh ones.
+
+The best of many settings may only have had a lucky seed. The best trials of a study are therefore
+trained again (`confirmation.py`), and so are the best settings of another model that is seeded,
+where it could win: where it is better than all the others before it is trained again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import optuna
+
+from ncf.models.table import MODELS, model_of
+from ncf.protocol.metrics import Objective
+from ncf.study import baselines
+from ncf.study.confirmation import choose, confirm
+from ncf.study.plan import Plan
+from ncf.study.results import Contestant, Result
+from ncf.trials.workers import Workers
+
+Which: TypeAlias = Literal["gmf", "any"]
+
+
+def confirm_others(
+    contestants: Sequence[Contestant],
+    study: optuna.Study,
+    plan: Plan,
+    workers: Workers,
+    n_trials: int,
+    n_seeds: int,
+) -> list[Contestant]:
+    """Returns the contestants; one that could win only by a lucky seed is trained again.
+
+    Args:
+        contestants: The best trial of the study, then the others.
+        study: The study, beside which the others have their records.
+        plan: The plan of the study, which makes the tasks.
+        workers: The workers that train.
+        n_trials: How many of the best settings of such a model are trained again; 0 for none.
+        n_seeds: The number of fresh seeds for each of them.
+    """
+    objective = plan.settings.objective
+    sure = max(one.value(objective) for one in contestants if one.is_trial or one.is_confirmed)
+    found = []
+    for one in contestants:
+        if not one.is_trial and not one.is_confirmed and one.value(objective) > sure:
+            record = baselines.record_of(one.name, study)
+            if again := confirm(record, plan, workers, n_trials, n_seeds):
+                best = choose(record, again)
+                note = f"{one.note}, {best.note}"
+                one = replace(best, name=one.name, epochs=0, note=note, is_trial=False)
+        found.append(one)
+    return found
+
+
+def best_first(
+    contestants: Sequence[Contestant], which: Which, objective: Objective
+) -> list[Contestant]:
+    """Returns the contestants with the winner first, and the others in their order.
+
+    Args:
+        contestants: The best trial of the study, then the others.
+        which: "any" for the best of all, of equals the first; "gmf" for the best trial of the
+            study, whatever model its experiment searches.
+        objective: The metric by which they are compared on validation.
+    """
+    winner = contestants[0]
+    if which == "any":
+        winner = max(contestants, key=lambda one: one.value(objective))
+    return [winner, *(one for one in contestants if one is not winner)]
+
+
+def reason(contestants: Sequence[Contestant], objective: Objective) -> str:
+    """Returns which contestant won and why, as a sentence.
+
+    Args:
+        contestants: The winner, then the others.
+        objective: The metric by which they are compared on validation.
+    """
+    winner = contestants[0]
+    values = [
+        f"{title_of(one)} {one.value(objective):.4f} ({_how(one)})"
+        for one in sorted(contestants, key=lambda one: -one.value(objective))
+    ]
+    better = [one for one in contestants[1:] if one.value(objective) > winner.value(objective)]
+    choice = "the best of all contestants"
+    if better:
+        choice = "the best of the study's trials, as --register-best gmf asks, and not of all"
+    elif len(contestants) == 1:
+        choice = "the best of the study's trials"
+    return (
+        f"{title_of(winner)} is the winner: {choice} by validation {objective.label}: "
+        f"{', '.join(values)}."
+    )
+
+
+def _how(one: Contestant) -> str:
+    """Returns how sure a contestant's validation is of its seed."""
+    if one.seed_values:
+        return f"mean of {len(one.seed_values)} fresh seeds"
+    return "one seed" if model_of(one.setting).is_seeded else "nothing random"
+
+
+def title_of(one: Result | Contestant) -> str:
+    """Returns the title of a contestant's model."""
+    return MODELS[one.name].title if one.name in MODELS else one.name

@@ -1,0 +1,178 @@
+"""The search: one coordinator decides what is trained and records the outcomes; workers train.
+
+The coordinator yields events. MLflow's runs and the progress bar follow that stream, and the
+coordinator knows nothing of either. The winner's model and each baseline are searched by the same
+code, each over its own space and in its own record.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ncf.models.table import Setting, model_of
+from ncf.protocol.seeds import Purpose, spawn
+from ncf.study import journal
+from ncf.study.plan import Plan
+from ncf.study.proposals import Proposals, is_decidable, known_outcomes
+from ncf.study.pruning import stopping_thresholds
+from ncf.trials.messages import EpochReport, Failure, Outcome, Task
+from ncf.trials.workers import Workers, run_tasks
+
+
+@dataclass(frozen=True)
+class Space:
+    """The search space of one coordinator, and its budget.
+
+    Attributes:
+        name: The word for what is trained in messages: "trial", or the name of a baseline.
+        defaults: The setting that is trained first.
+        suggest: Makes one setting of an Optuna trial.
+        seed: The seed of the proposals and of the training.
+        n_trials: The number of trained trials that the record is to have in the end.
+        prune: Whether trials stop early where the others' learning curves were better.
+        timeout: Seconds after which no new trial starts.
+        weights: Returns the file for the weights of a trial; None where they are not needed.
+        beside: The file of the model that the trials are mixtures of; None where they are none.
+    """
+
+    name: str
+    defaults: Setting
+    suggest: Callable[[optuna.Trial], Setting]
+    seed: int
+    n_trials: int
+    prune: bool = False
+    timeout: float | None = None
+    weights: Callable[[int], Path] | None = None
+    beside: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial was given to a worker, `at` seconds since 1970."""
+
+    number: int
+    setting: Setting
+    at: float
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial has ended and is in the record."""
+
+    trial: FrozenTrial
+
+
+Event = TrialStarted | EpochReport | TrialEnded
+
+
+class Coordinator:
+    """Runs the trials of one record, to which nothing else writes."""
+
+    def __init__(self, study: optuna.Study, space: Space, plan: Plan) -> None:
+        """Takes over a record; trials that a killed process left running will come first.
+
+        Args:
+            study: The record.
+            space: The search space and the budget.
+            plan: The plan of the study, which makes the tasks.
+        """
+        trials = study.get_trials(deepcopy=False)
+        self._study = study
+        self._space = space
+        self._plan = plan
+        self._proposals = Proposals(space.name, space.defaults, space.suggest, space.seed)
+        self._again = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        self._running: dict[int, optuna.Trial] = {}
+        self._reports: dict[int, list[EpochReport]] = {}  # of each running trial
+        self._decided: tuple[Setting, FrozenTrial] | None = None
+        self._deadline = math.inf
+        # Kept up to date, since reading a thousand trials again takes longer than one decision.
+        self._n_trained = sum(map(journal.is_trained, trials))
+        self._curves: list[list[float]] = []
+
+    def run(
+        self, workers: Workers, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Generator[Event, None, None]:
+        """Yields events until the record has its trials, or the time is over.
+
+        Args:
+            workers: The workers that train.
+            is_stopped: Returns whether to stop as soon as each running trial has ended its epoch.
+
+        Raises:
+            Stopped: `is_stopped` returned true.
+            RuntimeError: Too many trials failed in a row.
+        """
+        if self._space.timeout is not None:
+            self._deadline = time.monotonic() + self._space.timeout
+        for event in run_tasks(workers, self._next_task, is_stopped, self._space.name):
+            if isinstance(event, Outcome | Failure):
+                yield self._record(event)
+            elif isinstance(event, EpochReport):
+                self._running[event.number].report(
+                    self._plan.settings.objective.value(event.metrics), event.epoch
+                )
+                self._reports[event.number].append(event)
+                yield event
+            else:
+                yield TrialStarted(event.number, event.setting, time.time())
+            self._decide()  # now, while the workers are busy; TPE is slower with more trials
+
+    def _decide(self) -> None:
+        """Decides the next trial, if one is wanted and the outcomes that it needs are known."""
+        trials = self._trials()
+        n_open = len(self._running) + self._n_trained
+        is_late = time.monotonic() > self._deadline
+        is_wanted = n_open < self._space.n_trials and not self._again and not is_late
+        if is_wanted and self._decided is None and is_decidable(trials, len(trials)):
+            self._decided = self._proposals.next(trials)
+
+    def _next_task(self) -> Task | None:
+        if self._again:
+            frozen = self._again.pop(0)
+            setting = journal.setting_of(frozen)
+        else:
+            self._decide()
+            if self._decided is None or time.monotonic() > self._deadline:
+                return None
+            (setting, proposal), self._decided = self._decided, None
+            proposal.set_user_attr("model", model_of(setting).name)
+            proposal.set_user_attr("hyperparameters", asdict(setting))
+            self._study.add_trial(proposal)
+            frozen = self._trials()[-1]
+        self._running[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
+        self._reports[frozen.number] = []
+        return self._task(frozen.number, setting)
+
+    def _task(self, number: int, setting: Setting) -> Task:
+        known = known_outcomes(self._trials(), number)
+        for ended in known[len(self._curves) :]:
+            values = ended.intermediate_values.values() if journal.is_trained(ended) else []
+            self._curves.append([*values])
+        curves = [curve for curve in self._curves[: len(known)] if curve]
+        epochs = self._plan.experiment.epochs
+        stop_below = stopping_thresholds(curves if self._space.prune else [], epochs)
+        seed = spawn(self._space.seed, Purpose.TRIAL, number)
+        weights = self._space.weights(number) if self._space.weights else None
+        return self._plan.task(number, setting, seed, weights, stop_below, self._space.beside)
+
+    def _record(self, end: Outcome | Failure) -> TrialEnded:
+        trial, reports = self._running[end.number], self._reports.pop(end.number)
+        if isinstance(end, Outcome):
+            value = self._plan.settings.objective.value(end.metrics)
+            journal.record_outcome(self._study, trial, end, reports, value)
+            self._n_trained += 1
+        else:
+            journal.record_failure(self._study, trial, end, reports)
+        del self._running[end.number]
+        return TrialEnded(self._trials()[end.number])
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)

@@ -1,0 +1,172 @@
+"""A journal file that several processes write, whatever kills one of them or fills the disk.
+
+All writing is done under one lock, which the system releases when its process ends. So half a line
+at the end is what a process left that was killed while it wrote, and whoever has the lock removes
+it. Where the disk is full a writer takes back what it has written, so that reading stops at what
+was there while the reader had the lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from optuna.storages.journal import BaseJournalBackend
+
+from ncf.data.files import wait_for_room
+from ncf.data.locks import acquire
+from ncf.study.records import line_of, record_of, whole_part
+
+_logger = logging.getLogger(__name__)
+PATIENCE = 10.0  # seconds to wait for the lock before it is told
+
+
+class JournalFile(BaseJournalBackend):
+    """A journal file, as Optuna's storage reads and writes it.
+
+    Intermediate values are written together with the next other entry, at the latest when the trial
+    ends. Nothing is lost by that, since a trial that has not ended is trained again, and it spares
+    a wait for the disk in every epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file, which is created where it is missing."""
+        path.touch()
+        self.path = path
+        self.n_read = 0  # lines that Optuna has been given
+        self.whole = 0  # bytes that no writer will take back
+        self._starts = [0]  # the place of each line that was read, and of the next
+        self._lock = lock_of(path)
+        self._file = path.stat().st_ino
+        self._waiting: list[Mapping[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yields the records from the one of this number on.
+
+        Raises:
+            ValueError: A line is damaged, or the file is another one now.
+        """
+        start = self._starts[log_number_from]
+        if self.path.stat().st_size != self.whole:
+            with self._opened() as file:
+                self.whole = file.seek(0, os.SEEK_END)
+        if start == self.whole:
+            return
+        with self.path.open("rb") as file:
+            file.seek(start)
+            *lines, _ = file.read(self.whole - start).split(b"\n")
+        for number, line in enumerate(lines, start=log_number_from):
+            self.n_read = number + 1
+            try:
+                record = record_of(line + b"\n")
+            except ValueError as error:
+                raise ValueError(damage(self.path, self.n_read, error)) from None
+            if self.n_read == len(self._starts):
+                self._starts.append(self._starts[number] + len(line) + 1)
+            yield record
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Writes records, all or none.
+
+        Raises:
+            ValueError: The file is another one now.
+            OSError: It cannot be written, or the disk has been full for ten minutes.
+        """
+        records = [*self._waiting, *logs]
+        if not all("intermediate_value" in record for record in logs):
+            lines = b"".join(map(line_of, records))
+            wait_for_room(partial(self._append, lines), self.path)
+            records = []
+        self._waiting = records
+
+    def _append(self, lines: bytes) -> None:
+        with self._opened() as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+            self.whole = size + len(lines)
+
+    @contextmanager
+    def _opened(self) -> Iterator[FileIO]:
+        """Opens the file under its lock, and ends its last line where that is cut short."""
+        with held(self._lock), open(self.path, "r+b", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._file or status.st_size < self.whole:
+                raise ValueError(
+                    f"{self.path}: it was replaced while this search went on; give the same "
+                    "command again, which continues from what is there now"
+                )
+            end_last_line(file, self.path)
+            yield file
+
+
+def backup_of(path: Path) -> Path:
+    """Returns the copy of a journal that its last start has made; it is perhaps not there."""
+    return path.with_name(f"{path.name}.backup")
+
+
+def damage(path: Path, line: int, reason: object) -> str:
+    """Returns that a line of a journal is damaged, why, and what can be done about it."""
+    backup = backup_of(path)
+    kept = f"{backup} is a copy from before" if backup.exists() else "there is no copy from before"
+    return (
+        f"{path}: line {line} is damaged ({reason}); `python -m ncf check --storage "
+        f"{shlex.quote(str(path))}` tells what it held and repairs what can be ({kept}), or begin "
+        "another with --storage FILE"
+    )
+
+
+def lock_of(path: Path) -> FileLock:
+    """Returns the lock under which a journal is written."""
+    return FileLock(f"{path}.filelock", poll_interval=0.005)
+
+
+@contextmanager
+def held(lock: FileLock) -> Iterator[None]:
+    """Holds a lock, and tells where another process does not let go of it."""
+    try:
+        acquire(lock, PATIENCE)
+    except Timeout:
+        _logger.warning(
+            "%s: waiting for another process, which holds this lock; it may be stopped (Ctrl-C "
+            "twice ends the waiting)",
+            lock.lock_file,
+        )
+        acquire(lock)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def end_last_line(file: FileIO, path: Path) -> None:
+    """Removes half a last line, or gives a whole record the end of its line, under the lock."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    file.seek(size - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    content = file.read(size)
+    start = content.rfind(b"\n") + 1
+    kept = whole_part(content[start:])
+    file.truncate(start)
+    file.seek(start)
+    file.write(kept)
+    what = "ended" if kept else "dropped"
+    _logger.warning("%s: %s its last line, which was cut short", path, what)

@@ -1,0 +1,98 @@
+"""The storage of studies: opened, locked and backed up."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage, JournalStorage
+
+from ncf.data.files import whole
+from ncf.data.locks import acquire
+from ncf.study.journal_file import JournalFile, backup_of, damage
+
+_logger = logging.getLogger(__name__)
+
+
+def open_storage(location: str) -> BaseStorage:
+    """Opens a journal file, or any storage URL that Optuna knows (`sqlite:///...`).
+
+    Raises:
+        ValueError: It cannot be opened, is damaged, or is a file of another kind.
+    """
+    if "://" in location:
+        try:
+            return optuna.storages.get_storage(location)
+        except Exception as error:  # SQLAlchemy's, a missing driver's
+            raise ValueError(
+                f"--storage {location}: cannot be opened ({error}); give a file, or a URL like "
+                "sqlite:////folder/optuna.db"
+            ) from error
+    path = Path(location).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_kind(path)
+    file = JournalFile(path)
+    try:
+        storage = JournalStorage(file)
+    except (ValueError, LookupError, TypeError, AssertionError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(damage(path, file.n_read, error)) from error  # of a line without checksum
+    _back_up(path, file.whole)
+    return storage
+
+
+def check_kind(path: Path) -> None:
+    """Checks that a file, if it is there, begins as a journal does.
+
+    Raises:
+        ValueError: It is a file of another kind.
+    """
+    beginning = b'{"op_code"'
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        if not beginning.startswith(file.read(len(beginning))):
+            raise ValueError(f"--storage {path}: not an Optuna journal; give another file")
+
+
+def _back_up(path: Path, size: int) -> None:
+    """Copies the first bytes of a journal, which could all be read, beside it.
+
+    Another copy, which is no beginning of it, is kept too: someone has replaced the journal, or it
+    has lost lines.
+    """
+    backup = backup_of(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(size)
+        before = backup.read_bytes() if backup.exists() else b""
+        if before == content:
+            return
+        if not content.startswith(before):
+            other = backup.with_name(f"{backup.name}-{int(backup.stat().st_mtime)}")
+            backup.replace(other)
+            _logger.warning("%s: it is not as it was at its last start; see %s", path, other)
+        with whole(backup) as draft:
+            draft.write_bytes(content)
+    except OSError as error:  # the study needs none
+        _logger.warning("%s: no copy of it could be made: %s", path, error)
+
+
+def lock_study(folder: Path) -> FileLock:
+    """Makes this process the only coordinator of the study that has the folder, until it ends.
+
+    Raises:
+        RuntimeError: Another process is searching the study.
+        OSError: The file system has no locks.
+    """
+    lock = FileLock(folder / "lock")  # the system releases it, however the process ends
+    try:
+        acquire(lock, timeout=0)
+    except Timeout:
+        raise RuntimeError(
+            f"study {folder.name!r} is being searched by another process: wait for it, or begin "
+            "another with --study NAME"
+        ) from None
+    return lock
