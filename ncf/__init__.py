@@ -1,14 +1,18 @@
 """Find the best implicit-feedback recommender for a person's data, honestly and fast.
 
 Importing `ncf` loads nothing heavy, and changes nothing but numba's cache folder where numba would
-have none; CONTRIBUTING.md has the tree of its packages. A registered model is asked so from Python:
+have none; CONTRIBUTING.md has the tree of its packages. From Python a study is searched, and its
+winner asked, so:
 
     import ncf
-    model = ncf.load_model()  # the champion that was registered last
-    for answer in model.recommend(["196", "7"], k=5):
+    study = ncf.search("ml-100k", trials=50)  # or a pandas table and study="NAME"
+    print(study.verdict)
+    print(study.results)  # and study.trials
+    for answer in study.load_model().recommend(["196", "7"], k=5):
         print(answer.user_id, answer.known, answer.item_ids, answer.scores, answer.titles)
 
-An experiment file imports `Experiment` and `Hyperparameters` from here.
+`ncf.load_study("NAME")` reads a study again, `ncf.load_model()` loads the champion that was
+registered last. An experiment file imports `Experiment` and `Hyperparameters` from here.
 """
 
 from __future__ import annotations
@@ -18,17 +22,24 @@ from typing import TYPE_CHECKING, Any
 from ncf.serving import compiled_cache
 
 if TYPE_CHECKING:
+    from ncf.commands.from_python import Study, load_model, load_study, search
     from ncf.models.gmf.setting import Hyperparameters
     from ncf.search.experiment import Experiment
-    from ncf.serving.recommender import Recommender
 
-__all__ = ["Experiment", "Hyperparameters", "load_model"]
+__all__ = [
+    "Experiment",
+    "Hyperparameters",
+    "Study",
+    "load_model",
+    "load_study",
+    "search",
+]
 
 compiled_cache.choose()
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what an experiment file needs, when it is asked for."""
+    """Loads what is asked for, and no more."""
     if name == "Experiment":
         from ncf.search.experiment import Experiment
 
@@ -37,19 +48,8 @@ def __getattr__(name: str) -> Any:
         from ncf.models.gmf.setting import Hyperparameters
 
         return Hyperparameters
+    if name in ("Study", "load_model", "load_study", "search"):
+        from ncf.commands import from_python
+
+        return getattr(from_python, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recommender:
-    """Loads a registered or logged model: `models:/NAME/VERSION`, `models:/NAME@champion`.
-
-    Args:
-        uri: The model; None means the champion that was registered last.
-        tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
-
-    Raises:
-        ValueError: There is no such model.
-    """
-    from ncf.tracking import registry, store  # here: MLflow takes seconds to load
-
-    return registry.load(uri, tracking_uri or store.default_uri())[1]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ncf.commands import failures
+from ncf.commands import failures, studies
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("run_id", metavar="RUN_ID", help="id of the trial's run in MLflow")
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
+    studies.add_commands(commands, as_rows, store)
     check = commands.add_parser("check", help="find and mend what is damaged in a study's record")
     check.add_argument(
         "--storage", type=Path, metavar="FILE", default=Path("mlruns/optuna.journal"),

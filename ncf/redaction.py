@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
@@ -67,6 +68,12 @@ def _as_words(piece: str) -> str:
 def one_line(error: BaseException) -> str:
     """Returns what an error says, in one line without passwords."""
     return " ".join(redacted(str(error)).split())
+
+
+def is_clean(error: BaseException) -> bool:
+    """Returns whether neither an error nor one before it shows a password."""
+    text = "".join(traceback.format_exception(error))
+    return redacted(text) == text
 
 
 class RedactingFormatter(logging.Formatter):

@@ -38,7 +38,11 @@ N_GROUPS = 4
 COLUMNS = "user=customer,item=sku,timestamp=bought"
 COMMON = ("--data", "shop.csv", "--columns", COLUMNS, "--epochs", "6")
 # Files that share the searched study: in one process. Slow ones search again, beside them.
-SHARING = ("tests/commands/test_search.py", "tests/tracking/test_versions.py")
+SHARING = (
+    "tests/commands/test_search.py",
+    "tests/commands/test_studies.py",
+    "tests/tracking/test_versions.py",
+)
 N_TRIALS = 14  # more than the lag, so that late trials are decided from early ones
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
@@ -174,7 +174,8 @@ def working(what: str) -> Iterator[None]:
         word = threading.Timer(_WORD_SECONDS, _say, (f"{what}: for {_WORD_SECONDS:.0f} s so far",))
         word.daemon = True
         if bar.disable:
-            word.start()
+            with suppress(RuntimeError):  # no thread can be started; the word is not worth an error
+                word.start()
         try:
             yield
         finally:

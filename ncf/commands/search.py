@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
+import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -20,7 +22,7 @@ from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
-from ncf.search import baselines, journal
+from ncf.search import baselines, journal, presence
 from ncf.search.experiment import Experiment
 from ncf.search.experiment_file import load_experiment
 from ncf.search.plan import Plan, Settings, assemble
@@ -38,23 +40,42 @@ def run(options: Options) -> int:
 
     Ctrl-C, SIGTERM and SIGHUP end it in order, with 128 and the signal's number as the status.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
     return guarded(lambda: _run(options))
 
 
 def _run(options: Options) -> int:
     try:
+        if options.repeat is None:
+            return search_study(options)[1]
         with interrupt.handled():
-            progress.set_up(options.quiet, options.verbose, options.log_file)
-            if options.repeat is not None:
-                from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
+            _set_up(options)
+            from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
 
-                return repeat(options.repeat, options.tracking_uri)
-            return _search(options)
+            return repeat(options.repeat, options.tracking_uri)
     except KeyboardInterrupt:
         terminal.show_interruption()
         return interrupt.exit_status()
+
+
+def search_study(options: Options) -> tuple[str, int]:
+    """Runs a search; returns the study's name, and the exit status of the command.
+
+    Raises:
+        ValueError: An option, the experiment or the data breaks a rule.
+        OSError: A file is not there, or cannot be read, written or downloaded.
+        RuntimeError: Too many trials failed, or another process searches the study.
+        KeyboardInterrupt: A signal came before the first trial or after the last.
+    """
+    with interrupt.handled():
+        _set_up(options)
+        plan = plan_of(options)
+        return plan.study_name, _search(plan, options)
+
+
+def _set_up(options: Options) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module="(mlflow|optuna|torch)")
+    progress.set_up(options.quiet, options.verbose, options.log_file)
 
 
 def plan_of(options: Options) -> Plan:
@@ -104,9 +125,8 @@ def _experiment(options: Options) -> Experiment:
     return experiment
 
 
-def _search(options: Options) -> int:
+def _search(plan: Plan, options: Options) -> int:
     """Searches under the study's lock; returns the exit status."""
-    plan = plan_of(options)
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
     terminal.show_split(plan.protocol, plan.split.notes)
@@ -120,6 +140,10 @@ def _search(options: Options) -> int:
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
         n_workers = _n_workers(options)
+        search = presence.Search(
+            os.getpid(), platform.node(), time.time(), plan.settings.n_trials, n_workers
+        )
+        wait_for_room(partial(presence.note, folder, search), folder)
         n_at_once = min(n_workers, _n_to_train(study, plan))
         if n_at_once > 0:
             terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)

@@ -99,13 +99,15 @@ def carry_out(
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
-        terminal.show_verdict(verdict(conclusion, objective))
+        sentences = verdict(conclusion, objective)
+        terminal.show_verdict(sentences)
+        study.set_user_attr("verdict", sentences)
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
         cost = cost_of(study, conclusion.contestants)
         written = _publish(study, plan, conclusion, cost, catalogue, name, tracker, mirror)
         description = words.describe_study(plan, len(study.get_trials(deepcopy=False)), conclusion)
         mirror.put("description", lambda: tracker.describe_study(description))
-        report = write_report(study, plan, conclusion, cost, tracker, folder)
+        report = write_report(study, plan, conclusion, cost, tracker, folder, options)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
     except KeyboardInterrupt as stop:

@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -26,9 +27,11 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ncf.data.files import RESULTS
 from ncf.models import table
 from ncf.models.table import Setting
 from ncf.search.results import Contestant
+from ncf.search.storage import open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -66,6 +69,27 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
             "again, or begin another study with --study NAME"
         )
     return study
+
+
+def load_study(name: str, location: str | None = None) -> optuna.Study:
+    """Opens a study that exists, to read it.
+
+    Args:
+        name: The study's name; the record of a baseline has "STUDY/BASELINE".
+        location: Where studies are recorded; None means mlruns/optuna.journal.
+
+    Raises:
+        ValueError: There is no such record or no such study; the message names those there are.
+    """
+    location = location or str(RESULTS / "optuna.journal")
+    if "://" not in location and not Path(location).exists():
+        raise ValueError(f"{location}: no such record; run search.py here, or give --storage")
+    storage = open_storage(location)
+    known = [one.study_name for one in storage.get_all_studies()]
+    if name not in known:
+        names = ", ".join(one for one in known if "/" not in one)
+        raise ValueError(f"{location}: no study {name!r}; it has {names or 'none yet'}")
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 def record_outcome(

@@ -80,6 +80,20 @@ def write_lists(
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
+    """Lets the body write a file that takes the place of `path` when it is whole.
+
+    Raises:
+        OSError: It cannot be written; the message names `path`, which the system does not know.
+    """
+    try:
+        with _unseen(path) as draft:
+            yield draft
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error}") from error
+
+
+@contextmanager
+def _unseen(path: Path) -> Iterator[Path]:
     """Lets the body write a file that has no name before it is whole.
 
     So a process that is killed leaves nothing behind. Where the system has no files without a name,

@@ -190,7 +190,9 @@ class Recommender:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
         item = self.catalogue.item_of(item_id)
         if item is None:
-            raise ValueError(f"item {item_id}: unknown to the model; give an own id of its data")
+            raise ValueError(
+                f"item {str(item_id)[:100]}: unknown to the model; give an id of its data"
+            )
         scores = likeness(self.scorer, item)
         scores[item] = -np.inf
         best = _best(scores, k)

@@ -111,7 +111,10 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
         return Judgement(reason)
     metric = str(registry.objective_tag(new))
     before, now = (float(version.tags[metric]) for version in (old, new))
-    worse = "" if now > before else f"its {metric} is {before:.4f}, the new one's {now:.4f}"
+    values = (
+        f"{metric} of version {old.version} is {before:.4f}, of version {new.version} {now:.4f}"
+    )
+    worse = "" if now > before else values
     name = metric.removeprefix(registry.OBJECTIVE)
     part = _HELD_OUT.get(new.tags.get("fitted_on", ""))
     if part is None:
@@ -123,35 +126,37 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
     of_both = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
     found = "which establishes no difference"
     if difference.low > 0 or difference.high < 0:
-        found = f"so that the {'new' if difference.low > 0 else 'old'} one is better there"
+        better = new if difference.low > 0 else old
+        found = f"so that version {better.version} is better there"
     evidence = (
         f"on {part}, over the same {n_users:,} users and candidates, {label(name)} of version "
         f"{new.version} less that of version {old.version} is {of_both}, {found}"
     )
     if not worse and difference.high < 0:
-        worse = f"its {part} {label(name)} is higher"
-    better = f"its {metric} is {now:.4f} against {before:.4f}"
-    return Judgement(worse, evidence if worse else f"{better}; {evidence}")
+        worse = f"{part} finds version {old.version} better"
+    return Judgement(worse, evidence if worse == values else f"{values}; {evidence}")
 
 
 def _incomparable(old: ModelVersion, new: ModelVersion) -> str:
     """Returns why two versions cannot be compared; empty if they can."""
+    names = [f"version {version.version}" for version in (old, new)]
     fitted = [version.tags.get("fitted_on", "unknown data") for version in (old, new)]
     if fitted[0] != fitted[1]:
         return (
-            f"it was fitted on {fitted[0]}, the new one on {fitted[1]}, so that to compare the two "
-            "is unfair: compare winners of searches with winners, and trials with trials, of which "
-            f"`{next_steps.command('register')}` makes versions"
+            f"{names[0]} was fitted on {fitted[0]}, {names[1]} on {fitted[1]}, so that to compare "
+            "them is unfair: compare winners of searches with winners, and trials with trials, of "
+            f"which `{next_steps.command('register')}` makes versions"
         )
     differing = [tag for tag in _COMPARABLE if old.tags.get(tag) != new.tags.get(tag)]
     if differing:
         return " and ".join(
-            f"its {tag} is {_short(old.tags.get(tag))}, the new one's {_short(new.tags.get(tag))}"
+            f"{tag} of {names[0]} is {_short(old.tags.get(tag))}, of {names[1]} "
+            f"{_short(new.tags.get(tag))}"
             for tag in differing
         ) + ", so that the two cannot be compared"  # fmt: skip
     metric = registry.objective_tag(new)
     if metric not in old.tags:
-        return f"it was not judged by {metric}, as the new one was"
+        return f"{names[0]} was not judged by {metric}, as {names[1]} was"
     return ""
 
 

@@ -114,7 +114,12 @@ def publish(
 
 
 def remove_files(folder: Path) -> None:
-    """Removes the files of conclusions, which MLflow has by now, from a study's folder."""
+    """Removes the files of conclusions, which MLflow has by now, from a study's folder.
+
+    So it does those of trained models that a mixture was to be of, where a search ended before.
+    """
+    for file in folder.glob("beside-*"):
+        file.unlink()
     for files in folder.glob("conclusion-*"):
         shutil.rmtree(files)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
 from ncf.trials.pulse import PATIENCE, WORD_SECONDS, Pulse
-from ncf.trials.start import deaf, one_thread
+from ncf.trials.start import deaf, one_thread, without_main
 from ncf.trials.worker import Beat, NotStarted, Ready, work
 
 _LOOK_SECONDS = 1.0  # between two looks at the workers that are awaited
@@ -224,7 +224,7 @@ class LocalWorkers:
             process = self._context.Process(
                 target=work, args=(theirs, self._data_folder), daemon=True, name="ncf-worker"
             )
-            with deaf(), one_thread():
+            with deaf(), one_thread(), without_main():
                 process.start()
         except OSError:
             ours.close()

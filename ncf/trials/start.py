@@ -1,9 +1,13 @@
-"""What processes inherit that this one starts: deafness to signals, and a limit of one thread."""
+"""What processes inherit that this one starts: they are deaf to signals and have one thread.
+
+They do not run its main file either, since a worker needs nothing of the program that searches.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,3 +45,21 @@ def one_thread() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Keeps the processes that start meanwhile from running this program's main file.
+
+    Processes of `spawn` import it else, so that a script without `if __name__ == "__main__":` would
+    begin its search again in every worker.
+    """
+    main = sys.modules["__main__"]
+    spec, file = main.__spec__, getattr(main, "__file__", None)
+    main.__spec__ = main.__file__ = None
+    try:
+        yield
+    finally:
+        main.__spec__, main.__file__ = spec, file
+        if file is None:  # a notebook has none
+            del main.__file__

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,6 +14,7 @@ from threading import Thread
 import pytest
 from mlflow.exceptions import MlflowException
 
+import ncf
 from ncf.__main__ import main
 from ncf.commands import failures, options
 from tests.conftest import PROJECT
@@ -98,6 +100,22 @@ def test_a_server_that_fails_after_its_first_answer_is_one_line_without_secrets(
                 assert status == 2
                 assert errors.startswith("error: ")
                 assert errors.count("\n") == 1
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("n_good", [0, 1])
+def test_python_too_is_told_without_secrets(n_good: int) -> None:
+    server = FailingServer(n_good, "500")
+    uri = ADDRESSES[0].format(host=server.host, password=SECRET)
+    try:
+        ncf.load_model("models:/gmf/1", uri)
+    except ValueError as error:
+        (*_, last) = shown = traceback.format_exception(error)
+        assert last.startswith("ValueError: ")
+        assert not {word for word in ("s3cr", "p@ss", "hidden") if word in "".join(shown)}, shown
+    else:
+        raise AssertionError("it has loaded nothing")
     finally:
         server.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -91,11 +92,21 @@ def test_the_file_is_whole_or_absent(tmp_path: Path) -> None:
     file.write_text("of last week")
     blocks = write_lists(recommender(text_ids=False, titles=False), file, 3)
     next(blocks)
-    if hasattr(os, "O_TMPFILE"):  # a process that is killed now leaves nothing behind
+    with contextlib.suppress(AttributeError, OSError):  # not every system has nameless files
+        os.close(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY))
+        # a process that is killed now leaves nothing behind
         assert [path.name for path in tmp_path.iterdir()] == ["lists.parquet"]
     blocks.close()  # as Ctrl-C does
     assert [path.name for path in tmp_path.iterdir()] == ["lists.parquet"]
     assert file.read_text() == "of last week"
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
+    blocks = write_lists(recommender(text_ids=False, titles=False), tmp_path / "lists.csv", 3)
+    next(blocks)
+    with pytest.raises(OSError, match=r"lists\.csv: cannot be written: no room"):
+        blocks.throw(OSError("no room"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_lists_are_written_where_a_file_must_have_a_name(

@@ -53,18 +53,18 @@ def test_validation_decides_and_test_may_only_object(monkeypatch: pytest.MonkeyP
     assert asked == ["test", "ndcg_10"]
     assert judgement == Judgement(
         "",
-        "its validation_ndcg_10 is 0.5100 against 0.5000; on test, over the same 943 users and "
-        "candidates, nDCG@10 of version 2 less that of version 1 is +0.0010 [-0.0040, +0.0060], "
-        "which establishes no difference",
+        "validation_ndcg_10 of version 1 is 0.5000, of version 2 0.5100; on test, over the "
+        "same 943 users and candidates, nDCG@10 of version 2 less that of version 1 is +0.0010 "
+        "[-0.0040, +0.0060], which establishes no difference",
     )
     judgement, _ = judged(monkeypatch, BETTER, better)
     assert judgement.objection == ""
-    assert judgement.in_words.endswith("so that the new one is better there")
+    assert judgement.in_words.endswith("so that version 2 is better there")
     judgement, _ = judged(monkeypatch, WORSE, better)
-    assert judgement.objection == "its test nDCG@10 is higher"
-    assert judgement.in_words.endswith("[-0.0300, -0.0100], so that the old one is better there")
+    assert judgement.objection == "test finds version 1 better"
+    assert judgement.in_words.endswith("[-0.0300, -0.0100], so that version 1 is better there")
     judgement, _ = judged(monkeypatch, BETTER, worse)  # test makes nothing better
-    assert judgement.objection == "its validation_ndcg_10 is 0.5000, the new one's 0.4900"
+    assert judgement.objection == "validation_ndcg_10 of version 1 is 0.5000, of version 2 0.4900"
 
 
 def test_models_of_trials_are_scored_on_validation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +85,18 @@ def test_what_cannot_be_scored_is_said_and_validation_decides(
 @pytest.mark.parametrize(
     ("tags", "reason"),
     [
-        ({"fitted_on": "train"}, "fitted on train + validation, the new one on train, so that to"),
-        ({"protocol": "seed 1"}, "its protocol is 'p', the new one's 'seed 1', so that the two"),
-        ({"fingerprint": "g"}, "its fingerprint is 'f', the new one's 'g', so that the two"),
+        (
+            {"fitted_on": "train"},
+            "version 1 was fitted on train + validation, version 2 on train, so that to",
+        ),
+        (
+            {"protocol": "seed 1"},
+            "protocol of version 1 is 'p', of version 2 'seed 1', so that the two",
+        ),
+        (
+            {"fingerprint": "g"},
+            "fingerprint of version 1 is 'f', of version 2 'g', so that the two",
+        ),
     ],
     ids=["fitted on", "protocol", "data"],
 )

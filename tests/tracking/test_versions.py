@@ -91,11 +91,11 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     assert noted["held_against"] == "version 1"
     assert f"mine: {noted['decision']}\n" == promoted
     error = command(capsys, "promote", "mine/1", expect=2)
-    assert "version 2 stays champion: its validation_ndcg_10 is" in error
+    assert "version 2 stays champion: validation_ndcg_10 of version 2 is" in error
     assert "--force" in error
     assert "stayed champion" in client.get_model_version("mine", "1").tags["decision"]
     forced = command(capsys, "promote", "mine/1", "--force")
-    assert "in place of version 2 by --force, though its validation_ndcg_10 is" in forced
+    assert "in place of version 2 by --force, though validation_ndcg_10 of version 2 is" in forced
     now = champion(client, "mine")
     assert now is not None
     assert str(now.version) == "1"
@@ -123,8 +123,10 @@ def test_a_winner_and_a_trial_are_not_compared_as_one_knows_more(
     best, *_ = trials_of(client)
     trial = command(capsys, "register", best.info.run_id, "--name", "gmf-shop").split(":")[0]
     error = command(capsys, "promote", trial, expect=2)
-    assert "fitted on train + validation, the new one on train" in error
-    assert "is unfair: compare winners of searches with winners, and trials with trials" in error
+    assert "was fitted on train + validation, version" in error
+    assert (
+        "them is unfair: compare winners of searches with winners, and trials with trials" in error
+    )
     client.delete_model_version("gmf-shop", trial.partition("/")[2])
 
 

@@ -1,0 +1,230 @@
+"""A study from Python: `ncf.search` runs it, `ncf.load_study` reads what it came to.
+
+Both read the same record as the command `search.py`, so that a study which one of them began can
+be continued and read by the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ncf import redaction
+from ncf.commands.options import BASELINES, Options, check_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ncf.serving.recommender import Recommender
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study and what it came to; what it has not come to yet is empty.
+
+    Attributes:
+        name: Its name.
+        trials: A row for each ended trial: its number, model and state, the objective if it has
+            finished, validation metrics, epochs, seconds, why it failed, and its hyperparameters.
+        results: A row for each contestant on test, the winner first: its metrics, their 95%
+            intervals, the winner's lead over it with interval and p-value, and its setting.
+        winner: The winner's hyperparameters.
+        verdict: What the results do and do not establish, in sentences.
+        model_uri: The registered version, or the logged model where none is registered.
+        run_id: The id of the study's run in MLflow.
+        report: The study's report, an HTML page.
+        tracking_uri: The MLflow store that it was read with; None means the usual one.
+    """
+
+    name: str
+    trials: pd.DataFrame = field(repr=False)
+    results: pd.DataFrame = field(repr=False)
+    winner: Mapping[str, Any]
+    verdict: str
+    model_uri: str | None
+    run_id: str | None
+    report: Path | None
+    tracking_uri: str | None = None
+
+    def load_model(self) -> Recommender:
+        """Loads the winner.
+
+        Raises:
+            ValueError: The study has no winner yet, or its model is gone.
+        """
+        if self.model_uri is None:
+            raise ValueError(f"study {self.name!r} has no winner yet; search it to its end")
+        return load_model(self.model_uri, self.tracking_uri)
+
+
+def search(
+    data: pd.DataFrame | str | Path | None = None,
+    *,
+    trials: int = 50,
+    study: str | None = None,
+    experiment: str | Path | None = None,
+    columns: str | None = None,
+    min_rating: float | None = None,
+    split: str = "leave-one-out",
+    targets: str | None = None,
+    jobs: int | None = None,
+    epochs: int | None = None,
+    timeout: float | None = None,
+    seed: int = 0,
+    k: int = 10,
+    objective: str = "ndcg",
+    confirm: int = 3,
+    confirm_seeds: int = 3,
+    baselines: tuple[str, ...] = BASELINES,
+    register_best: Literal["gmf", "any"] = "any",
+    register: str | None = None,
+    quiet: bool = False,
+    tracking_uri: str | None = None,
+    storage: str | None = None,
+) -> Study:
+    """Searches the best recommender for a data set, as `search.py` does, and returns the study.
+
+    The study is continued where one of this name has been begun. Each option is that of the command
+    of the same name, which `python search.py --help` explains.
+
+    Args:
+        data: The interactions: a table, or the name or path of a data set; None means the
+            experiment's. A table needs columns for users and items, and may have some for ratings,
+            times and titles; it is kept in mlruns/data, so that the study can be continued.
+        trials: The trials that the study has in the end.
+        study: The name of the study; a table needs one.
+        experiment: A file with the search space; None means experiments/ml_100k.py.
+        columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
+        min_rating: The lowest rating that counts as an interaction.
+        split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
+        targets: Which items of a period a split by time holds out: "last", "first" or "all".
+        jobs: The trials trained at once; None means one for each core.
+        epochs: The most epochs of a trial; None means the experiment's.
+        timeout: Seconds after which no new trial starts.
+        seed: The seed of the study.
+        k: The length of the lists that are judged.
+        objective: The metric that is maximised on validation, such as "full_ndcg".
+        confirm: The best trials to train again with fresh seeds.
+        confirm_seeds: The fresh seeds for each of them.
+        baselines: What to hold the winner against.
+        register_best: What is registered: "any" for the best contestant, "gmf" for the best trial.
+        register: The name in the model registry; None means gmf-<data>, "" no registration.
+        quiet: Whether to print results alone, and no progress.
+        tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
+        storage: Optuna's record; None means mlruns/optuna.journal.
+
+    Raises:
+        ValueError: An option, the experiment or the data breaks a rule.
+        OSError: A file is not there, or cannot be read, written or downloaded.
+        RuntimeError: Too many trials failed, or another process searches the study.
+        KeyboardInterrupt: The search was interrupted; the same call continues it.
+    """
+    if data is not None and not isinstance(data, str | Path):
+        data = _keep_table(data, study)
+    source = None if data is None else str(data)
+    chosen: dict[str, Any] = {} if experiment is None else {"experiment": Path(experiment)}
+    options = Options(
+        trials=trials, data=source, columns=columns, min_rating=min_rating, study=study, jobs=jobs,
+        epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
+        confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
+        tracking_uri=tracking_uri, storage=storage, split=split, targets=targets,
+        objective=objective, register_best=register_best, **chosen,
+    )  # fmt: skip
+    from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
+
+    name, status = _cleanly(lambda: search_study(options), tracking_uri, storage)
+    if status >= 128:  # a signal has ended it
+        raise KeyboardInterrupt
+    return load_study(name, storage=storage, tracking_uri=tracking_uri)
+
+
+def load_study(name: str, *, storage: str | None = None, tracking_uri: str | None = None) -> Study:
+    """Reads a study from its record.
+
+    Args:
+        name: Its name.
+        storage: Optuna's record; None means mlruns/optuna.journal.
+        tracking_uri: The MLflow store that its model is loaded from; None means the usual one.
+
+    Raises:
+        ValueError: There is no such study; the message names those that there are.
+    """
+    from ncf.commands import frames
+    from ncf.data.files import RESULTS
+    from ncf.search import journal
+
+    study = journal.load_study(name, storage)
+    attributes = study.user_attrs
+    results = attributes.get("conclusion", {}).get("results", [])
+    published = attributes.get("published", {}).get("published", {})
+    report = RESULTS / "studies" / name / "report.html"
+    return Study(
+        name=name,
+        trials=frames.trials_of(study),
+        results=frames.results_of(results),
+        winner=results[0]["setting"] if results else {},
+        verdict=" ".join(attributes.get("verdict", [])),
+        model_uri=_model_uri(published),
+        run_id=attributes.get("mlflow_run"),
+        report=report if report.exists() else None,
+        tracking_uri=tracking_uri,
+    )
+
+
+def load_model(uri: str | None = None, tracking_uri: str | None = None) -> Recommender:
+    """Loads a registered or logged model: `models:/NAME/VERSION`, `models:/NAME@champion`.
+
+    Args:
+        uri: The model; None means the champion that was registered last.
+        tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    from ncf.tracking import registry, store  # here: MLflow takes seconds to load
+
+    address = tracking_uri or store.default_uri()
+    return _cleanly(lambda: registry.load(uri, address)[1], address)
+
+
+def _cleanly(call: Callable[[], T], *addresses: str | None) -> T:
+    """Returns what the call returns; an error of it shows no password of these addresses."""
+    redaction.learn([*filter(None, addresses), *os.environ.values()])
+    try:
+        return call()
+    except Exception as error:
+        if redaction.is_clean(error):
+            raise
+        reason = redaction.one_line(error)
+    raise ValueError(reason)  # in place of an error whose traceback shows a password
+
+
+def _keep_table(table: pd.DataFrame, study: str | None) -> Path:
+    """Writes a table of interactions where the study finds it again; returns the file."""
+    import pandas as pd
+
+    from ncf.data.files import RESULTS, whole
+
+    if not isinstance(table, pd.DataFrame):
+        kind = type(table).__name__
+        raise ValueError(f"data must be a pandas table, a name or a path, but got {kind}")
+    if study is None:
+        raise ValueError("a table has no name: give the study's, ncf.search(table, study='shop')")
+    check_name("study", study)
+    folder = RESULTS / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{study}.parquet"
+    with whole(path) as draft:
+        table.to_parquet(draft, index=False)
+    return path
+
+
+def _model_uri(published: Mapping[str, Any]) -> str | None:
+    if published.get("name"):
+        return f"models:/{published['name']}/{published['version']}"
+    return published.get("model_uri")

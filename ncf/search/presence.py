@@ -1,0 +1,61 @@
+"""Who searches a study: its lock, and a note that each search leaves in the study's folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ncf.data.files import RESULTS, write_whole
+from ncf.search.storage import lock_study
+
+_NOTE = "search.json"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, as it noted itself when it began.
+
+    Attributes:
+        pid: The process.
+        host: The machine that it runs on.
+        began: When it began, in seconds since 1970.
+        n_trials: The trials that the study is to have in the end.
+        jobs: The trials trained at once.
+    """
+
+    pid: int
+    host: str
+    began: float
+    n_trials: int
+    jobs: int
+
+
+def note(folder: Path, search: Search) -> None:
+    """Notes in the study's folder, whose lock the process holds, that a search has begun."""
+    write_whole(folder / _NOTE, json.dumps(asdict(search)).encode())
+
+
+def last_search(study: str) -> Search | None:
+    """Returns the search of a study that has begun last; None where there was none here."""
+    file = RESULTS / "studies" / study / _NOTE
+    return Search(**json.loads(file.read_text())) if file.exists() else None
+
+
+def last_searched() -> str | None:
+    """Returns the name of the study that was searched last; None where none was."""
+    notes = (RESULTS / "studies").glob(f"*/{_NOTE}")
+    last = max(notes, key=lambda file: file.stat().st_mtime, default=None)
+    return None if last is None else last.parent.name
+
+
+def is_searched(study: str) -> bool:
+    """Returns whether a process has the study now."""
+    folder = RESULTS / "studies" / study
+    if not folder.exists():
+        return False
+    try:
+        lock_study(folder).release()
+    except RuntimeError:
+        return True
+    return False
