@@ -20,7 +20,7 @@ from ncf.protocol.metrics import label
 from ncf.tracking import comparison, next_steps, registry, versions
 
 _COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
-_AGAINST, _DECISION = "held_against", "decision"  # tags of a version that tell what was found
+_AGAINST, DECISION = "held_against", "decision"  # tags of a version that tell what was found
 _HELD_OUT = {"train": "validation", "train + validation": "test"}  # by what both were fitted on
 
 
@@ -52,7 +52,7 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
     old = registry.champion(client, new.name)
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
-        return old.tags.get(_DECISION, f"version {new.version} is the champion")
+        return old.tags.get(DECISION, f"version {new.version} is the champion")
     if old is None:
         decision = registry.crown(client, new, old)
     elif not registry.has_files(old):
@@ -163,7 +163,7 @@ def _incomparable(old: ModelVersion, new: ModelVersion) -> str:
 def _note(client: MlflowClient, old: ModelVersion | None, new: ModelVersion, decision: str) -> None:
     """Notes on the new version which one it was held against, if any, and what came of it."""
     against = "no other" if old is None else f"version {old.version}"
-    for key, value in ((_AGAINST, against), (_DECISION, decision)):
+    for key, value in ((_AGAINST, against), (DECISION, decision)):
         client.set_model_version_tag(new.name, str(new.version), key, value)
 
 

@@ -104,7 +104,9 @@ def publish(
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
         champion = registry.champion(tracker.client, name)
         if champion is not None and str(version.version) == decided != str(champion.version):
-            decision = f"version {champion.version} is the champion"
+            told = version.tags.get(gate.DECISION, "")  # with its reason, where that is still so
+            is_so = told.startswith(f"version {champion.version} stays")
+            decision = told if is_so else f"version {champion.version} is the champion"
         else:
             decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
