@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -183,17 +184,23 @@ def _stop(study: str | None) -> None:
 
 
 def _ui(tracking_uri: str | None, port: int) -> None:
-    from ncf.tracking import store
+    from mlflow.exceptions import MlflowException
+
+    from ncf.study import journal, presence
+    from ncf.tracking import store, views
 
     uri = tracking_uri or store.default_uri()
     client = store.open_client(uri)
     if uri.startswith(("http://", "https://")):
-        print("the tracking server shows it: open its address in a browser", file=sys.stderr)
-        return
-    for experiment in client.search_experiments():
-        if experiment.name != "Default":
-            address = f"http://127.0.0.1:{port}/#/experiments/{experiment.experiment_id}/runs"
-            print(f"{experiment.name}: {address}?workflowType=machine_learning", flush=True)
+        raise ValueError("the tracking server shows its UI itself: open its address in a browser")
+    server, name = f"http://127.0.0.1:{port}", presence.last_searched()
+    print(f"{server}: all experiments", flush=True)
+    if name is not None:
+        with suppress(ValueError, MlflowException):  # its record, or its run, is elsewhere
+            study = journal.load_study(name).user_attrs
+            experiment = client.get_run(study["mlflow_run"]).info.experiment_id
+            address = views.link(server, experiment, study["id"])
+            print(f"{address}: the trials of study {name}", flush=True)
     # The jobs are for language models, and would start a dozen processes.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     arguments = ["-m", "mlflow", "ui", "--workers", "1", "--port", str(port)]

@@ -24,9 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
-from ncf.tracking import deadline, notes, places
+from ncf.tracking import deadline, next_steps, notes, places
 from ncf.tracking.new_store import count_runs, make_store
-from ncf.tracking.next_steps import in_shell
 
 for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -210,10 +209,7 @@ def ui_command(uri: str) -> str:
     """Returns the command that starts the UI on a store."""
     if urlsplit(uri).scheme in ("http", "https"):
         return "(the tracking server shows it)"
-    return (
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 "
-        f"--backend-store-uri {in_shell(uri)}"
-    )
+    return next_steps.command("ui")
 
 
 def version_tags() -> dict[str, str]:

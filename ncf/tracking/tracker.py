@@ -160,9 +160,7 @@ class Tracker:
         parts = urlsplit(self.uri)
         is_server = parts.scheme in ("http", "https")
         server = redacted(self.uri) if is_server else "http://127.0.0.1:5000"
-        view = f"viewStateShareKey={views.key_of(self._study_id)}&compareRunsMode=CHART"
-        mode = "workflowType=machine_learning"  # the other mode of the UI is for language models
-        return f"{server}/#/experiments/{self.experiment_id}/runs?{view}&{mode}"
+        return views.link(server, self.experiment_id, self._study_id)
 
     def runs(self, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
         """Returns the study's runs for which the condition holds, in MLflow's query language."""

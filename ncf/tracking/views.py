@@ -23,6 +23,13 @@ def key_of(study_id: str) -> str:
     return f"study-{study_id[:12]}"
 
 
+def link(server: str, experiment_id: str, study_id: str) -> str:
+    """Returns the address of a study's trials in the UI, best first, with charts."""
+    view = f"viewStateShareKey={key_of(study_id)}&compareRunsMode=CHART"
+    mode = "workflowType=machine_learning"  # the other mode of the UI is for language models
+    return f"{server}/#/experiments/{experiment_id}/runs?{view}&{mode}"
+
+
 def trials_view(
     study: str, filter_string: str, searched: Sequence[str], objective: Objective, at: float
 ) -> str:

@@ -38,11 +38,11 @@ def test_it_prints_the_trials_the_winner_and_what_to_do_next(searched: tuple[Pat
     _, output = searched
     for part in (
         "Best trials",
-        "Winner: trial",
+        "Winner: ",
         "Test, read once",
         "with p after Holm's correction, GMF",
         "Registered: gmf-shop version 1",
-        "mlflow ui",
+        "python -m ncf ui",
         "compareRunsMode=CHART",
         "python -m ncf recommend",
     ):
@@ -208,7 +208,7 @@ def test_the_real_command_searches_from_its_start_to_its_end(searched: tuple[Pat
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    for part in ("Best trials", "Winner: trial", "Test, read once", "Registered: small version 1"):
+    for part in ("Best trials", "Winner: ", "Test, read once", "Registered: small version 1"):
         assert part in result.stdout
     assert "|" not in result.stderr  # no bar: it is not a terminal
     assert "Traceback" not in result.stderr
