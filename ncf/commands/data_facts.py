@@ -15,6 +15,7 @@ from ncf.data.movielens import NAMES
 from ncf.data.ratings import read_ratings
 from ncf.protocol import given_split
 from ncf.protocol.choice import SplitChoice, SplitData, as_given, split_as
+from ncf.protocol.metrics import mean_by_user
 from ncf.protocol.sequence import Sequence, measure
 
 
@@ -31,7 +32,7 @@ class Facts:
         per_item: Interactions of each item, (I,).
         rising: Share of neighbours of equal time, within users, of which the later row has the
             higher item id: about 0.5 where the file's order says nothing of the items.
-        cold: Share of the evaluated users whose test item nobody has in train or validation.
+        cold: Share of a user's test items that nobody has in train or validation, mean over users.
         repeated: Share of the file's rows that repeat an earlier pair of user and item.
         n_untouched: The fewest items that a user has not touched.
         sequence: What the order in time decides; None where the file has no times.
@@ -116,6 +117,7 @@ def _facts(data: SplitData, n_rows: int, n_kept: int, is_given: bool) -> Facts:
             time.strftime("%Y-%m-%d", time.gmtime(t)) for t in (times.min(), times.max())
         )
         days = (first, last)
+    is_new = split.train_and_validation.popularity[split.test.items] == 0
     return Facts(
         interactions.name,
         {
@@ -131,7 +133,7 @@ def _facts(data: SplitData, n_rows: int, n_kept: int, is_given: bool) -> Facts:
         per_user,
         np.bincount(interactions.items, minlength=interactions.n_items),
         float(is_rising[is_tie].mean()) if is_tie.any() else 0.5,
-        float((split.train_and_validation.popularity[split.test.items] == 0).mean()),
+        float(mean_by_user(is_new.astype(float), split.test.users).mean()),
         1 - interactions.n_interactions / n_kept,
         int(interactions.n_items - per_user.max()),
         measure(interactions, split) if interactions.has_times else None,

@@ -61,7 +61,8 @@ def in_words(facts: Facts) -> str:
         f"  {n['train']:,} interactions train a trial; the winner has validation too",
         "  the held-out item is ranked among 100 items that the user never touched, and among "
         "all of them",
-        f"  cold: for {facts.cold:.1%} of the evaluated users, nobody else has the test item",
+        f"  cold: {facts.cold:.1%} of what an evaluated user is asked for, on average, nobody has "
+        "in train or validation",
         "",
         *([] if facts.sequence is None else [*_order_in_words(facts, facts.sequence), ""]),
     ]
@@ -73,7 +74,14 @@ def in_words(facts: Facts) -> str:
 def _order_in_words(facts: Facts, found: Sequence) -> list[str]:
     """Returns what the order in time decides and tells, a line each."""
     verdict = "the order says little of the next item"
-    if found.followed > max(0.01, 1.5 * found.followed_shuffled):
+    # Two standard errors of a share of so many users, in the least one user's.
+    share = max(found.followed, 1 / max(1, facts.n_validated))
+    noise = 2 * np.sqrt(share / max(1, facts.n_validated))
+    if abs(found.followed - found.followed_shuffled) < noise < 0.05:
+        verdict = "the order says little of the next item"
+    elif abs(found.followed - found.followed_shuffled) < noise:
+        verdict = f"{facts.n_validated} users are too few to tell what the order says"
+    elif found.followed > max(0.01, 1.5 * found.followed_shuffled):
         verdict = "the order says much of the next item, so that models which know it gain"
     test = "" if facts.is_given else f"the test item of {found.tied_test:.0%} of the users and "
     sessions = f"{found.in_session:.0%} of the validation items came within {SESSION} seconds of "
@@ -154,8 +162,8 @@ def warnings(facts: Facts) -> list[str]:
         )
     if facts.cold >= 0.05:
         found.append(
-            f"for {facts.cold:.0%} of the evaluated users the test item is new: no model of this "
-            "kind can recommend it, and all of them look worse for it"
+            f"{facts.cold:.0%} of the test items, on average over users, are new: no model of this "
+            "kind can recommend them, and all of them look worse for it"
         )
     if facts.n_untouched < 100:
         found.append(

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState
 
@@ -33,6 +34,7 @@ from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
 
 _logger = logging.getLogger(__name__)
+_FEW_USERS = 100
 
 
 def run(options: Options) -> int:
@@ -132,6 +134,13 @@ def _search(plan: Plan, options: Options) -> int:
     terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
+    n_judges = len(np.unique(plan.split.validation.users))
+    if n_judges < _FEW_USERS:
+        _logger.warning(
+            "trials are judged by %d users, which is few: the best of many may be best by luck; "
+            "`python -m ncf data` tells what would find more",
+            n_judges,
+        )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))

@@ -57,10 +57,12 @@ def per_user(
         f"ndcg_{k}": ndcg(ranks, k),
         f"mrr_{k}": reciprocal_rank(ranks, k),
     }
-    return found if users is None else {name: _means(found[name], users) for name in found}
+    return found if users is None else {name: mean_by_user(found[name], users) for name in found}
 
 
-def _means(values: NDArray[np.float64], users: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+def mean_by_user(
+    values: NDArray[np.float64], users: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
     """Returns the mean of each user's values, the users in ascending order."""
     starts = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
     means: NDArray[np.float64] = np.add.reduceat(values, starts)

@@ -136,7 +136,8 @@ def _contest_full(
         parts.append(f"{name} {with_ends(difference)} (p {p_in_words(p, difference[3])}){told}")
     return (
         f"Over the full catalogue, the winner's {metric.label} less that of the other, with "
-        f"95% intervals and p after Holm's correction: {'; '.join(parts)}."
+        "95% intervals, each by itself, and p after Holm's correction, which decides: "
+        f"{'; '.join(parts)}."
     )
 
 
@@ -149,7 +150,8 @@ def _orders(results: Sequence[Result], metric: Objective) -> list[str]:
     return [
         "Sampled candidates and the full catalogue disagree about the order: "
         f"{', '.join(map(title_of, by_sampled))} by the first; "
-        f"{', '.join(map(title_of, by_full))} by the second."
+        f"{', '.join(map(title_of, by_full))} by the second. Neighbours in such an order may "
+        "differ by chance alone."
     ]
 
 
@@ -161,7 +163,8 @@ def _seeds(winner: Contestant, objective: Objective) -> str:
         return (
             f"Over {len(values)} fresh seeds the winner's validation {objective.label} is "
             f"{mean:.4f} with a standard deviation of {sd:.4f}; the intervals above are over "
-            "users, for one seed."
+            "users, for one seed of each model that is random, so that another seed of a rival "
+            "could change a comparison that is close."
         )
     if values:
         return (

@@ -54,7 +54,7 @@ def report_study(
         study,
         f"Study {plan.study_name}",
         " ".join([words.headline(conclusion, objective.k), *verdict]),
-        [words.table_row(result, objective) for result in conclusion.results],
+        words.table_rows(conclusion, objective),
         facts,
         words.describe_protocol(plan),
         command,

@@ -31,7 +31,7 @@ def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
     )
     objective = plan.settings.objective
     k = objective.k
-    rows = [table_row(result, objective) for result in conclusion.results]
+    rows = table_rows(conclusion, objective)
     lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     sizes = ", ".join(f"{counts[name]:,} {name}" for name in ("users", "items", "interactions"))
@@ -77,8 +77,22 @@ def _sample(plan: Plan) -> str:
     return f", for which it ranks the full catalogue of {MOST_USERS:,} users, always the same"
 
 
-def table_row(result: Result, objective: Objective) -> dict[str, str]:
-    """Returns the cells of a result's row by column."""
+def table_rows(conclusion: Conclusion, objective: Objective) -> list[dict[str, str]]:
+    """Returns a row for each contestant, with what it was compared by on validation."""
+    return [
+        table_row(result, contestant.value(objective), objective)
+        for result, contestant in zip(conclusion.results, conclusion.contestants, strict=True)
+    ]
+
+
+def table_row(result: Result, validation: float, objective: Objective) -> dict[str, str]:
+    """Returns the cells of a result's row by column.
+
+    Args:
+        result: The result.
+        validation: The contestant's objective on validation, by which it was compared.
+        objective: The metric that the study maximises.
+    """
     k = objective.k
 
     def with_interval(name: str, value: float) -> str:
@@ -93,7 +107,7 @@ def table_row(result: Result, objective: Objective) -> dict[str, str]:
     return {
         "model": result.name,
         "how it was found": result.note,
-        f"validation {objective.label}": f"{objective.value(result.validation):.4f}",
+        f"validation {objective.label}": f"{validation:.4f}",
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
         f"test nDCG@{k}": with_interval(f"ndcg_{k}", result.test[f"ndcg_{k}"]),
         f"full nDCG@{k}": with_interval(f"full_ndcg_{k}", result.test_full[f"ndcg_{k}"]),

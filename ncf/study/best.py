@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
+import numpy as np
 import optuna
 
 from ncf.models.table import MODELS, model_of
@@ -99,8 +100,11 @@ def reason(contestants: Sequence[Contestant], objective: Objective) -> str:
 
 def _how(one: Contestant) -> str:
     """Returns how sure a contestant's validation is of its seed."""
+    if len(one.seed_values) > 1:
+        sd = float(np.std(one.seed_values, ddof=1))
+        return f"mean of {len(one.seed_values)} fresh seeds, sd {sd:.4f}"
     if one.seed_values:
-        return f"mean of {len(one.seed_values)} fresh seeds"
+        return "one fresh seed"
     return "one seed" if model_of(one.setting).is_seeded else "nothing random"
 
 

@@ -127,4 +127,4 @@ def _parts(plan: Plan) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     by = "popularity of the item"
     yield by, f"head: the {is_head.sum():,} items with half of all interactions", head
     yield by, "tail: the other items", ~head & ~is_new
-    yield by, "new: nobody else has it", is_new
+    yield by, "new: nobody has it in train or validation", is_new

@@ -63,8 +63,7 @@ def conclude(
         published: The digest of the conclusion that MLflow has, whose files are not needed here
             any longer; empty where it has none.
     """
-    key = [[c.name, c.number, c.recorded, c.epochs] for c in contestants]
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+    digest = _digest(contestants)
     files = folder / f"conclusion-{digest}"
     recorded: dict[str, Any] = study.user_attrs.get("conclusion", {})
     is_known = recorded.get("digest") == digest
@@ -138,6 +137,12 @@ def readings_of(study: optuna.Study) -> list[Reading]:
     return [Reading(conclusion["at"], what, why, conclusion["digest"])]
 
 
+def _digest(contestants: Sequence[Contestant]) -> str:
+    """Returns what tells these contestants, in this order, from others."""
+    key = [[c.name, c.number, c.recorded, c.epochs] for c in contestants]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+
+
 def _note_reading(study: optuna.Study, contestants: Sequence[Contestant], digest: str) -> None:
     """Notes that test is read now, with what and why; the log says where it was read before.
 
@@ -145,11 +150,12 @@ def _note_reading(study: optuna.Study, contestants: Sequence[Contestant], digest
     lost, is not another reading.
     """
     readings = readings_of(study)
-    if digest in [one.digest for one in readings]:
+    of_all = _digest(sorted(contestants, key=lambda one: one.name))  # whichever is the winner
+    if {digest, of_all} & {one.digest for one in readings}:
         return
     what = ", ".join(f"{one.name} trial {one.number}" for one in contestants)
     why = "the study was continued after it had read test" if readings else "the study's end"
-    readings.append(Reading(time.time(), what, why, digest))
+    readings.append(Reading(time.time(), what, why, of_all))
     if len(readings) > 1:
         _logger.warning("%s", read_before(readings))
     study.set_user_attr("test_readings", [asdict(one) for one in readings])

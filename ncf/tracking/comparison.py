@@ -7,6 +7,7 @@ chooses by them again and again makes them a second validation set.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,23 @@ from ncf.tracking.store import file_of
 _SEED = 0  # the seed of the bootstrap
 
 
+@dataclass(frozen=True)
+class _HeldOut:
+    """What two models are asked for.
+
+    Attributes:
+        users: The user of each held-out item, (V,), ascending.
+        candidates: The candidates, (V, C), with the item in column 0.
+        k: The length of the lists that are judged.
+        later: The interactions that come after the held-out items; None where nothing does.
+    """
+
+    users: NDArray[np.int32]
+    candidates: NDArray[np.int32]
+    k: int
+    later: HeldOut | None
+
+
 def compare(
     client: MlflowClient, first: ModelVersion, second: ModelVersion
 ) -> list[dict[str, Any]]:
@@ -44,10 +62,11 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
-    users, candidates, k = _held_out(client, first, second, "test")
+    asked = _held_out(client, first, second, "test")
     first_metrics, second_metrics = (
-        _metrics(registry.read(client, f"models:/{name}"), users, candidates, k) for name in names
+        _metrics(registry.read(client, f"models:/{name}"), asked) for name in names
     )
+    k = asked.k
     rows = []
     for metric in (f"{full}{name}_{k}" for full in ("", "full_") for name in ("hit_ratio", "ndcg")):
         d = paired_difference(first_metrics[metric], second_metrics[metric], _SEED)
@@ -80,9 +99,9 @@ def difference(
     Raises:
         ValueError: A model cannot be read, or the study lacks the candidates.
     """
-    users, candidates, k = _held_out(client, old, new, part)
+    asked = _held_out(client, old, new, part)
     now, before = (
-        _metrics(registry.read(client, f"models:/{one.name}/{one.version}"), users, candidates, k)
+        _metrics(registry.read(client, f"models:/{one.name}/{one.version}"), asked)
         for one in (new, old)
     )
     return paired_difference(now[name], before[name], _SEED), len(now[name])
@@ -90,8 +109,8 @@ def difference(
 
 def _held_out(
     client: MlflowClient, first: ModelVersion, second: ModelVersion, part: str
-) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    """Returns the users (V,) and candidates (V, C) of the first version's study, and its k."""
+) -> _HeldOut:
+    """Returns what the first version's study asks for on validation or test."""
     named = f"{first.name}/{first.version}"
     run = _study_run(client, first, second)
     try:
@@ -99,16 +118,18 @@ def _held_out(
     except (MlflowException, OSError) as error:
         reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
         raise ValueError(f"{named}: its study's candidates.npz cannot be read: {reason}") from error
-    names = (f"{part}_users", part)
+    names = (f"{part}_users", part, *(("later_users", "later_items") if part != "test" else ()))
     try:
         checks.archive(Path(file), names)
         with np.load(file) as arrays:
-            users, candidates = (arrays[name] for name in names)
+            users, candidates, *later = (arrays[name] for name in names)
     except KeyError as error:
         raise ValueError(f"{named}: its study is of an older version of this project") from error
     except Exception as error:  # a dozen kinds, by which byte is lost
         raise ValueError(f"{named}: its study's candidates.npz is damaged: {error}") from error
-    return users, candidates, int(run.data.params["k"])
+    return _HeldOut(
+        users, candidates, int(run.data.params["k"]), HeldOut(*later) if later else None
+    )
 
 
 def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) -> Run:
@@ -129,22 +150,24 @@ def _study_run(client: MlflowClient, first: ModelVersion, second: ModelVersion) 
         return versions.study_run(client, versions.run_of(client, str(second.run_id), missing))
 
 
-def _metrics(
-    model: Recommender, users: NDArray[np.int32], candidates: NDArray[np.int32], k: int
-) -> dict[str, NDArray[np.float64]]:
-    """Returns by metric the values of each user, (U,).
-
-    Args:
-        model: The model.
-        users: The user of each test item, (V,), ascending.
-        candidates: The candidates of the test items, (V, C), with the item in column 0.
-        k: The length of the lists that are judged.
-    """
-    catalogue = model.catalogue
+def _metrics(model: Recommender, asked: _HeldOut) -> dict[str, NDArray[np.float64]]:
+    """Returns by metric the values of each user, (U,)."""
+    catalogue, users, k = model.catalogue, asked.users, asked.k
     checks.in_range("test_users", users, 0, catalogue.n_users)  # compiled code follows them
-    checks.in_range("test", candidates, 0, catalogue.n_items)
-    held_out = HeldOut(users, candidates[:, 0])
+    checks.in_range("test", asked.candidates, 0, catalogue.n_items)
+    held_out = HeldOut(users, asked.candidates[:, 0])
     seen = History(catalogue.seen_indptr, catalogue.seen_items, len(catalogue.item_ids))
-    sampled = per_user(sampled_ranks(model.scorer, users, candidates), k, users)
+    if asked.later is not None:
+        seen = _without(seen, asked.later)
+    sampled = per_user(sampled_ranks(model.scorer, users, asked.candidates), k, users)
     full = per_user(full_ranks(model.scorer, held_out, seen), k, users)
     return sampled | {f"full_{name}": values for name, values in full.items()}
+
+
+def _without(seen: History, later: HeldOut) -> History:
+    """Returns what users have seen without what came later, which competes like any other item."""
+    n_items = seen.n_items
+    pairs = seen.user_of.astype(np.int64) * n_items + seen.items
+    is_kept = ~np.isin(pairs, later.users.astype(np.int64) * n_items + later.items)
+    n_kept = np.concatenate([[0], np.cumsum(is_kept)])
+    return History(n_kept[seen.indptr], seen.items[is_kept], n_items)

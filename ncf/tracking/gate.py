@@ -123,6 +123,8 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
         difference, n_users = comparison.difference(client, new, old, part, name)
     except (ValueError, MlflowException, OSError) as error:
         return Judgement(worse, f"both could not be scored on the same candidates ({error})")
+    if not worse and difference.low == difference.mean == difference.high == 0:
+        worse = "both answer alike"
     of_both = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
     found = "which establishes no difference"
     if difference.low > 0 or difference.high < 0:
@@ -154,6 +156,12 @@ def _incomparable(old: ModelVersion, new: ModelVersion) -> str:
             f"{_short(new.tags.get(tag))}"
             for tag in differing
         ) + ", so that the two cannot be compared"  # fmt: skip
+    seeds = [version.tags.get(registry.SEEDS) for version in (old, new)]
+    if None not in seeds and seeds[0] != seeds[1]:  # the best of few seeds is more often lucky
+        return (
+            f"its validation is a mean over {seeds[0]} fresh seeds, the new one's over {seeds[1]}, "
+            "so that the two cannot be compared"
+        )
     metric = registry.objective_tag(new)
     if metric not in old.tags:
         return f"{names[0]} was not judged by {metric}, as {names[1]} was"

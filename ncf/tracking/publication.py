@@ -15,7 +15,7 @@ import numpy as np
 from ncf.serving.catalogue import Catalogue
 from ncf.study.cost import Cost
 from ncf.study.plan import Plan
-from ncf.study.results import Conclusion, Result, readings_in_words
+from ncf.study.results import Conclusion, Contestant, Result, readings_in_words
 from ncf.study.verdict import RANKS, WEIGHTS
 from ncf.tracking import gate, registry, versions
 from ncf.tracking.contest_runs import log_contestant
@@ -49,12 +49,16 @@ def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
         return
     candidates_file = models.folder / "candidates.npz"
     catalogue_file = models.folder / "catalogue.npz"
+    later = plan.split.test_period or plan.split.test
     np.savez_compressed(
         candidates_file,
         validation=plan.validation_candidates,
         validation_users=plan.split.validation.users,
         test=plan.test_candidates,
         test_users=plan.split.test.users,
+        # what comes after validation, which a model of train competes with as with any other item
+        later_users=later.users,
+        later_items=later.items,
     )
     models.catalogue.save(catalogue_file)
     for path in (candidates_file, catalogue_file):
@@ -89,7 +93,10 @@ def publish(
     model_id = _log_winner(conclusion, tracker, catalogue)
     if conclusion.folder.exists():  # or MLflow has the ranks from an earlier call
         tracker.keep(conclusion.folder / RANKS)
-    winner_metrics, *other_metrics = map(metrics_of, conclusion.results)
+    winner_metrics, *other_metrics = [
+        metrics_of(result) | _confirmed(contestant, plan)
+        for result, contestant in zip(conclusion.results, conclusion.contestants, strict=True)
+    ]
     tracker.log_result(winner_metrics, conclusion.at, model_id)
     spent = tracker.metrics(rounded(spent_on(conclusion, cost)), 0, conclusion.at)
     tracker.client.log_batch(tracker.parent, metrics=spent)
@@ -132,6 +139,14 @@ def spent_on(conclusion: Conclusion, cost: Cost) -> dict[str, float]:
     if conclusion.breakdown is not None:
         spent["test_full/coverage"] = conclusion.breakdown.coverage[conclusion.winner.name]
     return spent
+
+
+def _confirmed(contestant: Contestant, plan: Plan) -> dict[str, float]:
+    """Returns the mean over fresh seeds by which a contestant was compared, where there are any."""
+    objective = plan.settings.objective
+    if not contestant.seed_values:
+        return {}
+    return {f"validation_confirmed/{objective.name}": contestant.value(objective)}
 
 
 def metrics_of(result: Result) -> dict[str, float]:

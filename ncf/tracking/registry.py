@@ -26,6 +26,7 @@ from ncf.tracking.store import file_of, open_client
 
 CHAMPION = "champion"
 SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other
+SEEDS = "confirming_seeds"  # the tag with the number of seeds that the objective is a mean over
 OBJECTIVE = "validation_"  # the tag that decides is this and the name of the objective
 
 

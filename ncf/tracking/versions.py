@@ -46,10 +46,12 @@ def register_winner(
     tested.setdefault(f"test_{objective.name}", f"{objective.value(values):.4f}")
     fitted_on = "train + validation"
     value, is_confirmed = winner.value(objective), winner.is_confirmed
+    seeds = {registry.SEEDS: str(len(winner.seed_values))} if winner.seed_values else {}
     number = str(winner.number) if winner.is_trial else f"{winner.number} of {winner.name}"
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
+        **seeds,
         **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
@@ -155,8 +157,9 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
             {
                 "version": f"{version.name}/{version.version}",
                 "alias": ", ".join(aliases),
-                f"validation {label(objective)}": f"{float(tags[metric]):.4f}",
-                f"test {label(objective)}": tags.get(f"test_{objective}", "not read"),
+                "metric": label(objective),
+                "validation": f"{float(tags[metric]):.4f}",
+                "test": tags.get(f"test_{objective}", "not read"),
                 "study": tags["study"],
                 "trial": tags["trial"],
                 "model": tags.get("model", "GMF"),

@@ -190,10 +190,10 @@ def test_a_p_value_at_the_floor_says_that_it_may_be_smaller() -> None:
     assert p_in_words(SMALLEST_P) == "<= 0.0001"
     assert p_in_words(2 * SMALLEST_P) == "0.0002"
     assert p_in_words(5 * SMALLEST_P, SMALLEST_P) == "<= 0.0005"
-    row = table_row(result("ials", SURE, NOTHING), Objective())
+    row = table_row(result("ials", SURE, NOTHING), 0.5, Objective())
     assert row["winner's lead"] == "+0.0500 [+0.0400, +0.0600], p <= 0.0001"
     assert row["winner's lead, full"] == "+0.0010 [-0.0100, +0.0120], p 0.68"
-    assert table_row(result("GMF"), Objective())["winner's lead"] == ""
+    assert table_row(result("GMF"), 0.5, Objective())["winner's lead"] == ""
 
 
 def test_the_headline_tells_who_won_and_what_came_of_it() -> None:
