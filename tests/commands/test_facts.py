@@ -82,7 +82,7 @@ def test_each_pitfall_is_named(tmp_path: Path) -> None:
     assert "there is no time" in warned(tmp_path, without_times)
     text = warned(tmp_path, TOY)
     assert "3 evaluated users are few" in text
-    assert "for 67% of the evaluated users the test item is new" in text
+    assert "67% of the test items, on average over users, are new" in text
     assert "all but 1 items" in text
     assert "8% of the rows repeat a pair" in text
     many_short = TOY + "".join(f"e{n},2,100000\n" for n in range(10))

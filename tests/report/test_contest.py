@@ -66,8 +66,9 @@ def test_it_tells_better_from_what_cannot_be_told() -> None:
         "(p 0.68)."
     )
     assert lines[1] == (
-        "Over the full catalogue, the winner's nDCG@10 less that of the other, with 95% intervals "
-        "and p after Holm's correction: popularity +0.0500 [+0.0400, +0.0600] (p <= 0.0003); "
+        "Over the full catalogue, the winner's nDCG@10 less that of the other, with 95% intervals, "
+        "each by itself, and p after Holm's correction, which decides: popularity "
+        "+0.0500 [+0.0400, +0.0600] (p <= 0.0003); "
         "item-kNN +0.0200 [+0.0100, +0.0300] (p 0.004); iALS +0.0010 [-0.0100, +0.0120] (p 0.68), "
         "which establishes no difference."
     )
@@ -96,7 +97,7 @@ def test_a_winner_that_a_baseline_beats_is_called_what_it_is() -> None:
     assert why == (
         "GMF is the winner: the best of the study's trials, as --register-best gmf asks, and not "
         "of all by validation nDCG@10: EASE 0.7000 (nothing random), GMF 0.5100 (mean of 3 fresh "
-        "seeds), Markov 0.4000 (nothing random), iALS 0.4000 (one seed)."
+        "seeds, sd 0.0100), Markov 0.4000 (nothing random), iALS 0.4000 (one seed)."
     )
     assert what == (
         f"The winner is the best of the GMF trials, and not the best model here: {beaten}"
@@ -120,7 +121,7 @@ def test_a_winner_that_is_no_trial_is_called_by_its_name() -> None:
     text = "\n".join(verdict(won, Objective()))
     assert text.startswith(
         "EASE is the winner: the best of all contestants by validation nDCG@10: EASE 0.7000 "
-        "(nothing random), GMF 0.5100 (mean of 3 fresh seeds)."
+        "(nothing random), GMF 0.5100 (mean of 3 fresh seeds, sd 0.0100)."
     )
     assert "with p after Holm's correction, EASE is better than GMF (p <= 0.0001)" in text
     assert "Nothing in the winner is random" in text

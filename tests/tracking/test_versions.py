@@ -107,8 +107,8 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     assert listed["mine/2"]["alias"] == ""
     assert listed["mine/2"]["trial"] == best.data.tags["ncf.trial"]
     value = best.data.metrics["validation_best/ndcg_10"]
-    assert listed["mine/2"]["validation nDCG@10"] == f"{value:.4f}"
-    assert listed["mine/2"]["test nDCG@10"] == "not read"
+    assert listed["mine/2"]["validation"] == f"{value:.4f}"
+    assert listed["mine/2"]["test"] == "not read"
     as_json = json.loads(command(capsys, "models", "--json"))
     assert {row["version"] for row in as_json} == set(listed)
     (model,) = client.search_logged_models(
