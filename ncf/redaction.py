@@ -19,6 +19,12 @@ _NAMES = r"[\w.-]*(?:password|passwd|pwd|token|secret|credential|signature|api[_
 _IN_ADDRESS = re.compile(
     r"://[^\s/:@]*(?::\S*)?@|://[^\s/:@]+:(?!\d{1,5}(?:[/?#,;.)\]'\"\s]|$))[^@\n]*@"
 )
+# A whole address, also one with a slash too few, or without its scheme.
+_ADDRESS = re.compile(
+    r"(?:.*?://(?P<user>[^/:@\s]*)|(?:--[\w-]+=)?(?:\w+:)?/{0,2}(?P<other>[^/:@\s]+)(?!://))"
+    r":(?!\d{1,5}[/?#])(?P<password>.*)@[^@]*",
+    re.DOTALL,
+)
 _NAMED = re.compile(rf"(?<![\w.-])({_NAMES}=)(?:'[^']*'|\"[^\"]*\"|[^&\s'\"]+)", re.IGNORECASE)
 _HEADER = re.compile(r"\b(Basic|Bearer) +[\w+/=.~-]{8,}")
 learned: set[str] = set()
@@ -31,10 +37,10 @@ def learn(texts: Iterable[str]) -> None:
     address may show a piece of it alone.
     """
     for text in texts:
-        found = re.fullmatch(r".*?://([^/:@\s]*):(?!\d{1,5}[/?#])(.*)@[^@]*", text, re.DOTALL)
-        passwords = [] if found is None else [found[2]]
+        found = _ADDRESS.fullmatch(text)
+        passwords = [] if found is None else [found["password"]]
         if found is not None:
-            learned.add(f"{found[1]}:{found[2]}@")
+            learned.add(f"{found['user'] or found['other'] or ''}:{found['password']}@")
         passwords += re.findall(rf"[?&;]{_NAMES}=([^&]*)", text, re.IGNORECASE)
         for password in passwords:
             forms = {password, unquote(password), quote(password), quote(password, safe="")}

@@ -85,3 +85,15 @@ def test_mlflow_does_not_print_the_address_of_each_run() -> None:
     import ncf.tracking  # noqa: F401 # which sees to it
 
     assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http:/me:secret99@host:9", "me:secret99@host:9", "//me:secret99@host/x"],
+)
+def test_an_address_with_a_slash_too_few_shows_no_password(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ncf.redaction.learned", set())
+    learn([f"--tracking-uri={address}"])
+    assert "secret99" not in redacted(f"cannot open {address}")

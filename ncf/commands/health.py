@@ -22,6 +22,13 @@ def run(path: Path, cut: bool) -> None:
     print("\n".join(in_words(path, health)))
     if health.left is not None:
         raise ValueError(_remedy(path, health))
+    if health.differs:
+        backup = backup_of(path)
+        raise ValueError(
+            f"{path}: each record is whole, but it does not begin as {backup} does, which its last "
+            "start has copied: records were lost, doubled or moved since. To go back to the copy, "
+            f"end all searches and give `cp {shlex.quote(str(backup))} {shlex.quote(str(path))}`"
+        )
 
 
 def in_words(path: Path, health: Health) -> list[str]:

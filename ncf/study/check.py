@@ -57,6 +57,7 @@ class Health:
         faults: The damaged records, in order.
         n_ended: How many trials of each study have ended before the first fault that is left.
         original: The copy of the file as it was; None where nothing was changed.
+        differs: Whether the file, though each record is whole, is not as its copy begins.
     """
 
     n_lines: int
@@ -64,6 +65,7 @@ class Health:
     faults: tuple[Fault, ...]
     n_ended: dict[str, int]
     original: Path | None = None
+    differs: bool = False
 
     @property
     def left(self) -> Fault | None:
@@ -88,8 +90,11 @@ def check(path: Path, cut: bool = False) -> Health:
         content = path.read_bytes()
         mended, health = _mended(content)
         backup = backup_of(path)
-        if health.left and backup.exists():
-            mended, health = _from_copy(content, backup.read_bytes(), mended, health)
+        copy = backup.read_bytes() if backup.exists() else b""
+        if health.left and copy:
+            mended, health = _from_copy(content, copy, mended, health)
+        if not health.left and copy and not mended.startswith(copy):
+            mended, health = _beside_copy(copy, mended, health)
         if cut and health.left:
             mended = mended[: health.left.place]
             faults = [fault for fault in health.faults if fault.mended]
@@ -149,8 +154,9 @@ def _put_right(lines: Sequence[bytes], number: int) -> tuple[list[bytes], int, s
     line = lines[number]
     if not line.endswith(b"\n"):
         kept = whole_part(line)
-        how = "given the end of its line" if kept else "dropped, since it was cut short"
-        return [kept] if kept and not fault_of(kept) else [], 1, how if not fault_of(kept) else ""
+        if not kept:
+            return [], 1, "dropped, since it was cut short"
+        return ([], 1, "") if fault_of(kept) else ([kept], 1, "given the end of its line")
     if (one := with_one_bit_back(line)) is not None:
         return [one], 1, "one bit was changed back"
     if number + 1 < len(lines) and (one := rejoined(line, lines[number + 1])) is not None:
@@ -160,14 +166,29 @@ def _put_right(lines: Sequence[bytes], number: int) -> tuple[list[bytes], int, s
     return [], 1, ""
 
 
+def _beside_copy(copy: bytes, mended: bytes, health: Health) -> tuple[bytes, Health]:
+    """Returns a journal that is not as its copy begins: with the end that it has lost, or told."""
+    whole, of_copy = _mended(copy)
+    if of_copy.left is None and whole.startswith(mended):
+        n_lost = of_copy.n_lines - health.n_lines
+        reason = f"{n_lost:,} records that its last start has copied are gone"
+        lost = Fault(health.n_lines + 1, len(mended), "its end", reason, "taken from the copy")
+        return whole, replace(of_copy, faults=(*health.faults, lost))
+    return mended, replace(health, differs=True)
+
+
 def _from_copy(content: bytes, copy: bytes, mended: bytes, health: Health) -> tuple[bytes, Health]:
     """Returns the journal with its first part from a copy of it, where it is one and that helps."""
-    first = content[: len(copy)]
+    last = copy[copy.rfind(b"\n", 0, -1) + 1 :]
+    place = content.rfind(last)  # the copy may be longer or shorter than what is left of it
+    first, rest = content[: len(copy)], content[len(copy) :]
+    if place >= 0:
+        first, rest = content[:place], content[place + len(last) :]
     known = set(copy.splitlines())
     n_foreign = sum(line not in known for line in first.splitlines())
-    if len(first) < len(copy) or n_foreign > sum(f.place < len(copy) for f in health.faults) + 1:
+    if n_foreign > sum(fault.place < len(first) for fault in health.faults) + 1:
         return mended, health
-    again, better = _mended(copy + content[len(copy) :])
+    again, better = _mended(copy + rest)
     n_left = sum(not fault.mended for fault in better.faults)
     if n_left >= sum(not fault.mended for fault in health.faults):
         return mended, health

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
 from ncf.tracking import deadline, next_steps, notes, places
+from ncf.tracking.database import check_whole, wait_for_lock
 from ncf.tracking.new_store import count_runs, make_store
 
 for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
@@ -76,6 +77,8 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
     mlflow.set_tracking_uri(tracking_uri)  # the registry looks for models in this global
     if create and database is not None:
         make_store(database)
+    if database is not None:
+        check_whole(database)
     try:
         client = MlflowClient()
         client.search_experiments(max_results=1)
@@ -190,7 +193,10 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
     """
     is_server = urlsplit(uri).scheme in ("http", "https")
     deadline = time.monotonic() + (PATIENCE if is_server else 0.0)
+    database = file_of(uri)
     while True:
+        if database is not None and database.exists():
+            wait_for_lock(database)
         try:
             return action()
         except (ValueError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:

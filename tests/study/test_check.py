@@ -179,3 +179,44 @@ def test_a_journal_that_was_replaced_leaves_the_other_copy(
 def test_no_journal_is_no_traceback(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--storage", str(path)]) == 2
     assert "no such journal" in capsys.readouterr().err
+
+
+def cut_short(content: bytes) -> bytes:
+    return content[:-60]
+
+
+def shortened(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n", 0, len(content) // 2) + 1]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def with_a_hole(content: bytes) -> bytes:
+    return content[:3000] + content[3300:]
+
+
+@pytest.mark.parametrize("damage", [cut_short, shortened, emptied, with_a_hole])
+def test_what_a_journal_has_lost_is_taken_from_its_copy(path: Path, damage: Any) -> None:
+    content = write(path)
+    backup_of(path).write_bytes(content)
+    path.write_bytes(damage(content))
+    assert main(["check", "--storage", str(path)]) == 0
+    assert path.read_bytes() == content
+
+
+def test_half_a_last_line_is_dropped_where_there_is_no_copy(path: Path) -> None:
+    content = write(path)
+    path.write_bytes(content[:-60])
+    assert main(["check", "--storage", str(path)]) == 0
+    assert path.read_bytes() == content[: content.rfind(b"\n", 0, -1) + 1]
+
+
+def test_lines_that_moved_are_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = write(path)
+    backup_of(path).write_bytes(content)
+    lines = content.splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-2], lines[-1], lines[-2]]))
+    assert main(["check", "--storage", str(path)]) == 2
+    assert "it does not begin as" in capsys.readouterr().err
