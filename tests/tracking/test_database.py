@@ -20,7 +20,7 @@ def test_a_damaged_store_is_told_with_the_way_out(tmp_path: Path, damage: str) -
     open_client(f"sqlite:///{file}", create=True)
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2] if damage == "half" else b"not a database" * 999)
-    with pytest.raises(ValueError, match="it is damaged, or no MLflow store .* move it away"):
+    with pytest.raises(ValueError, match=r"it is damaged, or no MLflow store .* move it away"):
         open_client(f"sqlite:///{file}", create=True)
 
 
