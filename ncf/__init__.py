@@ -7,7 +7,7 @@ winner asked, so:
     import ncf
     study = ncf.search("ml-100k", trials=50)  # or a pandas table and study="NAME"
     print(study.verdict)
-    print(study.results)  # and study.trials
+    print(study.results[["name", "ndcg_10", "lead", "p_value"]])  # and study.trials
     for answer in study.load_model().recommend(["196", "7"], k=5):
         print(answer.user_id, answer.known, answer.item_ids, answer.scores, answer.titles)
 

@@ -188,7 +188,8 @@ def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> N
     rows = comparison.compare(client, *found)
     fitted = {version.tags["fitted_on"] for version in found}
     print(
-        "On test, with 95% intervals over users; to choose by test again and again fits it."
+        "On test: the difference is the first less the second, low and high are the ends of its "
+        "95% interval over users; to choose by test again and again fits it."
         + (" One was fitted on train alone, the other on validation too." * (len(fitted) > 1)),
         file=sys.stderr,
     )

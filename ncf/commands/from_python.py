@@ -7,12 +7,12 @@ be continued and read by the other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ncf.commands.options import BASELINES, Options, check_name
+from ncf.commands.options import BASELINES, Options, check_name, named
 from ncf.redaction import is_clean, learn, one_line
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def search(
     objective: str = "ndcg",
     confirm: int = 3,
     confirm_seeds: int = 3,
-    baselines: tuple[str, ...] = BASELINES,
+    baselines: Sequence[str] | str = BASELINES,
     register_best: Literal["gmf", "any"] = "any",
     register: str | None = None,
     quiet: bool = False,
@@ -111,7 +111,7 @@ def search(
         objective: The metric that is maximised on validation, such as "full_ndcg".
         confirm: The best trials to train again with fresh seeds.
         confirm_seeds: The fresh seeds for each of them.
-        baselines: What to hold the winner against.
+        baselines: What to hold the winner against, also as "popularity,markov" or "none".
         register_best: What is registered: "any" for the best contestant, "gmf" for the best trial.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
         quiet: Whether to print results alone, and no progress.
@@ -127,6 +127,8 @@ def search(
     if data is not None and not isinstance(data, str | Path):
         data = _keep_table(data, study)
     source = None if data is None else str(data)
+    if isinstance(baselines, str):
+        baselines = named(baselines)
     chosen: dict[str, Any] = {} if experiment is None else {"experiment": Path(experiment)}
     options = Options(
         trials=trials, data=source, columns=columns, min_rating=min_rating, study=study, jobs=jobs,

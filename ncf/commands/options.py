@@ -104,6 +104,11 @@ def check_name(option: str, name: str) -> str:
     return name
 
 
+def named(baselines: str) -> tuple[str, ...]:
+    """Returns the names of baselines that stand with commas between them; of "none" none."""
+    return () if baselines == "none" else tuple(baselines.split(","))
+
+
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Returns the options of a command line; argparse ends the program where it cannot be read."""
     parser = argparse.ArgumentParser(
@@ -117,7 +122,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     values = vars(failures.parse(parser, arguments))
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
-    values["baselines"] = () if baselines == "none" else tuple(baselines.split(","))
+    values["baselines"] = named(baselines)
     values["prune"] = not values.pop("no_prune")
     values["experiment"] = Path(values["experiment"])
     if no_register:

@@ -34,8 +34,11 @@ def add_commands(
     """
     study = argparse.ArgumentParser(add_help=False)
     study.add_argument(
-        "study", nargs="?", metavar="STUDY", help="its name (default: the one searched last)"
-    )
+        "study", nargs="?", metavar="STUDY", default=argparse.SUPPRESS,
+        help="its name (default: the one searched last)",
+    )  # fmt: skip
+    study.add_argument("--study", default=argparse.SUPPRESS, help="the same, as for search.py")
+    study.set_defaults(study=None)
     record = argparse.ArgumentParser(add_help=False)
     record.add_argument("--storage", help="Optuna's record (default: mlruns/optuna.journal)")
 
@@ -149,7 +152,7 @@ def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | N
         seconds = journal.seconds_of(study.get_trials(deepcopy=False))
         left = (search.n_trials - n_trained) * seconds / max(n_trained, 1) / search.jobs
         about = f"; about {tqdm.format_interval(left)} left" if n_trained else ""
-        return f"training trials{about}"
+        return f"training trials{about} until they are confirmed and baselines tuned"
     for name in reversed(BASELINES):
         try:
             tuned = journal.load_study(f"{study.study_name}/{name}", storage)
@@ -161,7 +164,7 @@ def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | N
 
 
 def _stop(study: str | None) -> None:
-    from ncf.study import presence
+    from ncf.study import journal, presence
 
     name = _name(study)
     search = presence.last_search(name)
@@ -170,7 +173,7 @@ def _stop(study: str | None) -> None:
         return
     if search.host != platform.node():
         raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
-    os.kill(search.pid, signal.SIGINT)
+    os.kill(search.pid, signal.SIGTERM)  # a shell's background jobs ignore SIGINT
     print(f"study {name}: its search ends the epochs that are running ...", flush=True)
     deadline = time.monotonic() + STOP_SECONDS
     while presence.is_searched(name):
@@ -180,7 +183,11 @@ def _stop(study: str | None) -> None:
                 f"`kill {search.pid}` ends it at once, and what has ended is kept"
             )
         time.sleep(0.2)
-    print(f"study {name}: stopped; the same command goes on with it")
+    ended = "stopped; the same command goes on with it"
+    with suppress(ValueError):  # its record is elsewhere
+        if journal.load_study(name).user_attrs.get("conclusion", {}).get("at", 0) > search.began:
+            ended = "its search had come to its end"
+    print(f"study {name}: {ended}")
 
 
 def _ui(tracking_uri: str | None, port: int) -> None:

@@ -111,16 +111,20 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
     if not confirmed:
         return
     n_seeds = max(len(one.values) for one in confirmed)
-    print(f"\nTrained again with {n_seeds} fresh seeds, validation {objective.label}:")
+    seeds = "one fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
+    print(f"\nTrained again with {seeds}, validation {objective.label}:")
     for one in confirmed:
-        values = "  ".join(f"{value:.4f}" for value in one.values)
-        print(f"  trial {one.number:<4} mean {one.mean:.4f}  sd {one.sd:.4f}   ({values})")
+        values = f"mean {one.mean:.4f}  sd {one.sd:.4f}   "
+        values += f"({'  '.join(f'{value:.4f}' for value in one.values)})"
+        if n_seeds == 1:
+            values = f"{one.mean:.4f}"
+        print(f"  trial {one.number:<4} {values}")
 
 
 def show_results(conclusion: Conclusion, objective: Objective) -> None:
     """Prints which contestant won, and the metrics of all of them on test."""
     k, winner, results = objective.k, conclusion.winner, conclusion.results
-    epochs = f" for {winner.epochs} epochs" if winner.epochs else ""
+    epochs = f" for {winner.epochs} epoch{'s'[: winner.epochs - 1]}" if winner.epochs else ""
     which = f"trial {winner.number}" if winner.is_trial else f"{title_of(winner)} ({winner.note})"
     print(
         f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "

@@ -55,6 +55,11 @@ class Recommender:
     scorer: Scorer
     catalogue: Catalogue
 
+    def __repr__(self) -> str:
+        """Returns a line; the arrays would fill pages."""
+        kind, catalogue = type(self.scorer).__name__, self.catalogue
+        return f"Recommender({kind}, {catalogue.n_users:,} users, {catalogue.n_items:,} items)"
+
     def recommend(
         self,
         user_ids: Sequence[Any] = (),

@@ -176,4 +176,4 @@ def _note(client: MlflowClient, old: ModelVersion | None, new: ModelVersion, dec
 
 
 def _short(tag: str | None) -> str:
-    return "unknown" if tag is None else repr(tag[:80])
+    return "unknown" if tag is None else repr(tag[:400])

@@ -26,9 +26,9 @@ def command(*words: str, program: str = "python -m ncf") -> str:
     )
 
 
-def asking(name: str, model_uri: str) -> str:
-    """Returns the command that asks a registered model's champion, or else a model."""
-    model = f"models:/{name}@champion" if name else model_uri
+def asking(name: str, version: str, model_uri: str) -> str:
+    """Returns the command that asks a version, or a model that is not registered."""
+    model = f"models:/{name}/{version}" if name else model_uri
     return command("recommend", "--model", model, "--user", "ID")
 
 

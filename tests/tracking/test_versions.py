@@ -288,7 +288,7 @@ def test_printed_commands_name_the_store_and_can_be_pasted(
     error = command(capsys, "promote", "nobody/1", expect=2)
     assert "`python -m ncf models` lists them" in error
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://me:secret@host:5000")
-    assert next_steps.asking("", "models:/m-1") == (
+    assert next_steps.asking("", "", "models:/m-1") == (
         "python -m ncf recommend --model models:/m-1 --user ID "
         '--tracking-uri "$MLFLOW_TRACKING_URI"'
     )
