@@ -136,7 +136,7 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
         header += [f"winner's lead{of}", "", "p"]
     rows = [header]
     for result in results:
-        cells: list[str] = [result.name]
+        cells: list[str] = [title_of(result)]
         for name, value in (
             (f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
             (f"ndcg_{k}", result.test[f"ndcg_{k}"]),

@@ -53,7 +53,7 @@ def report_study(
     return build_report(
         study,
         f"Study {plan.study_name}",
-        " ".join([words.headline(conclusion, objective.k), *verdict]),
+        "\n".join([words.headline(conclusion, objective.k), *verdict]),
         words.table_rows(conclusion, objective),
         facts,
         words.describe_protocol(plan),
@@ -136,9 +136,11 @@ def _table_of(results: Sequence[Mapping[str, str]]) -> list[list[str]]:
 
 
 def _narrow(cell: str) -> str:
-    """Returns the cell with its interval, if any, on a line of its own below the value."""
-    value, bracket, interval = cell.partition(" [")
-    return f"{value}\n[{interval.replace(' ', _NO_BREAK_SPACE)}" if bracket else cell
+    """Returns the cell with its interval and its p-value, if any, on lines of their own."""
+    value, bracket, rest = cell.partition(" [")
+    interval, comma, p_value = rest.partition("], ")
+    lines = [value, f"[{interval}]", p_value] if comma else [value, f"[{rest}"]
+    return "\n".join(line.replace(" ", _NO_BREAK_SPACE) for line in lines) if bracket else cell
 
 
 def _tiles(

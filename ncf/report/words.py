@@ -105,7 +105,7 @@ def table_row(result: Result, validation: float, objective: Objective) -> dict[s
         )
 
     return {
-        "model": result.name,
+        "model": title_of(result),
         "how it was found": result.note,
         f"validation {objective.label}": f"{validation:.4f}",
         f"test HR@{k}": with_interval(f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
