@@ -19,9 +19,9 @@ _NAMES = r"[\w.-]*(?:password|passwd|pwd|token|secret|credential|signature|api[_
 _IN_ADDRESS = re.compile(
     r"://[^\s/:@]*(?::\S*)?@|://[^\s/:@]+:(?!\d{1,5}(?:[/?#,;.)\]'\"\s]|$))[^@\n]*@"
 )
-# A whole address, also one with a slash too few, or without its scheme.
+# A whole address, also one with a slash too few, or without its scheme; no URI of a model.
 _ADDRESS = re.compile(
-    r"(?:.*?://(?P<user>[^/:@\s]*)|(?:--[\w-]+=)?(?:\w+:)?/{0,2}(?P<other>[^/:@\s]+)(?!://))"
+    r"(?:.*?://(?P<user>[^/:@\s]*)|(?:--[\w-]+=)?(?!models:|runs:)(?:\w+:)?/{0,2}(?P<other>[^/:@\s]+)(?!://))"
     r":(?!\d{1,5}[/?#])(?P<password>.*)@[^@]*",
     re.DOTALL,
 )

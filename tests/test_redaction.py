@@ -87,6 +87,12 @@ def test_mlflow_does_not_print_the_address_of_each_run() -> None:
     assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()  # type: ignore[no-untyped-call]
 
 
+def test_the_uri_of_a_model_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncf.redaction.learned", set())
+    learn(["models:/gmf-shop@champion", "--model=models:/a@b", "runs:/1/model@x"])
+    assert redacted("models:/gmf-shop@nobody") == "models:/gmf-shop@nobody"
+
+
 @pytest.mark.parametrize(
     "address",
     ["http:/me:secret99@host:9", "me:secret99@host:9", "//me:secret99@host/x"],

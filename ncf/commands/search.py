@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import shutil
-import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -23,7 +21,7 @@ from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
-from ncf.study import baselines, journal, presence
+from ncf.study import baselines, journal
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
 from ncf.study.plan import Plan, Settings, assemble
@@ -149,10 +147,6 @@ def _search(plan: Plan, options: Options) -> int:
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
         n_workers = _n_workers(options)
-        search = presence.Search(
-            os.getpid(), platform.node(), time.time(), plan.settings.n_trials, n_workers
-        )
-        wait_for_room(partial(presence.note, folder, search), folder)
         n_at_once = min(n_workers, _n_to_train(study, plan))
         if n_at_once > 0:
             terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)

@@ -24,7 +24,7 @@ from ncf.data.files import RESULTS
 from ncf.report import words
 from ncf.report.contest import verdict
 from ncf.serving.catalogue import Catalogue
-from ncf.study import journal
+from ncf.study import journal, presence
 from ncf.study.again import train_again
 from ncf.study.confirmation import choose
 from ncf.study.coordinator import Coordinator, Space
@@ -80,6 +80,7 @@ def carry_out(
         The exit status of the command.
     """
     tracker = _open(options.tracking_uri or default_uri(), study, plan)
+    presence.note(folder, plan.settings.n_trials, workers.n_idle)
     mirror = Mirror(guard(tracker.uri))
     catalogue = Catalogue.of(plan.interactions, plan.split.whole)
     models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")

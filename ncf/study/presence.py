@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ncf.data.files import RESULTS, write_whole
+from ncf.data.files import RESULTS, wait_for_room, write_whole
 from ncf.study.storage import lock_study
 
 _NOTE = "search.json"
@@ -31,9 +34,11 @@ class Search:
     jobs: int
 
 
-def note(folder: Path, search: Search) -> None:
-    """Notes in the study's folder, whose lock the process holds, that a search has begun."""
-    write_whole(folder / _NOTE, json.dumps(asdict(search)).encode())
+def note(folder: Path, n_trials: int, jobs: int) -> None:
+    """Notes in the study's folder, whose lock this process holds, that its search has begun."""
+    search = Search(os.getpid(), platform.node(), time.time(), n_trials, jobs)
+    content = json.dumps(asdict(search)).encode()
+    wait_for_room(lambda: write_whole(folder / _NOTE, content), folder)
 
 
 def last_search(study: str) -> Search | None:

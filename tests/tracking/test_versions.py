@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -235,17 +236,20 @@ def test_a_promotion_that_is_broken_off_leaves_no_false_note(
     def break_off(version: str, n_writes: int) -> None:
         """Promotes a version, but ends before the write after so many."""
         done: list[None] = []
-        for name in writes:
-            write = getattr(MlflowClient, name)
 
-            def counted(*arguments: Any, write: Any = write) -> None:
+        def counted(write: Callable[..., None]) -> Callable[..., None]:
+            def call(*arguments: Any) -> None:
                 if len(done) == n_writes:
                     raise KeyboardInterrupt
-                done.append(write(*arguments))
+                write(*arguments)
+                done.append(None)
 
-            monkeypatch.setattr(MlflowClient, name, counted)
-        main(["promote", version, "--force"])
-        monkeypatch.undo()
+            return call
+
+        with monkeypatch.context() as broken:
+            for name in writes:
+                broken.setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
+            main(["promote", version, "--force"])
 
     command(capsys, "promote", "broken off/1")
     for version in ("broken off/2", "broken off/1"):
