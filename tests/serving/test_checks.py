@@ -47,7 +47,7 @@ def forge_catalogue(folder: Path, change: Callable[[Arrays], None]) -> None:
     with np.load(file) as loaded:
         arrays = dict(loaded)
     change(arrays)
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, **arrays)
     (folder / "catalogue.sha256").unlink()
 
 
