@@ -110,7 +110,7 @@ def write_study(tracker: Tracker, models: ModelFiles, folder: Path) -> dict[str,
     outcomes = tuple(replace(outcome(0), time=1.8e9 + seed) for seed in (0, 1))
     confirmed = Confirmed(0, SETTING, outcomes, (0.25, 0.35))
     queue.put("confirmation", lambda: log_confirmation(tracker, confirmed))
-    baseline = Contestant("ials", 0, SETTING, {}, 0, {}, "one setting")
+    baseline = Contestant("ials", 0, SETTING, {}, 0, {}, "one setting", is_trial=False)
     metrics = {"test/x": 0.5}
     queue.put("baseline", lambda: log_contestant(tracker, baseline, metrics, "a note", 1.8e9))
     queue.put("report", lambda: tracker.keep(folder / "report.html"))
