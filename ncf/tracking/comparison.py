@@ -154,7 +154,8 @@ def _metrics(model: Recommender, asked: _HeldOut) -> dict[str, NDArray[np.float6
     """Returns by metric the values of each user, (U,)."""
     catalogue, users, k = model.catalogue, asked.users, asked.k
     checks.in_range("test_users", users, 0, catalogue.n_users)  # compiled code follows them
-    checks.in_range("test", asked.candidates, 0, catalogue.n_items)
+    checks.in_range("test", asked.candidates[:, 0], 0, catalogue.n_items)
+    checks.in_range("test", asked.candidates, -1, catalogue.n_items)  # -1 where there are too few
     held_out = HeldOut(users, asked.candidates[:, 0])
     seen = History(catalogue.seen_indptr, catalogue.seen_items, len(catalogue.item_ids))
     if asked.later is not None:

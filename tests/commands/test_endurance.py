@@ -125,7 +125,7 @@ def assert_like_the_first(client: MlflowClient, folder: Path, study: str) -> Non
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "test_ranks.npz", "catalogue.npz", "candidates.npz"} <= files
     scratch = [path for path in (folder / "mlruns/studies" / study).rglob("*") if path.is_file()]
-    assert {path.name for path in scratch} <= {"lock", "report.html"}
+    assert {path.name for path in scratch} <= {"lock", "report.html", "search.json"}
 
 
 @pytest.fixture
