@@ -118,7 +118,8 @@ def log_model(
         model = client.create_logged_model(
             tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
         )
-    if found is None or not is_whole(client, str(model.model_id)):  # or in part, by an earlier call
+    is_ready = found is not None and found.status == LoggedModelStatus.READY
+    if not is_ready or not is_whole(client, str(model.model_id)):  # by an earlier call, in part
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     outputs = client.get_run(run_id).outputs if found else None
