@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.serving.blocks import among_all
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-BLOCK_BYTES = 32 << 20  # of scores with every item, where only some are asked for
 WHOLE_BYTES = 128 << 20  # of weights that are written for use as they are: some 5,800 items
 # Of more than that, the weights of each item that are the farthest from 0. On ml-1m (3,706 items)
 # 1,000 change the validation nDCG@10 of Markov counts from .6044 to .6059, and that of EASE from
@@ -55,12 +56,7 @@ class ItemItem:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), some users at a time."""
-        scores = np.empty(items.shape, np.float32)
-        block = max(1, BLOCK_BYTES // (4 * self.n_items))
-        for start in range(0, len(users), block):
-            rows = slice(start, start + block)
-            scores[rows] = np.take_along_axis(self.score_all(users[rows]), items[rows], axis=1)
-        return scores
+        return among_all(self.score_all, self.n_items, users, items)
 
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the scores (B, I) of users (B,) with every item."""

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.serving.blocks import among_all
+
 if TYPE_CHECKING:
     from ncf.serving.scorers import Scorer
 
-BLOCK_BYTES = 32 << 20  # of scores with every item, where only some are asked for
 FIRST, SECOND, WEIGHT = "first.", "second.", "weight"  # names of its arrays begin with these
 
 
@@ -44,12 +45,7 @@ class Mixture:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), some users at a time."""
-        scores = np.empty(items.shape, np.float32)
-        block = max(1, BLOCK_BYTES // (4 * self.n_items))
-        for start in range(0, len(users), block):
-            rows = slice(start, start + block)
-            scores[rows] = np.take_along_axis(self.score_all(users[rows]), items[rows], axis=1)
-        return scores
+        return among_all(self.score_all, self.n_items, users, items)
 
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the scores (B, I) of users (B,) with every item."""
