@@ -17,7 +17,7 @@ from ncf.models.table import Setting, fit
 from ncf.protocol.metrics import summarize
 from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
 from ncf.protocol.splitting import History, Split, history_of
-from ncf.serving import item_item
+from ncf.serving import blocks
 from ncf.serving.factors import Factors
 from ncf.serving.scorers import Popularity
 from ncf.trials.data import TrialData
@@ -165,7 +165,7 @@ def test_a_block_of_users_at_a_time_gives_the_same(monkeypatch: pytest.MonkeyPat
     scorer, rng = fitted(random_history(50, 20, seed=7), ItemKNNHyperparameters(5)), np.random
     items = rng.default_rng(8).integers(0, 20, (50, 6)).astype(np.int32)
     whole = scorer.score(np.arange(50), items)
-    monkeypatch.setattr(item_item, "BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 20 * 7)  # seven users at a time
     np.testing.assert_array_equal(scorer.score(np.arange(50), items), whole)
 
 
