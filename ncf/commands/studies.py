@@ -173,6 +173,8 @@ def _stop(study: str | None) -> None:
         return
     if search.host != platform.node():
         raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
+    if not search.is_alive:  # another search has the study, and has not noted itself yet
+        raise ValueError(f"study {name}: its search is just starting; give the command again")
     os.kill(search.pid, signal.SIGTERM)  # a shell's background jobs ignore SIGINT
     print(f"study {name}: its search ends the epochs that are running ...", flush=True)
     deadline = time.monotonic() + STOP_SECONDS

@@ -9,6 +9,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from ncf.data.files import RESULTS, wait_for_room, write_whole
 from ncf.study.storage import lock_study
 
@@ -32,6 +34,14 @@ class Search:
     began: float
     n_trials: int
     jobs: int
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process is there, and not another one that has been given its number."""
+        try:
+            return psutil.Process(self.pid).create_time() < self.began
+        except psutil.NoSuchProcess:
+            return False
 
 
 def note(folder: Path, n_trials: int, jobs: int) -> None:

@@ -20,7 +20,7 @@ def check_whole(database: Path) -> None:
         ValueError: It is none.
     """
     try:
-        with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+        with closing(sqlite3.connect(database, timeout=0)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
         pass  # it is locked, or cannot be opened, which is told elsewhere

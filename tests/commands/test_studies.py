@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 
 import ncf
 from ncf.__main__ import main
+from ncf.study.storage import lock_study
 from tests.conftest import N_TRIALS
 
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -63,6 +67,26 @@ def test_status_tells_a_concluded_study(capsys: pytest.CaptureFixture[str]) -> N
 def test_stop_says_that_nobody_searches(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stop", "shop"]) == 0
     assert "nobody is searching it" in capsys.readouterr().out
+
+
+def test_stop_ends_no_process_that_was_given_the_number_of_a_search(
+    capsys: pytest.CaptureFixture[str], searched: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = searched[0] / "mlruns" / "studies" / "stale"
+    folder.mkdir(exist_ok=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:
+        stale = {"pid": innocent.pid, "host": platform.node(), "began": 0.0}
+        note = json.dumps({**stale, "n_trials": 3, "jobs": 1})
+        (folder / "search.json").write_text(note, encoding="utf-8")
+        lock = lock_study(folder)  # as another search that has just begun
+        try:
+            assert main(["stop", "stale"]) == 2
+        finally:
+            lock.release()
+            shutil.rmtree(folder)
+        assert "just starting" in capsys.readouterr().err
+        assert innocent.poll() is None
+        innocent.communicate(b"\n")
 
 
 def test_an_unknown_study_is_told_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
