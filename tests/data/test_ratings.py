@@ -81,7 +81,8 @@ def zipped(content: bytes, names: tuple[str, ...] = ("ratings.csv",)) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, content)
+            # without the time of now, which would give a test another name in each process
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
