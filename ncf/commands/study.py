@@ -34,11 +34,12 @@ from ncf.study.results import Conclusion
 from ncf.study.verdict import conclude
 from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
+from ncf.tracking.database import guard
 from ncf.tracking.logged_models import ModelFiles, is_whole
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.publication import Published
 from ncf.tracking.recovery import adopt, not_logged
-from ncf.tracking.store import default_uri, guard, ui_command
+from ncf.tracking.store import default_uri, ui_command
 from ncf.tracking.tracker import Tracker
 from ncf.trials.workers import Stopped, Workers
 

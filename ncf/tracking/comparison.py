@@ -25,7 +25,7 @@ from ncf.protocol.splitting import HeldOut, History
 from ncf.serving import checks
 from ncf.serving.recommender import Recommender
 from ncf.tracking import places, registry, versions
-from ncf.tracking.store import file_of
+from ncf.tracking.database import file_of
 
 _SEED = 0  # the seed of the bootstrap
 

@@ -42,15 +42,6 @@ def make_store(database: Path) -> None:
         write_whole(database, _empty_store())
 
 
-def count_runs(database: Path) -> int:
-    """Returns how many runs a store has, also one that MLflow cannot open."""
-    try:
-        with closing(sqlite3.connect(database)) as connection:
-            return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
-    except sqlite3.DatabaseError:  # it has no such table yet
-        return 0
-
-
 def _has_tables(database: Path) -> bool:
     if not database.exists():
         return False

@@ -21,8 +21,9 @@ from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
 from ncf.study.plan import n_negatives_of
 from ncf.tracking import notes, places
+from ncf.tracking.database import file_of
 from ncf.tracking.logged_models import DATA_FOLDER
-from ncf.tracking.store import file_of, open_client
+from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
 SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 import sqlite3
 import subprocess
@@ -25,8 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ncf.data.files import RESULTS
 from ncf.redaction import one_line, redacted
 from ncf.tracking import deadline, next_steps, notes, places
-from ncf.tracking.database import check_whole, wait_for_lock
-from ncf.tracking.new_store import count_runs, make_store
+from ncf.tracking.database import check_whole, file_of, half_made, is_half_made, wait_for_lock
+from ncf.tracking.new_store import make_store
 
 for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are raised
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -85,64 +84,13 @@ def open_client(tracking_uri: str, create: bool = False) -> MlflowClient:
     except sqlite3.OperationalError:  # locked, or no place for a file
         raise
     except Exception as error:  # of MLflow, of SQLAlchemy, or of a missing driver
-        if database is not None and _is_half_made(error):
-            raise ValueError(_half_made(database)) from error
+        if database is not None and is_half_made(error):
+            raise ValueError(half_made(database)) from error
         raise ValueError(
             f"--tracking-uri {tracking_uri}: no MLflow store ({error}); give one like "
             "sqlite:////folder/mlflow.db or http://host:5000"
         ) from error
     return client
-
-
-def file_of(tracking_uri: str) -> Path | None:
-    """Returns the database file of a store; None where it is a server's or in memory."""
-    if not tracking_uri.startswith("sqlite:///"):
-        return None
-    file = make_url(tracking_uri).database
-    return Path(file) if file and file != ":memory:" else None
-
-
-def _is_half_made(error: Exception) -> bool:
-    """Returns whether MLflow failed to make tables, since some of them are there already."""
-    return bool(re.search("already exists|duplicate column|no such (table|column)", str(error)))
-
-
-def _half_made(database: Path) -> str:
-    """Returns what to do with a store whose tables MLflow was interrupted in making."""
-    what = f"{database}: MLflow was interrupted while it made the tables of this store"
-    n_runs = count_runs(database)
-    if n_runs == 0:
-        return (
-            f"{what}, and cannot open it any more. It holds no runs, so that nothing is lost: "
-            f"remove it (rm {shlex.quote(str(database))}*) and give the same command again"
-        )
-    return (
-        f"{what} those of a newer MLflow, and cannot open it any more. It holds {n_runs} runs: put "
-        "a copy of it from before in its place, or move it away and give the same command again, "
-        "which writes what the study's record has to a new store"
-    )
-
-
-def guard(tracking_uri: str) -> Callable[[], None]:
-    """Returns a function that raises an error once the database file of a store is another.
-
-    Without it, what is written to a file that was removed would be lost in silence.
-    """
-    database = file_of(tracking_uri)
-    at_first = _identity(database)
-
-    def check() -> None:
-        if _identity(database) != at_first:
-            raise FileNotFoundError(f"{database} was removed or replaced during the search")
-
-    return check
-
-
-def _identity(database: Path | None) -> tuple[int, int] | None:
-    if database is None or not database.exists():
-        return None
-    status = database.stat()
-    return status.st_dev, status.st_ino
 
 
 def open_experiment(client: MlflowClient, uri: str, root: Path, name: str) -> str:

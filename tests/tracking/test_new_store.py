@@ -16,7 +16,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from ncf.data.files import cache_folder
 from ncf.study.experiment import DataFacts
 from ncf.tracking import new_store
-from ncf.tracking.store import default_uri, file_of, open_client
+from ncf.tracking.database import count_runs, file_of
+from ncf.tracking.store import default_uri, open_client
 from ncf.tracking.tracker import Tracker
 
 FACTS = DataFacts("toy", "0123456789abcdef", {"users": 3})
@@ -139,7 +140,7 @@ def test_a_half_made_store_is_told_with_what_to_do(
     with pytest.raises(ValueError, match=f"MLflow was interrupted while.*{remedy}") as raised:
         Tracker(f"sqlite:///{database}", tmp_path, "toy", FACTS)
     assert "\n" not in str(raised.value)
-    assert new_store.count_runs(database) == n_runs
+    assert count_runs(database) == n_runs
 
 
 @pytest.mark.parametrize("name", ["100%20 off?", "Jürgens Läden", "数据 集", "a#b&c=d"])

@@ -10,7 +10,7 @@ import pytest
 
 from ncf.study.experiment import DataFacts
 from ncf.tracking import places
-from ncf.tracking.store import file_of
+from ncf.tracking.database import file_of
 from ncf.tracking.tracker import Tracker
 
 FACTS = DataFacts("toy", "0123456789abcdef", {"users": 3})

@@ -12,9 +12,10 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ncf.study.experiment import DataFacts
 from ncf.tracking import gate, registry
+from ncf.tracking.database import guard
 from ncf.tracking.logged_models import ModelFiles, is_whole, log_model
 from ncf.tracking.recovery import adopt
-from ncf.tracking.store import guard, open_client
+from ncf.tracking.store import open_client
 from ncf.tracking.tracker import PARENT_TAG, Tracker
 
 FACTS = DataFacts("toy", "0123456789abcdef", {"users": 3})
