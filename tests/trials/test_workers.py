@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def test_what_is_set_back_is_tried_again_after_longer_and_longer_pauses(
         return outcome(number)
 
     workers = ClockedWorkers(clock, answer)
-    assert {end.number for end in run(workers, 4)} == {0, 1, 2, 3}
+    with caplog.at_level(logging.WARNING, "ncf"):  # whatever a search before has set
+        assert {end.number for end in run(workers, 4)} == {0, 1, 2, 3}
     assert [at for at, number in workers.begun if number == 0] == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5]
     assert caplog.text.count("refit 0 was set back: PermissionError") == 1
 
