@@ -147,3 +147,7 @@ class Setback:
     number: int
     reason: str
     traceback: str = ""
+
+
+Event = EpochReport | Outcome | Failure | Setback
+"""What is told of a task."""
