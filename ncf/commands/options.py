@@ -24,7 +24,9 @@ class Options:
     """The options of a search; each field is the option of its name, explained by `--help`.
 
     Attributes:
-        jobs: The number of trials trained at once; None means one for each core.
+        jobs: The number of trials trained at once; None means one for each core, of a cluster as
+            many as it has room for.
+        cluster: The Ray cluster that trains: an address, or "local"; None means this machine alone.
         baselines: The names of the baselines, in the order of the results.
         register_best: Which contestant is registered: "any", the best on validation, or "gmf", the
             best trial of the study.
@@ -41,6 +43,7 @@ class Options:
     targets: str | None = None
     study: str | None = None
     jobs: int | None = None
+    cluster: str | None = None
     epochs: int | None = None
     timeout: float | None = None
     seed: int = 0
@@ -140,6 +143,12 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     )
     add("--study", help="name of the study (default: the experiment's)")
     add("--jobs", type=int, help="trials trained at once (default: the number of cores)")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="train on a Ray cluster: HOST:PORT of its head, auto for the one that this machine is "
+        'a node of, local to try it out here (needs pip install -e ".[cluster]")',
+    )
     add("--epochs", type=int, help="most epochs of a trial (default: the experiment's)")
     add("--timeout", type=float, help="seconds after which no new trial starts")
     add("--seed", type=int, default=0, help="seed of the study (default: 0)")

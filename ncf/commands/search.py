@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from ncf.commands import interrupt, progress, terminal
+from ncf.commands import interrupt, progress, terminal, workplace
 from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
@@ -28,8 +28,9 @@ from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.proposals import LAG
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
-from ncf.trials.estimate import check_fits
-from ncf.trials.local import LocalWorkers
+
+if TYPE_CHECKING:
+    from ncf.trials.ray_cluster import Cluster
 
 _logger = logging.getLogger(__name__)
 _FEW_USERS = 100
@@ -68,8 +69,9 @@ def search_study(options: Options) -> tuple[str, int]:
     """
     with interrupt.handled():
         _set_up(options)
-        plan = plan_of(options)
-        return plan.study_name, _search(plan, options)
+        with workplace.opened(options) as cluster:
+            plan = plan_of(options)
+            return plan.study_name, _search(plan, options, cluster)
 
 
 def _set_up(options: Options) -> None:
@@ -125,7 +127,7 @@ def _experiment(options: Options) -> Experiment:
     return experiment
 
 
-def _search(plan: Plan, options: Options) -> int:
+def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
     """Searches under the study's lock; returns the exit status."""
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
@@ -146,15 +148,12 @@ def _search(plan: Plan, options: Options) -> int:
     with lock_study(folder):
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
-        n_workers = _n_workers(options)
-        n_at_once = min(n_workers, _n_to_train(study, plan))
-        if n_at_once > 0:
-            terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)
-        data_folder = folder / "data"
-        data_folder.mkdir(exist_ok=True)
+        n_workers = _n_workers(options, cluster)
+        n_to_train = _n_to_train(study, plan)
         try:
-            wait_for_room(partial(plan.trial_data.save, data_folder), data_folder)
-            with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
+            with workplace.working(
+                cluster, study, plan, folder / "data", options.jobs, n_workers, n_to_train
+            ) as workers:
                 from ncf.commands.study import carry_out  # MLflow loads while the workers start
 
                 return carry_out(study, plan, workers, folder, options)
@@ -183,7 +182,7 @@ def _n_to_train(study: optuna.Study, plan: Plan) -> int:
     return max(n_missing, n_open)
 
 
-def _n_workers(options: Options) -> int:
+def _n_workers(options: Options, cluster: Cluster | None) -> int:
     """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
     if options.jobs is not None and options.jobs > LAG:
         _logger.warning(
@@ -193,4 +192,4 @@ def _n_workers(options: Options) -> int:
             LAG,
             LAG,
         )
-    return min(options.jobs or os.cpu_count() or 1, LAG)
+    return min(options.jobs or workplace.n_cores(cluster), LAG)

@@ -15,7 +15,7 @@ from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.experiment import DataFacts
 from ncf.study.results import Conclusion, Confirmed
-from ncf.trials.estimate import Estimate
+from ncf.trials.estimate import Estimate, in_gib
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
 
@@ -45,7 +45,7 @@ def show_split(protocol: str, notes: Sequence[str]) -> None:
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(
-        f"{n_workers} trials at once, each of up to about {largest.n_bytes / 2**30:.1f} GiB and "
+        f"{n_workers} trials at once, each of up to about {in_gib(largest.n_bytes)} and "
         f"{largest.seconds_per_epoch:.2g} s per epoch"
     )
 

@@ -1,0 +1,104 @@
+"""Calls on the nodes of a Ray cluster beside their tasks: first contact, and stopped processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ncf.trials import ray_task
+from ncf.trials.nodes import Node, check_alike, installation
+
+_INTRODUCTION_SECONDS = 120.0  # for a process to start on each node and to load the package
+_logger = logging.getLogger(__name__)
+
+
+def call_on(
+    nodes: Iterable[Node], function: Callable[..., object], *arguments: Any
+) -> dict[str, Any]:
+    """Calls a function on each node; returns Ray's references to the answers, by the nodes' ids."""
+    remote = ray.remote(function)
+    return {
+        node.id: remote.options(
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+        ).remote(*arguments)
+        for node in nodes
+    }
+
+
+def check_nodes(nodes: Sequence[Node]) -> set[str]:
+    """Checks that all nodes have the installation of this machine; returns their processors' kinds.
+
+    Raises:
+        ValueError: A node has another one, or cannot load it.
+    """
+    answers = call_on(nodes, ray_task.introduce)
+    cpus = set()
+    for node in nodes:
+        try:
+            host, there, cpu = ray.get(answers[node.id], timeout=_INTRODUCTION_SECONDS)
+        except RayError as error:
+            raise ValueError(
+                f"node {node.host} of the cluster cannot run ncf-search: {in_short(error)}; "
+                'install it there, pip install -e ".[cluster]", and start the node again'
+            ) from error
+        check_alike(host, there, installation())
+        cpus.add(cpu)
+    return cpus
+
+
+def warn_of_cpus(cpus: Iterable[str]) -> None:
+    """Warns that the nodes' processors are of several kinds."""
+    _logger.warning(
+        "the nodes have processors of several kinds (%s): a trial may differ in its last bits "
+        "from node to node, and the search with it. NUMBA_CPU_NAME, set where the nodes are "
+        "started, has numba compile the same code on all of them",
+        ", ".join(sorted(cpus)),
+    )
+
+
+class StoppedProcesses:
+    """Finds the processes of tasks that are stopped, or hang, on nodes that are alive."""
+
+    def __init__(self, patience: float) -> None:
+        """Takes the seconds after which a process that is stopped is ended."""
+        self._patience = patience
+        self._looks: dict[str, Any] = {}  # of each node that looks now, the answer to come
+
+    def look(
+        self, alive: Mapping[str, Node], silent: Mapping[str, list[int]]
+    ) -> set[tuple[str, int]]:
+        """Has nodes look at silent processes; returns those that were ended since the last call.
+
+        Args:
+            alive: The nodes that are alive, by their ids.
+            silent: The processes of each node of which nothing was heard for a while.
+
+        Returns:
+            The ids of their nodes, and their numbers there.
+        """
+        ended: set[tuple[str, int]] = set()
+        for node, look in [*self._looks.items()]:
+            if node not in alive:
+                del self._looks[node]
+            elif ray.wait([look], timeout=0)[0]:
+                del self._looks[node]
+                with suppress(RayError):
+                    ended |= {(node, pid) for pid in ray.get(look)}
+        for node, pids in silent.items():
+            if node in alive and node not in self._looks:
+                arguments = pids, self._patience
+                self._looks |= call_on([alive[node]], ray_task.end_stopped, *arguments)
+        return ended
+
+
+def in_short(error: RayError) -> str:
+    """Returns the end of what Ray says of an error, where the reason stands, in one line."""
+    return " ".join(str(error).split())[-400:]

@@ -1,0 +1,265 @@
+"""Workers that are tasks of a Ray cluster: the same protocol as the processes of `local.py`.
+
+Ray decides on which node a task runs. What it does not do is done here: it goes on waiting for a
+task on a node that hangs or has died, and for a process that is stopped. The task is then set back,
+and the coordinator has it trained elsewhere. `ray_task.py` has what runs on the nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import OutOfMemoryError, RayError, WorkerCrashedError
+
+from ncf.data.files import write_whole
+from ncf.trials import ray_task
+from ncf.trials.data import TrialData
+from ncf.trials.estimate import Estimate
+from ncf.trials.messages import Event, Failure, Refit, Setback, Task
+from ncf.trials.nodes import Node, installation, room
+from ncf.trials.pulse import PATIENCE
+from ncf.trials.ray_cluster import Cluster
+from ncf.trials.ray_nodes import StoppedProcesses, call_on, check_nodes, in_short, warn_of_cpus
+from ncf.trials.ray_task import Begun, Beside, Finished, Job
+from ncf.trials.worker import in_a_line
+
+_LOOK_SECONDS = 1.0  # between two looks at the nodes that tasks run on
+_NEWS_SECONDS = 4.0  # for the cluster to tell whether a node has died, if a process there has
+_REMOVAL_SECONDS = 5.0  # for the nodes to remove their scratch folders
+_WRITE_SECONDS = 30.0  # for a folder that cannot be written; less than training again may take
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Running:
+    """A task that Ray has, and what is known of it.
+
+    Attributes:
+        task: The task, with the coordinator's files.
+        heard_at: When something was last heard of it.
+        begun: Where it runs; None where it has not begun.
+    """
+
+    task: Task | Refit
+    heard_at: float
+    begun: Begun | None = None
+
+
+class RayWorkers:
+    """Tasks of a Ray cluster, of one thread each, for one search."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        n_workers: int,
+        data: TrialData,
+        one: Estimate,
+        tell_cpus: Callable[[list[str]], object] = lambda _: None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Gives the cluster the data, and checks that its nodes compute alike.
+
+        Args:
+            cluster: The cluster.
+            n_workers: The most tasks at a time.
+            data: The data of all tasks.
+            one: What a task takes.
+            tell_cpus: Is called with the kinds of processors, where there are several.
+            patience: Seconds after which a process that is stopped is ended.
+
+        Raises:
+            ValueError: A node has other versions than this machine.
+        """
+        self._cluster = cluster
+        self._n_workers = n_workers
+        self._one = one
+        self._tell_cpus = tell_cpus
+        self._patience = patience
+        self._running: dict[Any, _Running] = {}  # by the generator of its messages
+        self._not_started: list[Event] = []  # of tasks whose files could not be read
+        self._stopped = StoppedProcesses(patience)
+        self._looked_at = 0.0
+        self._besides: dict[str, Any] = {}  # what the cluster has of files, by content
+        self._cpus: set[str] = set()
+        self._has_room = True
+        self._job = ray.put(Job(secrets.token_hex(6), installation()))
+        self._train = ray.remote(ray_task.train).options(
+            num_cpus=1,
+            memory=one.n_bytes,
+            max_retries=0,
+            num_returns="streaming",
+            scheduling_strategy="SPREAD",
+        )
+        self._note_cpus(check_nodes([node for node in cluster.nodes if node.n_cpus]))
+        # Plain arrays: of mapped ones Ray would copy the content into each process.
+        self._data = ray.put({name: np.asarray(array) for name, array in data.arrays.items()})
+
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        with suppress(ConnectionError, RayError):
+            for messages in self._running:
+                ray.cancel(messages, force=True)
+            removals = call_on(self._cluster.nodes, ray_task.remove_scratch, self._job)
+            ray.wait([*removals.values()], num_returns=len(removals), timeout=_REMOVAL_SECONDS)
+        self._running.clear()
+
+    @property
+    def n_idle(self) -> int:
+        """The number of tasks that can begin now, on the nodes that are alive."""
+        most = min(self._n_workers, room(self._cluster.nodes, self._one))
+        if self._has_room and not most:
+            _logger.warning("no node of the cluster is left to train on; waiting for one")
+        self._has_room = most > 0
+        return max(0, most - len(self._running) - len(self._not_started))
+
+    def submit(self, task: Task | Refit) -> None:
+        """Hands the task to the cluster; `n_idle` must not be 0."""
+        try:
+            beside = None if task.beside is None else self._put_file(task.beside)
+        except OSError as error:
+            self._not_started.append(Setback(task.number, in_a_line(error)))
+            return
+        bare = replace(task, beside=None)
+        messages = self._train.remote(bare, self._data, beside, self._job)
+        self._running[messages] = _Running(task, time.monotonic())
+
+    def receive(self, timeout: float | None = None) -> list[Event]:
+        """Returns what has happened, waiting up to `timeout` seconds for something, or for ever.
+
+        Raises:
+            ConnectionError: The cluster does not answer.
+        """
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        events, self._not_started = self._not_started, []
+        while True:
+            if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+                self._looked_at = time.monotonic()
+                events += self._look(self._cluster.nodes)
+            left = 0.0 if events else max(0.0, end - time.monotonic())
+            for messages in self._wait(min(left, _LOOK_SECONDS)):
+                events += self._take(messages)
+            if events or time.monotonic() >= end:
+                return events
+
+    def _wait(self, seconds: float) -> list[Any]:
+        """Returns the generators that have a message here, waiting for the first one."""
+        all_ = [*self._running]
+        if not all_:
+            time.sleep(seconds)
+            return []
+        # What is ready must have come to this machine, which is the default: to fetch it later from
+        # a node that hangs would wait for ever.
+        ready, others = ray.wait(all_, timeout=seconds)
+        if ready and others:
+            ready += ray.wait(others, num_returns=len(others), timeout=0)[0]
+        return list(ready)
+
+    def _take(self, messages: Any) -> list[Event]:
+        """Receives one message of a task; returns the event that it is, if it is one."""
+        running = self._running[messages]
+        try:
+            message = ray.get(next(messages))
+        except StopIteration:
+            return self._set_back(messages, "its process said nothing of its outcome")
+        except (WorkerCrashedError, OutOfMemoryError) as error:
+            return self._bury(messages, error)
+        except RayError as error:
+            return self._set_back(messages, in_short(error))
+        running.heard_at = time.monotonic()
+        match message:
+            case Begun():
+                running.begun = message
+                self._note_cpus({message.cpu})
+                return []
+            case Finished():
+                del self._running[messages]
+                return [_kept(message, running.task)]
+            case Failure() | Setback():
+                del self._running[messages]
+                return [message]
+            case _:
+                return [message]
+
+    def _bury(self, messages: Any, error: RayError) -> list[Event]:
+        """Returns what the death of a task's process means: it may be that of its node."""
+        running = self._running[messages]
+        nodes = self._cluster.wait_for_news(_NEWS_SECONDS)
+        if running.begun is None or running.begun.node not in [node.id for node in nodes]:
+            return self._set_back(messages, "its node has died")
+        del self._running[messages]
+        why = "Ray ended it, since its node had no memory left"
+        reason = why if isinstance(error, OutOfMemoryError) else "it was killed (out of memory?)"
+        return [Failure(running.task.number, f"worker died: {reason}", died=True)]
+
+    def _set_back(self, messages: Any, reason: str) -> list[Event]:
+        return [Setback(self._running.pop(messages).task.number, reason)]
+
+    def _look(self, nodes: list[Node]) -> list[Event]:
+        """Returns what has become of tasks on nodes that have died, and of stopped processes."""
+        events: list[Event] = []
+        alive = {node.id: node for node in nodes}
+        silent: dict[str, list[int]] = defaultdict(list)
+        places: dict[tuple[str, int], Any] = {}
+        for messages, running in [*self._running.items()]:
+            if (begun := running.begun) is None:
+                continue
+            if begun.node not in alive:
+                with suppress(RayError):  # a process may outlive its node, and would train on
+                    ray.cancel(messages)
+                events += self._set_back(messages, "its node has died, or hangs")
+                continue
+            places[begun.node, begun.pid] = messages
+            if time.monotonic() - running.heard_at > self._patience:
+                silent[begun.node].append(begun.pid)
+        for node, pid in self._stopped.look(alive, silent):
+            if (messages := places.get((node, pid))) is not None:
+                where = f"process {pid} of {alive[node].host}"
+                reason = f"its worker, {where}, gave no sign of life and was ended"
+                events += self._set_back(messages, reason)
+        return events
+
+    def _note_cpus(self, cpus: set[str]) -> None:
+        """Notes the kinds of processors, also those of nodes that have joined late."""
+        if not cpus <= self._cpus:
+            self._cpus |= cpus
+            if len(self._cpus) > 1:
+                warn_of_cpus(self._cpus)
+                self._tell_cpus(sorted(self._cpus))
+
+    def _put_file(self, path: Path) -> Any:
+        """Returns the cluster's copy of a file, which it is given once."""
+        content = path.read_bytes()
+        name = hashlib.sha256(content).hexdigest()[:16]
+        if name not in self._besides:
+            self._besides[name] = ray.put(Beside(name, content))
+        return self._besides[name]
+
+
+def _kept(message: Finished, task: Task | Refit) -> Event:
+    """Writes the weights that came with an outcome; returns the outcome, or why that failed."""
+    try:
+        if task.weights is not None and message.weights is not None:
+            write_whole(task.weights, message.weights.data, otherwise=_WRITE_SECONDS)
+    except OSError as error:
+        return Setback(task.number, in_a_line(error))
+    return message.outcome
