@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +33,7 @@ class Node:
         n_cpus: The tasks of one thread that it runs at once.
         n_bytes: Its memory for tasks.
         n_shared_bytes: Its memory for what tasks share.
+        address: Where it listens, host and port.
     """
 
     id: str
@@ -39,6 +41,15 @@ class Node:
     n_cpus: int
     n_bytes: int
     n_shared_bytes: int
+    address: tuple[str, int] = ("", 0)
+
+    def answers(self, seconds: float) -> bool:
+        """Returns whether something listens at its address; it does so while it is alive."""
+        try:
+            socket.create_connection(self.address, seconds).close()
+        except OSError:
+            return False
+        return True
 
 
 def room(nodes: Sequence[Node], one: Estimate) -> int:

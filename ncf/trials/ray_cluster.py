@@ -33,8 +33,9 @@ _SHUTDOWN_SECONDS = 10.0  # for Ray to let go, which it does not where its head 
 class Cluster:
     """A cluster that this process is connected to. A thread keeps its nodes up to date."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: float) -> None:
         self._address = address
+        self._patience = patience
         self._own_node = str(ray.get_runtime_context().get_node_id())
         self._nodes = _alive()
         self._answered_at = time.monotonic()
@@ -50,7 +51,7 @@ class Cluster:
         """
         silence = time.monotonic() - self._answered_at
         is_lost = self._own_node not in [node.id for node in self._nodes]
-        if silence < PATIENCE and not is_lost:
+        if silence < self._patience and not is_lost:
             return self._nodes
         self.close()
         why = f"has not answered for {silence:.0f} s"
@@ -60,13 +61,6 @@ class Cluster:
             f"the cluster at {self._address} {why}, as if its head had ended or hung. What has "
             "ended is recorded: start the cluster again, and the same command goes on from here"
         )
-
-    def wait_for_news(self, seconds: float) -> list[Node]:
-        """Returns the nodes that are alive as the cluster says so after this call, if it does."""
-        begin = time.monotonic()
-        while self._answered_at < begin + seconds / 2 and time.monotonic() < begin + seconds:
-            time.sleep(0.05)
-        return self._nodes
 
     def close(self) -> None:
         """Disconnects, for which a head that hangs does not matter."""
@@ -86,13 +80,16 @@ class Cluster:
 
 
 @contextmanager
-def connected(address: str, n_cpus: int | None = None) -> Iterator[Cluster]:
+def connected(
+    address: str, n_cpus: int | None = None, patience: float = PATIENCE
+) -> Iterator[Cluster]:
     """Connects to a cluster while the body runs.
 
     Args:
         address: "local" for one on this machine, that ends with the body; "HOST:PORT" of a head, of
             whose cluster this machine is a node; or "auto" for the one that runs on this machine.
         n_cpus: The CPUs of a local cluster; None means all.
+        patience: Seconds without an answer after which the cluster counts as lost.
 
     Raises:
         ValueError: There is no such cluster, or it cannot be used.
@@ -112,7 +109,7 @@ def connected(address: str, n_cpus: int | None = None) -> Iterator[Cluster]:
             logging_level=logging.CRITICAL,
             runtime_env={"env_vars": ONE_THREAD},
         )
-        cluster = Cluster(address)
+        cluster = Cluster(address, patience)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise ValueError(
@@ -142,6 +139,7 @@ def _alive() -> list[Node]:
             int(one["Resources"].get("CPU", 0)),
             int(one["Resources"].get("memory", 0)),
             int(one["Resources"].get("object_store_memory", 0)),
+            (one["NodeManagerAddress"], one["NodeManagerPort"]),
         )
         for one in ray.nodes()
         if one["Alive"]

@@ -71,34 +71,40 @@ class StoppedProcesses:
         """Takes the seconds after which a process that is stopped is ended."""
         self._patience = patience
         self._looks: dict[str, Any] = {}  # of each node that looks now, the answer to come
+        self._ended: set[tuple[str, int]] = set()  # the nodes and numbers of ended processes
 
-    def look(
-        self, alive: Mapping[str, Node], silent: Mapping[str, list[int]]
-    ) -> set[tuple[str, int]]:
-        """Has nodes look at silent processes; returns those that were ended since the last call.
+    def look(self, alive: Mapping[str, Node], silent: Mapping[str, Sequence[int]]) -> None:
+        """Has nodes look at their silent processes, and end those that are stopped.
 
         Args:
             alive: The nodes that are alive, by their ids.
             silent: The processes of each node of which nothing was heard for a while.
-
-        Returns:
-            The ids of their nodes, and their numbers there.
         """
-        ended: set[tuple[str, int]] = set()
-        for node, look in [*self._looks.items()]:
-            if node not in alive:
-                del self._looks[node]
-            elif ray.wait([look], timeout=0)[0]:
-                del self._looks[node]
-                with suppress(RayError):
-                    ended |= {(node, pid) for pid in ray.get(look)}
-        for node, pids in silent.items():
-            if node in alive and node not in self._looks:
-                arguments = pids, self._patience
-                self._looks |= call_on([alive[node]], ray_task.end_stopped, *arguments)
-        return ended
+        for node in [*self._looks]:
+            self._collect(node, 0.0, node in alive)
+        for node in silent.keys() - self._looks.keys():
+            arguments = silent[node], self._patience
+            self._looks |= call_on([alive[node]], ray_task.end_stopped, *arguments)
+
+    def has_ended(self, node: str, pid: int, seconds: float) -> bool:
+        """Returns whether a process was ended since it was stopped, if its node says so in time."""
+        if node in self._looks:
+            self._collect(node, seconds, is_alive=True)
+        return (node, pid) in self._ended
+
+    def _collect(self, node: str, seconds: float, is_alive: bool) -> None:
+        """Notes what a node has answered, if it has."""
+        look = self._looks[node]
+        if is_alive and not ray.wait([look], timeout=seconds)[0]:
+            return
+        del self._looks[node]
+        if is_alive:
+            with suppress(RayError):
+                self._ended |= {(node, pid) for pid in ray.get(look)}
 
 
 def in_short(error: RayError) -> str:
-    """Returns the end of what Ray says of an error, where the reason stands, in one line."""
-    return " ".join(str(error).split())[-400:]
+    """Returns what Ray says of an error in one line; of one that was raised there, that alone."""
+    cause = getattr(error, "cause", None)
+    told = str(error) if cause is None else f"{type(cause).__name__}: {cause}"
+    return " ".join(told.split())[:300]

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
 from ncf.data.files import write_whole
 from ncf.trials import ray_task
@@ -37,7 +37,7 @@ from ncf.trials.ray_task import Begun, Beside, Finished, Job
 from ncf.trials.worker import in_a_line
 
 _LOOK_SECONDS = 1.0  # between two looks at the nodes that tasks run on
-_NEWS_SECONDS = 4.0  # for the cluster to tell whether a node has died, if a process there has
+_NEWS_SECONDS = 3.0  # for a node to tell of itself where a process there has died
 _REMOVAL_SECONDS = 5.0  # for the nodes to remove their scratch folders
 _WRITE_SECONDS = 30.0  # for a folder that cannot be written; less than training again may take
 _logger = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ class RayWorkers:
         self._looked_at = 0.0
         self._besides: dict[str, Any] = {}  # what the cluster has of files, by content
         self._cpus: set[str] = set()
+        self._gone: set[str] = set()  # nodes that have died, which the cluster may not know yet
         self._has_room = True
         self._job = ray.put(Job(secrets.token_hex(6), installation()))
         self._train = ray.remote(ray_task.train).options(
@@ -126,11 +127,16 @@ class RayWorkers:
     @property
     def n_idle(self) -> int:
         """The number of tasks that can begin now, on the nodes that are alive."""
-        most = min(self._n_workers, room(self._cluster.nodes, self._one))
+        most = min(self._n_workers, room(self._nodes, self._one))
         if self._has_room and not most:
             _logger.warning("no node of the cluster is left to train on; waiting for one")
         self._has_room = most > 0
         return max(0, most - len(self._running) - len(self._not_started))
+
+    @property
+    def _nodes(self) -> list[Node]:
+        """The nodes that are alive."""
+        return [node for node in self._cluster.nodes if node.id not in self._gone]
 
     def submit(self, task: Task | Refit) -> None:
         """Hands the task to the cluster; `n_idle` must not be 0."""
@@ -154,7 +160,7 @@ class RayWorkers:
         while True:
             if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
                 self._looked_at = time.monotonic()
-                events += self._look(self._cluster.nodes)
+                events += self._look()
             left = 0.0 if events else max(0.0, end - time.monotonic())
             for messages in self._wait(min(left, _LOOK_SECONDS)):
                 events += self._take(messages)
@@ -183,6 +189,8 @@ class RayWorkers:
             return self._set_back(messages, "its process said nothing of its outcome")
         except (WorkerCrashedError, OutOfMemoryError) as error:
             return self._bury(messages, error)
+        except NodeDiedError:
+            return self._lose_node(messages)
         except RayError as error:
             return self._set_back(messages, in_short(error))
         running.heard_at = time.monotonic()
@@ -201,25 +209,37 @@ class RayWorkers:
                 return [message]
 
     def _bury(self, messages: Any, error: RayError) -> list[Event]:
-        """Returns what the death of a task's process means: it may be that of its node."""
+        """Returns what the death of a task's process means, which depends on how it came about."""
         running = self._running[messages]
-        nodes = self._cluster.wait_for_news(_NEWS_SECONDS)
-        if running.begun is None or running.begun.node not in [node.id for node in nodes]:
-            return self._set_back(messages, "its node has died")
+        begun = running.begun
+        nodes = {node.id: node for node in self._nodes}
+        # Asked itself, since the cluster may take ten seconds to notice.
+        if begun is None or begun.node not in nodes or not nodes[begun.node].answers(_NEWS_SECONDS):
+            return self._lose_node(messages)
+        if self._stopped.has_ended(begun.node, begun.pid, _NEWS_SECONDS):
+            return self._set_back(
+                messages, f"its worker, process {begun.pid}, gave no sign of life and was ended"
+            )
         del self._running[messages]
-        why = "Ray ended it, since its node had no memory left"
-        reason = why if isinstance(error, OutOfMemoryError) else "it was killed (out of memory?)"
+        reason = "it was killed (out of memory?)"
+        if isinstance(error, OutOfMemoryError):
+            reason = "Ray ended it, since its node had no memory left"
         return [Failure(running.task.number, f"worker died: {reason}", died=True)]
+
+    def _lose_node(self, messages: Any) -> list[Event]:
+        """Returns what the death of a task's node means for it."""
+        if (begun := self._running[messages].begun) is not None:
+            self._gone.add(begun.node)
+        return self._set_back(messages, "its node has died")
 
     def _set_back(self, messages: Any, reason: str) -> list[Event]:
         return [Setback(self._running.pop(messages).task.number, reason)]
 
-    def _look(self, nodes: list[Node]) -> list[Event]:
-        """Returns what has become of tasks on nodes that have died, and of stopped processes."""
+    def _look(self) -> list[Event]:
+        """Returns what becomes of tasks on nodes that have died; has the others look at theirs."""
         events: list[Event] = []
-        alive = {node.id: node for node in nodes}
+        alive = {node.id: node for node in self._nodes}
         silent: dict[str, list[int]] = defaultdict(list)
-        places: dict[tuple[str, int], Any] = {}
         for messages, running in [*self._running.items()]:
             if (begun := running.begun) is None:
                 continue
@@ -227,15 +247,9 @@ class RayWorkers:
                 with suppress(RayError):  # a process may outlive its node, and would train on
                     ray.cancel(messages)
                 events += self._set_back(messages, "its node has died, or hangs")
-                continue
-            places[begun.node, begun.pid] = messages
-            if time.monotonic() - running.heard_at > self._patience:
+            elif time.monotonic() - running.heard_at > self._patience:
                 silent[begun.node].append(begun.pid)
-        for node, pid in self._stopped.look(alive, silent):
-            if (messages := places.get((node, pid))) is not None:
-                where = f"process {pid} of {alive[node].host}"
-                reason = f"its worker, {where}, gave no sign of life and was ended"
-                events += self._set_back(messages, reason)
+        self._stopped.look(alive, silent)
         return events
 
     def _note_cpus(self, cpus: set[str]) -> None:
