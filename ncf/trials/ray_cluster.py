@@ -51,7 +51,7 @@ class Cluster:
         """
         silence = time.monotonic() - self._answered_at
         is_lost = self._own_node not in [node.id for node in self._nodes]
-        if silence < self._patience and not is_lost:
+        if silence < self._patience and not is_lost and not self._closed.is_set():
             return self._nodes
         self.close()
         why = f"has not answered for {silence:.0f} s"

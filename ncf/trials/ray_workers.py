@@ -118,9 +118,10 @@ class RayWorkers:
         tb: TracebackType | None,
     ) -> None:
         with suppress(ConnectionError, RayError):
+            nodes = self._cluster.nodes  # at first: without a connection Ray would start a cluster
             for messages in self._running:
                 ray.cancel(messages, force=True)
-            removals = call_on(self._cluster.nodes, ray_task.remove_scratch, self._job)
+            removals = call_on(nodes, ray_task.remove_scratch, self._job)
             ray.wait([*removals.values()], num_returns=len(removals), timeout=_REMOVAL_SECONDS)
         self._running.clear()
 

@@ -193,7 +193,7 @@ def test_ctrl_c_lets_the_epochs_end_and_leaves_nothing_on_the_nodes(
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + signal.SIGINT
-    assert "interrupted" in output
+    assert "Interrupted." in output
     assert [*scratch.glob("ncf-trials-*")] == []
     assert len(study_of(folder, "stopped").get_trials()) == 2
 
