@@ -137,8 +137,7 @@ def _recommend(
     include_seen: bool,
     json: bool,
 ) -> None:
-    from ncf.commands import progress, tables
-    from ncf.serving import lists
+    from ncf.commands import lists, progress, tables
 
     if all != (out is not None):
         raise ValueError("--all needs --out FILE, and --out needs --all")

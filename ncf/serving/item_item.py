@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.serving.blocks import among_all
+from .blocks import among_all
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -125,7 +125,7 @@ class DenseItemItem:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
-        from ncf.serving.compiled import history_scores  # numba, which a server does without
+        from .compiled import history_scores  # numba, which a server does without
 
         history = (self.history_indptr, self.history_items, self.place_values)
         return history_scores(*history, self.weights, users, items)

@@ -22,7 +22,7 @@ from ncf.serving.recommender import Recommender
 from ncf.study.plan import n_negatives_of
 from ncf.tracking import notes, places
 from ncf.tracking.database import file_of
-from ncf.tracking.logged_models import DATA_FOLDER
+from ncf.tracking.packaging import DATA_FOLDER, make_whole
 from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
@@ -41,6 +41,8 @@ def register(
 ) -> ModelVersion:
     """Makes a logged model a version of `name`; a second call returns the version of the first.
 
+    The model is made one that stands alone, if it is not: also one of an earlier version.
+
     Args:
         client: A client of the store.
         name: The name of the registered model, which is created where it is missing.
@@ -49,6 +51,7 @@ def register(
         tags: The tags of the version.
         description: The description of the version.
     """
+    make_whole(client, model_id)
     try:
         client.create_registered_model(name, description=notes.REGISTERED_MODEL)
     except MlflowException as error:

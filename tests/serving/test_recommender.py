@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from ncf.data.interactions import Interactions, from_columns
 from ncf.protocol.splitting import History, history_of
+from ncf.serving.answers import Recommendations
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors, Recent
 from ncf.serving.packaged import load_recommender, write_model
-from ncf.serving.recommender import Recommendations, Recommender
+from ncf.serving.recommender import Recommender
 from ncf.serving.scorers import Popularity
 
 N_USERS, N_ITEMS = 5, 12
@@ -446,7 +448,7 @@ def test_a_catalogue_comes_back_as_it_was_saved(
     interactions = interactions_of(titles)
     users = np.repeat(np.arange(4, dtype=np.int32), np.diff(interactions.indptr))
     seen = history_of(users, interactions.items, 4, interactions.n_items)
-    catalogue = Catalogue.of(interactions, seen)
+    catalogue = Catalogue.of(interactions, seen, seen)
     path = tmp_path / "catalogue.npz"
     catalogue.save(path)
     loaded = Catalogue.load(path)
@@ -470,7 +472,9 @@ def test_weights_of_other_data_are_refused(tmp_path: Path) -> None:
     other.save(tmp_path / "catalogue.npz")
     with pytest.raises(ValueError, match="the catalogue is not that of its checksum"):
         load_recommender(tmp_path)
-    (tmp_path / "catalogue.sha256").unlink()  # as in a model of an earlier version
+    weights = save(model_of().arrays())  # as in a model of an earlier version
+    (tmp_path / "weights.safetensors").write_bytes(weights)
+    (tmp_path / "weights.sha256").write_text(hashlib.sha256(weights).hexdigest())
     with pytest.raises(ValueError, match=r"5 users and 12 items do not fit .* 4 and 12") as raised:
         load_recommender(tmp_path)
     assert str(tmp_path) in str(raised.value)

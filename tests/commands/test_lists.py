@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ncf.commands import lists
+from ncf.commands.lists import check_file, write_lists
 from ncf.protocol.splitting import history_of
-from ncf.serving import lists
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors
-from ncf.serving.lists import check_file, write_lists
 from ncf.serving.recommender import Recommender
 
 N_USERS, N_ITEMS = 50, 30
