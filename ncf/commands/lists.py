@@ -24,7 +24,7 @@ from ncf.serving.recommender import Recommender
 from ncf.serving.scorers import shown
 
 BLOCK_BYTES = 64 << 20  # scores of a block of users
-_FEW = 200  # places of a list, up to which inserting is faster than to sort the whole catalogue
+FEW = 200  # places of a list, up to which inserting is faster than to sort the whole catalogue
 _SUFFIXES = (".parquet", ".csv")
 
 
@@ -166,7 +166,7 @@ def _best(
 
     items = np.full((len(scores), k), -1, np.int32)
     best = np.full((len(scores), k), -np.inf, np.float32)
-    if k <= _FEW:
+    if k <= FEW:
         indptr = np.cumsum([0, *map(len, left_out)])
         keep_best(scores, indptr, np.concatenate(left_out), items, best)
         return items, best

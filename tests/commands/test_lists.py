@@ -56,6 +56,7 @@ def test_lists_are_the_recommenders(
     k: int,
 ) -> None:
     monkeypatch.setattr(lists, "BLOCK_BYTES", 4 * N_ITEMS * 7)  # several blocks, a short last
+    monkeypatch.setattr(lists, "FEW", 3)  # k=1 inserts, the others sort
     model, file = recommender(text_ids, titles=text_ids), tmp_path / name
     assert list(write_lists(model, file, k, include_seen)) == [7] * 7 + [1]
     read = pd.read_parquet if name.endswith("parquet") else pd.read_csv
