@@ -161,7 +161,7 @@ class Recommender:
         if not reads_items(self.scorer):
             raise ValueError(
                 "this model does not read a user's items; one that was trained with n_recent > 0 "
-                "does, and so do item-kNN, EASE and Markov"
+                "does, and so do item-kNN, EASE, SLIST and Markov"
             )
         # an item that is named twice counts where it is latest, as in a history
         latest_first = dict.fromkeys(reversed(self._known_items(item_ids)))
