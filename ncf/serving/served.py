@@ -102,26 +102,30 @@ class _RefuseUnknown(logging.Filter):
     """Raises where MLflow would only log that it leaves out a param of a model of this program.
 
     MLflow takes such params away before the model is called, so that its warning is the one place
-    that knows of them. A model of another program has other params, which the warning names.
+    that knows of them. A model of another program has other params, which the warning names. Other
+    records pass where they would without this filter.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         from mlflow.exceptions import MlflowException
 
-        found = record.getMessage()
-        start, separator, supported = found.partition(" are ignored for inference.")
+        start, separator, supported = record.getMessage().partition(" are ignored for inference.")
         known = supported.partition("}")[0]
-        if not separator or not all(repr(name) in known for name in DEFAULTS):
-            return True
-        names = start.partition("[")[2].rstrip("]")
-        raise MlflowException.invalid_parameter_value(_unknown([names]))
+        if separator and all(repr(name) in known for name in DEFAULTS):
+            names = start.partition("[")[2].rstrip("]")
+            raise MlflowException.invalid_parameter_value(_unknown([names]))
+        parent = logging.getLogger(record.name).parent
+        return parent is None or record.levelno >= parent.getEffectiveLevel()
 
 
 def refuse_unknown_params() -> None:
     """Makes an unknown param an error in this process, of models of this program alone."""
     logger = logging.getLogger(_LOGGER)
-    if not any(type(one).__name__ == _RefuseUnknown.__name__ for one in logger.filters):
-        logger.addFilter(_RefuseUnknown())
+    if any(type(one).__name__ == _RefuseUnknown.__name__ for one in logger.filters):
+        return  # by this code, or by the copy of it that came with another model
+    logger.addFilter(_RefuseUnknown())
+    if logger.level == logging.NOTSET:  # so that the filter is asked even where MLflow is silenced
+        logger.setLevel(logging.DEBUG)
 
 
 def _unknown(names: list[str]) -> str:

@@ -34,7 +34,8 @@ from ncf.data.files import whole
 from ncf.models.table import Setting
 from ncf.serving import packaged
 from ncf.serving.catalogue import Catalogue
-from ncf.serving.packaged import load_recommender, write_model
+from ncf.serving.packaged import write_model
+from ncf.serving.recommender import Recommender
 from ncf.serving.served import DEFAULTS
 
 DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
@@ -63,29 +64,27 @@ def package(
     _package(folder, weights, asdict(setting), catalogue, catalogue_uri)
 
 
-def make_whole(client: MlflowClient, model_id: str) -> None:
-    """Makes a logged model one that stands alone, if it is not yet.
-
-    Raises:
-        ValueError: It is damaged.
-        MlflowException: A file of it, or the catalogue that it shares, is gone.
-    """
-    if _stands_alone(client, model_id):
-        return
-    data = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}")) / DATA_FOLDER
-    catalogue = load_recommender(data).catalogue
-    setting = json.loads((data / "hyperparameters.json").read_text())
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "model"
-        _package(folder, data / "weights.safetensors", setting, catalogue, None)
-        client.log_model_artifacts(model_id, str(folder))
-
-
-def _stands_alone(client: MlflowClient, model_id: str) -> bool:
+def stands_alone(client: MlflowClient, model_id: str) -> bool:
     """Returns whether a logged model has the code that answers and a catalogue of its own."""
     top = [file.path for file in client.list_logged_model_artifacts(model_id)]
     data = client.list_logged_model_artifacts(model_id, str(DATA_FOLDER))
     return "code" in top and any(file.path.endswith("catalogue.npz") for file in data)
+
+
+def complete(client: MlflowClient, model_id: str, data: Path, model: Recommender) -> None:
+    """Makes a logged model one that stands alone.
+
+    Args:
+        client: A client of its store.
+        model_id: The id of the model.
+        data: Its data folder on this machine.
+        model: The model that was loaded from it.
+    """
+    setting = json.loads((data / "hyperparameters.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        _package(folder, data / "weights.safetensors", setting, model.catalogue, None)
+        client.log_model_artifacts(model_id, str(folder))
 
 
 def _package(

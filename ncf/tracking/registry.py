@@ -22,7 +22,7 @@ from ncf.serving.recommender import Recommender
 from ncf.study.plan import n_negatives_of
 from ncf.tracking import notes, places
 from ncf.tracking.database import file_of
-from ncf.tracking.packaging import DATA_FOLDER, make_whole
+from ncf.tracking.packaging import DATA_FOLDER, complete, stands_alone
 from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
@@ -41,8 +41,6 @@ def register(
 ) -> ModelVersion:
     """Makes a logged model a version of `name`; a second call returns the version of the first.
 
-    The model is made one that stands alone, if it is not: also one of an earlier version.
-
     Args:
         client: A client of the store.
         name: The name of the registered model, which is created where it is missing.
@@ -51,7 +49,6 @@ def register(
         tags: The tags of the version.
         description: The description of the version.
     """
-    make_whole(client, model_id)
     try:
         client.create_registered_model(name, description=notes.REGISTERED_MODEL)
     except MlflowException as error:
@@ -148,16 +145,31 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
 
 
 def read(client: MlflowClient, uri: str) -> Recommender:
-    """Loads a model of the client's store.
+    """Loads a model of the client's store; of its files it reads the data alone, and runs nothing.
 
     Raises:
         ValueError: There is no such model, a part of it was deleted, or it is damaged.
     """
+    return _fetch(client, uri)[1]
+
+
+def make_whole(client: MlflowClient, model_id: str) -> None:
+    """Makes a logged model one that stands alone, if it is not yet.
+
+    Raises:
+        ValueError: As of `read`.
+    """
+    if not stands_alone(client, model_id):
+        complete(client, model_id, *_fetch(client, f"models:/{model_id}"))
+
+
+def _fetch(client: MlflowClient, uri: str) -> tuple[Path, Recommender]:
+    """Returns the data folder of a model on this machine, and the model that was loaded from it."""
     try:
         folder = Path(mlflow.artifacts.download_artifacts(uri)) / DATA_FOLDER
         if not folder.is_dir():
             raise ValueError("not a model of this project; give models:/NAME/VERSION")
-        return load_recommender(folder)
+        return folder, load_recommender(folder)
     except MlflowException as error:
         reason = str(error.message)
         moved = places.moved(file_of(client.tracking_uri), _location(client, uri))

@@ -50,6 +50,14 @@ def trials_of(client: MlflowClient) -> list[Run]:
     )
 
 
+def model_of(client: MlflowClient, run: Run) -> str:
+    """Returns the id of a trial's logged model."""
+    (model,) = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    return str(model.model_id)
+
+
 def command(capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0) -> str:
     """Returns what the command prints, or its error."""
     capsys.readouterr()
@@ -112,10 +120,42 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     assert listed["mine/2"]["test"] == "not read"
     as_json = json.loads(command(capsys, "models", "--json"))
     assert {row["version"] for row in as_json} == set(listed)
-    (model,) = client.search_logged_models(
-        [best.info.experiment_id], f"source_run_id = '{best.info.run_id}'"
+    assert "mine" in client.get_logged_model(model_of(client, best)).tags["mlflow.modelVersions"]
+
+
+def test_a_registered_trial_stands_alone_and_answers_as_before(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trial = trials_of(client)[1]
+    shared = f"models:/{model_of(client, trial)}"
+    assert "catalogue.npz" not in {path.name for path in folder_of(shared).rglob("*")}
+    asked = ("recommend", "--user", "c7", "--user", "stranger", "--model")
+    before = command(capsys, *asked, shared)
+    command(capsys, "register", trial.info.run_id, "--name", "alone")
+    folder = folder_of("models:/alone/1")
+    files = {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
+    command(capsys, "register", trial.info.run_id, "--name", "alone")  # again, writes nothing
+    assert {
+        path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")
+    } == files  # fmt: skip
+    shutil.copytree(folder, tmp_path / "away")
+    (tmp_path / "away" / "data" / "model" / "catalogue.json").unlink()  # the way to the store
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/none.db")
+    model = mlflow.pyfunc.load_model(str(tmp_path / "away"))
+    found = model.predict(pd.DataFrame({"user_id": ["c7", "stranger"]}))
+    rows = rows_of(before)
+    assert [item for items in found["item_ids"] for item in items] == [
+        row["item_id"] for row in rows
+    ]
+    scores = [f"{score}" for scores in found["scores"] for score in scores]
+    assert scores == [row["score"] for row in rows]
+    assert command(capsys, *asked, "models:/alone/1", "--tracking-uri", client.tracking_uri) == (
+        before
     )
-    assert "mine" in model.tags["mlflow.modelVersions"]
+
+
+def folder_of(uri: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(uri))
 
 
 def test_a_winner_and_a_trial_are_not_compared_as_one_knows_more(
@@ -339,8 +379,9 @@ def collect_garbage() -> None:
 def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     moved: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trial = trials_of(moved)[0]
+    trial, other, *_ = trials_of(moved)
     command(capsys, "register", trial.info.run_id, "--name", "gone")
+    shared = model_of(moved, other)
     study = trial.data.tags["mlflow.parentRunId"]
     (candidates,) = Path("mlruns", "artifacts").glob(f"**/{study}/artifacts/candidates.npz")
     with np.load(candidates) as loaded:
@@ -359,12 +400,13 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     for arguments, message in (
         (("register", trial.info.run_id), f"the run of its study, {study}, was deleted in MLflow"),
         (("compare", "gmf-shop/1", "gone/1"), "its study has the candidates that both are"),
-        (("promote", "gone/1"), "and the model needs what was kept with it; take another version"),
-        (("recommend", "--user", "c7", "--model", "models:/gone/1"), "take another version"),
+        (("recommend", "--user", "c7", "--model", f"models:/{shared}"), "take another version"),
     ):
         assert message in command(capsys, *arguments, expect=2)
     assert len(rows_of(command(capsys, "models"))) > 1
-    command(capsys, "recommend", "--user", "c7", "--model", "models:/gmf-shop/1")  # is whole
+    for version in ("gmf-shop/1", "gone/1"):  # each stands alone
+        command(capsys, "recommend", "--user", "c7", "--model", f"models:/{version}")
+    assert "is the new champion" in command(capsys, "promote", "gone/1")
     (folder,) = Path("mlruns", "artifacts").glob("**/models")
     folder.rename(folder.with_name("elsewhere"))
     error = command(capsys, "recommend", "--user", "c7", expect=2)
@@ -374,8 +416,7 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     for model in moved.search_logged_models([trial.info.experiment_id]):
         moved.delete_logged_model(model.model_id)
     collect_garbage()
-    for arguments in (("recommend", "--user", "c7"), ("promote", "gone/1"), ("similar", "--item",
-        "SKU-4")):  # fmt: skip
+    for arguments in (("recommend", "--user", "c7"), ("similar", "--item", "SKU-4")):
         error = command(capsys, *arguments, expect=2)
         assert "its files, of which MLflow knows no more, are gone; take another" in error
     assert "has no trial's model" in command(capsys, "register", trial.info.run_id, expect=2)
