@@ -8,7 +8,7 @@ numpy alone: a server of it loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +50,13 @@ class Recommender:
 
     def recommend(
         self,
-        user_ids: Sequence[Any] = (),
+        user_ids: Iterable[Any] = (),
         k: int = 10,
         include_seen: bool = False,
         *,
-        items: Sequence[Any] | None = None,
-        only: Sequence[Any] | None = None,
-        exclude: Sequence[Any] = (),
+        items: Iterable[Any] | None = None,
+        only: Iterable[Any] | None = None,
+        exclude: Iterable[Any] = (),
     ) -> list[Recommendations]:
         """Returns the top k of each user; fewer where a user has fewer unseen items.
 
@@ -77,26 +77,24 @@ class Recommender:
         """
         if k < 1:
             raise ValueError(f"`k >= 1` must hold, but got k={k}")
-        user_ids = ids_of("user", user_ids)
+        users = ids_of("user", user_ids)
         is_listable = self.listable(only, exclude)
         left_out = np.array([], np.int64) if is_listable is None else np.flatnonzero(~is_listable)
         wanted = _Wanted(k, include_seen, left_out)
         if items is None:
-            return self._of_known(user_ids, wanted)
-        items = ids_of("item", items)
-        if len(user_ids) > 1:
-            raise ValueError(f"items are one user's, but got {len(user_ids)} user ids")
-        user_id = user_ids[0] if user_ids else ""
-        return [self._of_given(user_id, items, wanted)]
+            return self._of_known(users, wanted)
+        if len(users) > 1:
+            raise ValueError(f"items are one user's, but got {len(users)} user ids")
+        return [self._of_given(users[0] if users else "", ids_of("item", items), wanted)]
 
     def table(
         self,
-        user_ids: Sequence[Any] | None = None,
+        user_ids: Iterable[Any] | None = None,
         k: int = 10,
         include_seen: bool = False,
         *,
-        only: Sequence[Any] | None = None,
-        exclude: Sequence[Any] = (),
+        only: Iterable[Any] | None = None,
+        exclude: Iterable[Any] = (),
     ) -> pd.DataFrame:
         """Returns `recommend` as a pandas table: user_id, known, rank, item_id, score, title.
 
@@ -115,7 +113,7 @@ class Recommender:
         return as_table(self.recommend(user_ids, k, include_seen, only=only, exclude=exclude))
 
     def listable(
-        self, only: Sequence[Any] | None, exclude: Sequence[Any] = ()
+        self, only: Iterable[Any] | None, exclude: Iterable[Any] = ()
     ) -> NDArray[np.bool_] | None:
         """Returns whether each item may be listed, (I,); None where all may.
 
@@ -126,22 +124,24 @@ class Recommender:
         Raises:
             ValueError: The model knows none of `only`, or an id is neither text nor an integer.
         """
-        if only is None and not len(exclude):
+        barred = ids_of("item", exclude)
+        if only is None and not barred:
             return None
         mask = np.full(self.catalogue.n_items, only is None)
         if only is not None:
-            mask[self._known_items(only)] = True
+            listed = ids_of("item", only)
+            mask[self._known_items(listed)] = True
             if not mask.any():
                 raise ValueError(
-                    f"`only` names {len(only)} items, and the model knows none of them; give ids "
+                    f"`only` names {len(listed)} items, and the model knows none of them; give ids "
                     "of its data"
                 )
-        mask[self._known_items(exclude)] = False
+        mask[self._known_items(barred)] = False
         return mask
 
     def _known_items(self, item_ids: Sequence[Any]) -> list[int]:
         """Returns the dense indices of those items that the model knows, in their order."""
-        found = map(self.catalogue.item_of, ids_of("item", item_ids))
+        found = map(self.catalogue.item_of, item_ids)
         return [item for item in found if item is not None]
 
     def _of_known(self, user_ids: Sequence[Any], wanted: _Wanted) -> list[Recommendations]:

@@ -74,7 +74,7 @@ def items_of_cell(cell: Any) -> list[Any] | None:
     raise ValueError(f"item_ids must be a list or text with commas, but got {in_short(cell)}")
 
 
-def ids_of(kind: str, own_ids: Sequence[Any]) -> list[Any]:
+def ids_of(kind: str, own_ids: Iterable[Any]) -> list[Any]:
     """Returns the own ids of users or items as a list.
 
     Raises:

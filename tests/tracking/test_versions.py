@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.tracking._tracking_service import utils
 
 from ncf.__main__ import main
 from ncf.tracking import next_steps
@@ -217,6 +218,43 @@ def test_every_users_list_in_one_file(
     assert [int(row["item_id"].removeprefix("SKU-")) % 4 for row in similar] == [0, 0, 0]
 
 
+def test_lists_of_some_users_and_of_some_items(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def file_of(name: str, *ids: str) -> str:
+        (tmp_path / name).write_text("\ufeff" + "\r\n".join(ids), encoding="utf-8")
+        return str(tmp_path / name)
+
+    model = ("--model", "models:/gmf-shop/1")
+    one = rows_of(command(capsys, "recommend", "--user", "c7", "--user", "stranger", *model))
+    users = file_of("users.txt", "user_id", "c7", "", " stranger ")
+    assert rows_of(command(capsys, "recommend", "--users", users, *model)) == one
+    only = file_of("only.txt", "SKU-4", "SKU-8", "SKU-12", "lamp")
+    exclude = file_of("exclude.txt", "SKU-8", "tent")
+    asked = ("recommend", "--users", users, "--only", only, "--exclude", exclude, *model)
+    assert main([*asked, "--include-seen", "-k", "1000"]) == 0
+    output, errors = capsys.readouterr()
+    assert {(row["user_id"], row["item_id"]) for row in rows_of(output)} == {
+        (user, item) for user in ("c7", "stranger") for item in ("SKU-4", "SKU-12")
+    }
+    assert "--only: unknown to the model and passed over: lamp" in errors
+    assert "--exclude: unknown to the model and passed over: tent" in errors
+    lists = tmp_path / "lists.csv"
+    command(capsys, "recommend", "--all", "--out", str(lists), "--only", only, *model)
+    assert set(pd.read_csv(lists)["item_id"]) == {"SKU-4", "SKU-8", "SKU-12"}
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for option, name, message in (
+        ("--users", "absent", "absent: no such file; check the path"),
+        ("--users", "binary", "must be a text with an id on each line"),
+        ("--only", file_of("none", "item_id", ""), "no ids are in it; write one on each line"),
+        ("--only", file_of("strange", "x", "y"), "`only` names 2 items, and the model knows none"),
+    ):
+        rest = () if option == "--users" else ("--user", "c7")
+        assert message in command(
+            capsys, "recommend", option, str(tmp_path / name), *rest, *model, expect=2
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -229,6 +267,7 @@ def test_every_users_list_in_one_file(
         (("recommend", "--all", "--out", "lists.xlsx"), "must end in .parquet or .csv"),
         (("recommend", "--all", "--out", "absent/lists.csv"), "no folder absent"),
         (("recommend", "--user", "c0", "--out", "lists.csv"), "--out needs --all"),
+        (("recommend", "--users", "x", "--items", "SKU-4"), "give --user ID, --items ID,ID,... or"),
         (("data", "absent.csv"), "absent.csv: no such file"),
     ],
 )
@@ -364,6 +403,7 @@ def moved(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             names = (str(searched[0]), str(folder))
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", names)
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlruns/mlflow.db")
+    utils._artifact_repos_cache.clear()  # in which MLflow keeps the places of before
     return MlflowClient()
 
 
