@@ -36,11 +36,11 @@ def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
         names: The names of baselines in the table of models.
         plan: The plan of the study, which has the data.
     """
-    fitting = []
+    fitting, history = [], plan.split.train_and_validation
     for name in names:
         try:
             if (check_size := MODELS[name].check_size) is not None:
-                check_size(plan.split.train_and_validation)
+                check_size(history)
             fitting.append(name)
         except ValueError as error:  # the search is worth its results without it
             _logger.warning("%s", error)

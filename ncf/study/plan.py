@@ -208,13 +208,14 @@ def assemble(
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
         return draw_candidates(
-            split.whole.indptr,
-            split.whole.items,
-            split.whole.n_items,
+            split.train.indptr,
+            split.train.items,
+            split.train.n_items,
             held_out.users,
             held_out.items,
             experiment.n_sampled_negatives,
             spawn_int(settings.seed, purpose),
+            later=split.held_out,
         )
 
     validation, test = draw(split.validation, Purpose.VALIDATION_CANDIDATES), data.test_candidates
