@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal
+from ncf.commands.facts import FEW_USERS
 from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
@@ -32,7 +33,6 @@ from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
 
 _logger = logging.getLogger(__name__)
-_FEW_USERS = 100
 
 
 def run(options: Options) -> int:
@@ -132,7 +132,7 @@ def _search(plan: Plan, options: Options) -> int:
     terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
-    if plan.n_judges < _FEW_USERS:
+    if plan.n_judges < FEW_USERS:
         _logger.warning(
             "trials are judged by %d users, which is few: the best of many may be best by luck; "
             "`python -m ncf data` tells what would find more",
