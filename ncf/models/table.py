@@ -135,6 +135,7 @@ MODELS: dict[str, Model] = {
             most_epochs=1,
             check_size=markov.check_size,
             most_settings=mixture.most_settings,
+            most_settings_of_large=mixture.most_settings_of_large,
         ),
         Model(
             "slist",
