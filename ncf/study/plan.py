@@ -22,7 +22,7 @@ from ncf.protocol.metrics import Objective
 from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split
 from ncf.study.experiment import DataFacts, Experiment
-from ncf.study.proposals import LAG, describe_space, examples
+from ncf.study.proposals import SHORTEST_LAG, describe_space, examples
 from ncf.study.source import Source, read
 from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
@@ -40,6 +40,7 @@ class Settings:
         device: The device of the models that PyTorch trains.
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
+        lag: How far behind a trial those are from whose outcomes it is decided.
     """
 
     n_trials: int
@@ -48,6 +49,7 @@ class Settings:
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True
+    lag: int = SHORTEST_LAG
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Plan:
             "epochs": self.experiment.epochs,
             "patience": self.experiment.patience,
             "prune": self.settings.prune,
-            "lag": LAG,
+            "lag": self.settings.lag,
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,
