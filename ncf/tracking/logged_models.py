@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -32,6 +33,7 @@ from ncf.tracking.tracker import KEY_TAG, Tracker
 from ncf.trials.messages import Outcome
 
 _ANY: DataType = AnyType()  # type: ignore[no-untyped-call, assignment]
+_packaging = threading.Lock()  # MLflow changes what all threads share meanwhile
 DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
 
 
@@ -56,14 +58,15 @@ class ModelFiles:
     def log(self, tracker: Tracker, run_id: str, outcome: Outcome, setting: Setting) -> str:
         """Logs the model of a trial's weights; returns its id."""
         weights = self.weights(outcome.number)
-        packaged = self.folder / "trial-model"
+        packaged = self.folder / f"trial-model-{threading.get_native_id()}"  # of the writing thread
         if packaged.exists():  # only the data differ from one trial to the next
             data = packaged / DATA_FOLDER
             write_model(
                 data, load_file(weights), asdict(setting), self.catalogue, self.catalogue_uri
             )
         else:
-            package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
+            with _packaging:
+                package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
         name = f"trial-{outcome.number:04d}"
         params = asdict(setting)
         return log_model(tracker, run_id, name, name, packaged, params, outcome.best_epoch)
