@@ -33,10 +33,11 @@ from ncf.study.lease import Lease, SupersededError
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion
 from ncf.study.verdict import conclude
-from ncf.tracking import next_steps, publication, trial_runs
+from ncf.tracking import next_steps, publication, trial_events
 from ncf.tracking.checked import checked_first
 from ncf.tracking.contest_runs import log_confirmation
 from ncf.tracking.database import guard
+from ncf.tracking.kept import Kept
 from ncf.tracking.logged_models import ModelFiles, is_whole
 from ncf.tracking.mirror import Mirror, n_threads_for
 from ncf.tracking.publication import Published
@@ -76,7 +77,7 @@ def carry_out(
     conclusion: Conclusion | None = None
     written: Future[Published] = Future()
     try:
-        _train(study, plan, workers, models, tracker, mirror, lease)
+        _train(study, plan, workers, models, tracker, mirror, options, lease)
         confirmed = contest.confirm_best(study, plan, workers, folder, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
@@ -135,6 +136,7 @@ def _train(
     models: ModelFiles,
     tracker: Tracker,
     mirror: Mirror,
+    options: Options,
     lease: Lease | None,
 ) -> None:
     """Runs the trials that the study lacks, and prints the best of all."""
@@ -156,6 +158,9 @@ def _train(
     )
     trials = study.get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.state.is_finished()]
+    kept = Kept(options.keep_models, settings.n_trials)
+    for trial in ended:
+        kept.note(trial)
     try:
         with interrupt.first_noted() as is_noted:
 
@@ -164,9 +169,11 @@ def _train(
                     lease.check()
                 return is_noted()
 
-            _train_lost(ended, plan, workers, models, tracker, is_stopped)
+            _train_lost(ended, plan, workers, models, kept, tracker, is_stopped)
             events = Coordinator(study, space, plan).run(workers, is_stopped)
-            with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
+            with closing(
+                trial_events.follow(events, ended, tracker, mirror, models, kept)
+            ) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
@@ -177,11 +184,12 @@ def _train_lost(
     plan: Plan,
     workers: Workers,
     models: ModelFiles,
+    kept: Kept,
     tracker: Tracker,
     is_stopped: Callable[[], bool],
 ) -> None:
     """Trains trials again that MLflow lacks, as where its store was lost, and whose weights too."""
-    trained = [trial for trial in ended if journal.is_trained(trial)]
+    trained = [one for one in ended if journal.is_trained(one) and kept.has(one.number)]
     missing = not_logged(trained, tracker)
     lost = [trial for trial in missing if not models.weights(trial.number).exists()]
     if lost:
