@@ -100,8 +100,8 @@ def carry_out(
         report = write_report(study, plan, conclusion, cost, tracker, folder, options)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
-    except SupersededError:
-        end = SUPERSEDED
+    except Exception:
+        end = FAILED if lease is None or not lease.is_lost() else SUPERSEDED
         raise
     except KeyboardInterrupt as stop:
         end = STOPPED if isinstance(stop, Stopped) else BROKEN_OFF

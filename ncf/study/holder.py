@@ -25,7 +25,7 @@ class Holder:
     """Who has a study's lease.
 
     Attributes:
-        token: Tells this search from all others.
+        token: Tells this search from all others; empty once it has given the lease back.
         search: The search.
         beat: Its last sign of life by the database's clock, in seconds since 1970.
         silence: The seconds since then, when this was read.
@@ -40,8 +40,8 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has given no sign of life for long, or its process on this machine is gone."""
-        return self.silence > OLD_SECONDS or self.search.has_ended
+        """Whether it gave the lease back, gave no sign of life for long, or was a process here."""
+        return not self.token or self.silence > OLD_SECONDS or self.search.has_ended
 
     @property
     def in_words(self) -> str:
@@ -63,7 +63,13 @@ def holder_of(study: optuna.Study) -> Holder | None:
 
 
 def read(connection: Connection, study_id: int, is_kept: bool = False) -> Holder | None:
-    """Returns who has a study's lease; nobody can take it before the transaction ends, if asked."""
+    """Returns who has a study's lease, or had it last.
+
+    Args:
+        connection: The connection to the database.
+        study_id: The number of the study there.
+        is_kept: Whether nobody can take it before the transaction ends.
+    """
     query = sqlalchemy.select(TABLE.c.value_json, func.current_timestamp()).where(*row(study_id))
     found = connection.execute(query.with_for_update(read=True) if is_kept else query).first()
     if found is None:

@@ -38,7 +38,11 @@ class SupersededError(RuntimeError):
 
 
 class Lease:
-    """A search's hold on a study."""
+    """A search's hold on a study.
+
+    Attributes:
+        lost: Why it is lost; empty while that is not known.
+    """
 
     def __init__(self, engine: Engine, study_id: int, study: str, search: Search) -> None:
         """Prepares to take the lease.
@@ -54,7 +58,7 @@ class Lease:
         self._search = search
         self._token = uuid.uuid4().hex
         self._study_id = study_id
-        self._lost = ""  # why, once it is lost
+        self.lost = ""
 
     def take(self) -> None:
         """Takes the lease.
@@ -68,7 +72,7 @@ class Lease:
                 raise RuntimeError(self._refusal(before))
             if self._write(connection, before):
                 connection.commit()
-                if before is not None:
+                if before is not None and before.token:
                     _logger.warning("study %r is taken over from %s", self._study, before.in_words)
                 return
             connection.rollback()
@@ -77,7 +81,7 @@ class Lease:
 
     def keep_up(self, is_over: threading.Event) -> None:
         """Gives signs of life until all is over, or the lease is lost."""
-        while not is_over.wait(BEAT_SECONDS) and not self._lost:
+        while not is_over.wait(BEAT_SECONDS) and not self.lost:
             # A database that is away is no loss: whoever comes back to it first has the study.
             away = suppress(SQLAlchemyError, UnreachableError, SupersededError)
             with away, self._engine.begin() as connection:
@@ -89,8 +93,8 @@ class Lease:
         Raises:
             SupersededError: Another search has it.
         """
-        if self._lost:
-            raise SupersededError(self._lost)
+        if self.lost:
+            raise SupersededError(self.lost)
 
     def ask(self) -> None:
         """Asks the database whether the lease is still held.
@@ -101,6 +105,12 @@ class Lease:
         """
         with self._engine.connect() as connection:
             self._mine(connection)
+
+    def is_lost(self) -> bool:
+        """Returns whether another search has it, as far as the database answers."""
+        with suppress(SupersededError, UnreachableError, SQLAlchemyError):
+            self.ask()
+        return bool(self.lost)
 
     def allow_commit(self, connection: Connection) -> None:
         """Lets a transaction that has written be committed only where the lease is still held.
@@ -115,7 +125,8 @@ class Lease:
         """Leaves the study to whoever comes next."""
         with self._engine.begin() as connection:
             mine = self._mine(connection)
-            connection.execute(TABLE.delete().where(*row(self._study_id, mine.text)))
+            self._token = ""
+            self._write(connection, mine)
 
     def _mine(self, connection: Connection, is_kept: bool = False) -> Holder:
         """Returns the lease that this search holds.
@@ -136,11 +147,11 @@ class Lease:
             if found is None
             else f"process {found.search.pid} on {found.search.host} has taken it over"
         )
-        self._lost = (
+        self.lost = (
             f"study {self._study!r}: this search had given no sign of life for too long, and {by}; "
             "so it stops here, and has recorded nothing since"
         )
-        raise SupersededError(self._lost)
+        raise SupersededError(self.lost)
 
     def _write(self, connection: Connection, before: Holder | None) -> bool:
         """Writes a sign of life of this search, unless another than before has the lease now."""
@@ -194,6 +205,10 @@ def held(storage: BaseStorage, study: str, search: Search) -> Iterator[Lease]:
     beats.start()
     try:
         yield lease
+    except Exception as error:
+        if lease.is_lost():  # which explains it, as where the other has ended a trial of this one
+            raise SupersededError(lease.lost) from error
+        raise
     finally:
         is_over.set()
         beats.join(BEAT_SECONDS)

@@ -85,6 +85,22 @@ def test_who_is_taken_over_from_cannot_write_any_more(
     assert left.intermediate_values == {}
 
 
+def test_an_error_of_who_is_taken_over_from_is_explained_by_that(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 600.0)
+    monkeypatch.setattr(holder, "OLD_SECONDS", -2.0)
+    told = f"process {HERE.pid} on {HERE.host} has taken it over; so it stops"
+    with ExitStack() as stopped:
+        stopped.enter_context(pytest.raises(SupersededError, match=told))
+        stopped.enter_context(held(open_storage(url), "shop", THERE))
+        with held(open_storage(url), "shop", HERE):
+            pass  # it has ended since
+        raise ValueError("Trial#3 has already finished")
+    with pytest.raises(ValueError, match="another kind"), held(open_storage(url), "shop", HERE):
+        raise ValueError("an error of another kind")
+
+
 def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(url: str) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -107,7 +123,7 @@ def test_signs_of_life_keep_the_lease(url: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_of_several_that_begin_at_once_one_has_the_study(url: str) -> None:
-    race(url, n_rounds=3)
+    race(url, n_rounds=2)
 
 
 def race(url: str, n_rounds: int) -> None:
