@@ -50,12 +50,11 @@ def _open_database(url: str) -> BaseStorage:
     try:
         return cast(BaseStorage, Database(url))
     except Exception as error:  # SQLAlchemy's, a missing driver's
-        missing = "psycopg" in str(error.__cause__) or "psycopg" in str(error)
         remedy = (
             'install its driver with `pip install -e ".[postgres]"`'
-            if missing and isinstance(error, ImportError)
-            else "give a file, or a URL like postgresql://user@host/optuna or "
-            "sqlite:////folder/optuna.db"
+            if isinstance(error, ImportError) and url.startswith("postgresql")
+            else "give a file, or the URL of a database that holds nothing of MLflow's, like "
+            "postgresql://user@host/optuna or sqlite:////folder/optuna.db"
         )
         raise ValueError(f"--storage {url}: cannot be opened ({error}); {remedy}") from error
 

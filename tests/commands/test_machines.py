@@ -25,6 +25,7 @@ from mlflow import MlflowClient
 
 from ncf.commands.options import parse
 from ncf.commands.search import run
+from ncf.commands.studies import describe
 from ncf.study import journal
 from ncf.study.storage import open_storage
 from tests.conftest import COMMON, PROJECT, planted, serving, write_interactions
@@ -192,6 +193,8 @@ def test_another_machine_goes_on_with_a_study_whose_machine_died(
 ) -> None:
     dead = begin("dying", "orphan")
     place.wait_for_trials("orphan", 4, dead)
+    seen = describe("orphan", place.storage)  # as from any machine
+    assert f"being searched by process {dead.pid} on dying: training trials" in seen[-1]
     os.killpg(dead.pid, signal.SIGKILL)
     refused = begin("heir", "orphan")
     told, _ = refused.communicate(timeout=DEADLINE)
