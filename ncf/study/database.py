@@ -52,6 +52,7 @@ class Database:
         event.listen(self.engine, "handle_error", _as_unreachable, retval=True)
         if self.engine.dialect.name == "postgresql":
             event.listen(self.engine, "connect", _limit_idleness)
+            self.engine.dispose()  # the connection that is open already has no limit
         self._storage = get_storage(storage)  # reads ended trials once
 
     def __getattr__(self, name: str) -> Any:

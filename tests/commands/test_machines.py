@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import optuna
@@ -27,6 +27,7 @@ from ncf.commands.options import parse
 from ncf.commands.search import run
 from ncf.commands.studies import describe
 from ncf.study import journal
+from ncf.study.database import IDLE_SECONDS, Database
 from ncf.study.storage import open_storage
 from tests.conftest import COMMON, PROJECT, planted, serving, write_interactions
 from tests.postgres import Postgres
@@ -37,9 +38,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's"),
 ]
-N_TRIALS = 10
+N_TRIALS = 8
 OLD_SECONDS = 4.0  # without a sign of life, after which a study is taken over here
-DEADLINE = 300.0  # seconds; for a search that hangs, not for a slow machine
+DEADLINE = 600.0  # seconds; for a search that hangs, not for a slow machine
 OPTIONS = (
     *COMMON, "--trials", str(N_TRIALS), "--jobs", "2", "--confirm", "1", "--confirm-seeds", "1",
     "--baselines", "none", "--no-register",
@@ -173,6 +174,18 @@ def begin(place: Place) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]
 
 
 Begin = Callable[[str, str], subprocess.Popen[str]]
+
+
+def test_what_a_stopped_process_has_locked_is_free_after_a_while(place: Place) -> None:
+    """On each connection, also on the first, which is opened before the others."""
+    storage = cast(Database, open_storage(place.storage))
+    for _ in range(2):
+        with storage.engine.connect() as connection:
+            limit = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout")
+            assert limit.scalar() == f"{IDLE_SECONDS}s"
+            with storage.engine.connect() as another:
+                limit = another.exec_driver_sql("SHOW idle_in_transaction_session_timeout")
+                assert limit.scalar() == f"{IDLE_SECONDS}s"
 
 
 def test_of_searches_that_begin_at_once_one_has_the_study(place: Place, begin: Begin) -> None:
