@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -13,10 +13,12 @@ from mlflow.entities import Run
 from ncf.commands.repeat import plan_of_run, train_again
 from ncf.data.files import RESULTS
 from ncf.serving.catalogue import Catalogue
+from ncf.study.plan import Plan
 from ncf.tracking import notes
 from ncf.tracking.entities import rounded
-from ncf.tracking.logged_models import ModelFiles, is_whole
+from ncf.tracking.logged_models import is_whole, log_model, model_name
 from ncf.tracking.outcome_metrics import best_metrics
+from ncf.tracking.packaging import package
 from ncf.tracking.tracker import NOTE_TAG, PARENT_TAG, TRIAL_TAG, Tracker
 from ncf.tracking.trial_runs import setting_of_run
 from ncf.tracking.versions import run_of, study_run
@@ -43,24 +45,28 @@ def make(client: MlflowClient, run_id: str) -> None:
     experiment = client.get_experiment(run.info.experiment_id).name
     tracker = Tracker(str(client.tracking_uri), RESULTS, experiment, plan.facts)
     tracker.parent = run.data.tags[PARENT_TAG]
-    catalogue = Catalogue.of(plan.interactions, plan.split.whole)
     with tempfile.TemporaryDirectory() as folder:
-        files = ModelFiles(Path(folder), catalogue, f"runs:/{tracker.parent}/catalogue.npz")
-        weights = files.weights(int(run.data.tags[TRIAL_TAG]))
+        weights = Path(folder) / "weights.safetensors"
         again = train_again(client, run, plan, weights)
         if again.differing:
             raise RuntimeError(
                 f"{run_id}: trained again, {len(again.differing)} of {len(again.logged)} metrics "
                 "differ from the logged ones, as on another processor or with other packages, so "
-                "that this is another model; register one on the machine that trained it"
+                "that this is another model; register it on a machine like the one that trained it"
             )
-        _log(tracker, files, run, replace(again.outcome, time=_ended_at(client, run)))
+        outcome = replace(again.outcome, time=_ended_at(client, run))
+        _log(tracker, run, plan, outcome, weights)
 
 
-def _log(tracker: Tracker, files: ModelFiles, run: Run, outcome: Outcome) -> None:
-    """Logs a model with a trial's run, which has its metrics already."""
-    run_id = str(run.info.run_id)
-    model_id = files.log(tracker, run_id, outcome, setting_of_run(run))
+def _log(tracker: Tracker, run: Run, plan: Plan, outcome: Outcome, weights: Path) -> None:
+    """Logs a model, which stands alone, with a trial's run, which has its metrics already."""
+    run_id, setting = str(run.info.run_id), setting_of_run(run)
+    catalogue = Catalogue.of(plan.interactions, plan.split.whole, plan.split.train)
+    folder = weights.parent / "model"
+    package(folder, weights, setting, catalogue)
+    name = model_name(outcome.number)
+    step = outcome.best_epoch
+    model_id = log_model(tracker, run_id, name, name, folder, asdict(setting), step)
     metrics = tracker.metrics(rounded(best_metrics(outcome)), 0, outcome.time, model_id)
     tracker.client.log_batch(run_id, metrics=metrics)
     tracker.set_tags(run_id, {NOTE_TAG: notes.describe_trial(outcome, run_id)})

@@ -12,18 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal
+from ncf.commands.facts import FEW_USERS
 from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
+from ncf.report.words import full_ranking
 from ncf.study import baselines, journal
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ncf.study.lease import Lease
 
 _logger = logging.getLogger(__name__)
-_FEW_USERS = 100
 
 
 def run(options: Options) -> int:
@@ -139,19 +139,20 @@ def _search(plan: Plan, options: Options) -> int:
     terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
-    n_judges = len(np.unique(plan.split.validation.users))
-    if n_judges < _FEW_USERS:
+    if plan.n_judges < FEW_USERS:
         _logger.warning(
             "trials are judged by %d users, which is few: the best of many may be best by luck; "
             "`python -m ncf data` tells what would find more",
-            n_judges,
+            plan.n_judges,
         )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     with lock_study(folder), _leased(storage, plan, options) as lease:
+        plan = plan.begun_as(journal.identity_of(storage, plan.study_name))
         study = journal.open_study(storage, plan.study_name, plan.identity)
+        terminal.show_full_ranking(full_ranking(plan))
         _remove_scratch(folder)
         n_workers = _n_workers(options)
         n_at_once = min(n_workers, _n_to_train(study, plan))
@@ -183,7 +184,7 @@ def _leased(
 
 def _remove_scratch(folder: Path) -> None:
     """Removes what a killed process may have left, but not weights and results for MLflow."""
-    shared = ("candidates.npz", "catalogue.npz")
+    shared = ("candidates.npz", "catalogue*.npz")
     for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():
