@@ -121,6 +121,11 @@ def describe(name: str, storage: str | None) -> list[str]:
     trials = study.get_trials(deepcopy=False)
     search = presence.last_search(name)
     is_running = search is not None and presence.is_searched(name)
+    if storage is not None and "://" in storage:  # another machine may be searching it
+        from ncf.study.holder import holder_of
+
+        if (holder := holder_of(study)) is not None:
+            search, is_running = holder.search, True
     states = Counter(trial.state for trial in trials)
     n_trained = sum(map(journal.is_trained, trials))
     wanted = f"/{search.n_trials}" if search is not None else ""

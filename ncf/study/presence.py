@@ -35,6 +35,16 @@ class Search:
     n_trials: int
     jobs: int
 
+    @classmethod
+    def of_this_process(cls, n_trials: int, jobs: int) -> Search:
+        """Returns the search that this process begins now."""
+        return cls(os.getpid(), platform.node(), time.time(), n_trials, jobs)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ran on this machine, and its process is gone."""
+        return self.host == platform.node() and not self.is_alive
+
     @property
     def is_alive(self) -> bool:
         """Whether its process is there, and not another one that has been given its number."""
@@ -46,7 +56,7 @@ class Search:
 
 def note(folder: Path, n_trials: int, jobs: int) -> None:
     """Notes in the study's folder, whose lock this process holds, that its search has begun."""
-    search = Search(os.getpid(), platform.node(), time.time(), n_trials, jobs)
+    search = Search.of_this_process(n_trials, jobs)
     content = json.dumps(asdict(search)).encode()
     wait_for_room(lambda: write_whole(folder / _NOTE, content), folder)
 
