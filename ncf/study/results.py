@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ncf.models.table import Setting, model_of
 from ncf.protocol.metrics import Objective
-from ncf.study.breakdown import Breakdown
 from ncf.trials.messages import Outcome
+
+if TYPE_CHECKING:  # it needs pandas and numba, which `status` does without
+    from ncf.study.breakdown import Breakdown
 
 
 @dataclass(frozen=True)
