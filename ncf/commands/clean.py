@@ -22,6 +22,7 @@ from mlflow.entities.model_registry import ModelVersion
 from ncf.commands import tables
 from ncf.data.files import RESULTS
 from ncf.study import journal, presence
+from ncf.study.results import counted
 from ncf.study.storage import lock_study, open_storage
 from ncf.tracking import cleaning, store
 from ncf.tracking.database import file_of
@@ -162,13 +163,13 @@ def _delete_models(study: optuna.Study, parts: _Parts, n_kept: int, is_sure: boo
         print(f"study {name}: no model is to be deleted")
         return
     size = cleaning.size_of([], gone) / 1e6
-    _ask(f"{len(gone)} models of study {name}, {size:.1f} MB", is_sure)
+    _ask(f"{counted(len(gone), 'model')} of study {name}, {size:.1f} MB", is_sure)
     own = {model.source_run_id for model in gone}
     for run in parts.runs:
         if run.info.run_id in own:
             cleaning.note(parts.client, run, _MODEL_IS_GONE)
     cleaning.delete_models(parts.client, gone)
-    print(f"study {name}: {len(gone)} models deleted, {size:.1f} MB")
+    print(f"study {name}: {counted(len(gone), 'model')} deleted, {size:.1f} MB")
 
 
 def _parts(client: MlflowClient | None, study: optuna.Study) -> _Parts:
@@ -198,8 +199,8 @@ def _what(study: optuna.Study, parts: _Parts) -> str:
     versions = ", ".join(f"{one.name}/{one.version}" for one in parts.versions)
     registered = f", with the registered versions {versions}" if versions else ""
     return (
-        f"study {study.study_name}: its {n_trials} trials, {len(parts.models)} models and report, "
-        f"{parts.size / 1e6:.1f} MB{registered}"
+        f"study {study.study_name}: its {counted(n_trials, 'trial')}, "
+        f"{counted(len(parts.models), 'model')} and report, {parts.size / 1e6:.1f} MB{registered}"
     )
 
 

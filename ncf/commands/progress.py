@@ -21,6 +21,7 @@ from ncf.protocol.metrics import label
 from ncf.redaction import RedactingFormatter
 from ncf.study import journal
 from ncf.study.coordinator import Event, TrialEnded, TrialStarted
+from ncf.study.results import counted
 from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None
     """
     _logger.info("tuning %s", name)
     best = -math.inf
-    settings = "1 setting" if n_settings == 1 else f"{n_settings} settings"
+    settings = counted(n_settings, "setting")
     form = f"{{desc}} |{{bar:10}}| {{n_fmt}} of {settings} in {{elapsed}}{{postfix}}"
     bar = tqdm(
         total=n_settings, desc=f"tuning {name}", bar_format=form, disable=_off(), leave=False

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ncf.commands.options import BASELINES
 from ncf.study import journal, presence
 from ncf.study.presence import Search
+from ncf.study.results import counted
 
 _STARTS = "its search is starting: it opens MLflow's store and starts its workers"
 
@@ -38,8 +39,9 @@ def describe(name: str, storage: str | None) -> list[str]:
     states = Counter(trial.state for trial in trials)
     n_trained = sum(map(journal.is_trained, trials))
     wanted = f"/{search.n_trials}" if search is not None and not is_starting else ""
+    of_all = f"{n_trained}{wanted} trials" if wanted else counted(n_trained, "trial")
     lines = [
-        f"study {name}: {n_trained}{wanted} trials; {states[TrialState.COMPLETE]} finished, "
+        f"study {name}: {of_all}; {states[TrialState.COMPLETE]} finished, "
         f"{states[TrialState.PRUNED]} pruned, {states[TrialState.FAIL]} failed"
     ]
     lines += [
@@ -70,5 +72,7 @@ def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | N
         except ValueError:  # not yet
             continue
         n_settings = sum(map(journal.is_trained, tuned.get_trials(deepcopy=False)))
-        return f"tuning the baselines, or after them ({name} has had {n_settings} settings)"
+        return (
+            f"tuning the baselines, or after them ({name} has had {counted(n_settings, 'setting')})"
+        )
     return "training the best trials again with fresh seeds"

@@ -30,7 +30,7 @@ from ncf.study.confirmation import choose
 from ncf.study.coordinator import Coordinator, Space
 from ncf.study.cost import Cost, cost_of
 from ncf.study.plan import Plan
-from ncf.study.results import Conclusion
+from ncf.study.results import Conclusion, counted
 from ncf.study.verdict import conclude
 from ncf.tracking import next_steps, publication, trial_runs
 from ncf.tracking.contest_runs import log_confirmation
@@ -186,7 +186,7 @@ def _train_lost(
     missing = not_logged(trained, tracker)
     lost = [trial for trial in missing if not models.weights(trial.number).exists()]
     if lost:
-        what = f"training {len(lost)} trials again, of which MLflow lacks the models"
+        what = f"training {counted(len(lost), 'trial')} again, of which MLflow lacks the models"
         with progress.working(what):
             for _ in train_again(lost, plan, workers, models.weights, is_stopped):
                 pass

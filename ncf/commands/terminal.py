@@ -14,7 +14,7 @@ from ncf.report.contest import p_in_words
 from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.experiment import DataFacts
-from ncf.study.results import Conclusion, Confirmed
+from ncf.study.results import Conclusion, Confirmed, counted
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
@@ -45,14 +45,14 @@ def show_split(protocol: str, notes: Sequence[str]) -> None:
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(
-        f"{n_workers} trials at once, each of up to about {largest.n_bytes / 2**30:.1f} GiB and "
-        f"{largest.seconds_per_epoch:.2g} s per epoch"
+        f"{counted(n_workers, 'trial')} at once, each of up to about "
+        f"{largest.n_bytes / 2**30:.1f} GiB and {largest.seconds_per_epoch:.2g} s per epoch"
     )
 
 
 def show_nothing_to_do(study: str, n_trials: int) -> None:
     """Prints that the study has all its trials."""
-    print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
+    print(f"Study {study!r} has {counted(n_trials, 'trial')} already: no trial is left to train.")
 
 
 def show_interruption(study: str = "") -> None:
@@ -111,7 +111,7 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
     if not confirmed:
         return
     n_seeds = max(len(one.values) for one in confirmed)
-    seeds = "one fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
+    seeds = "one fresh seed" if n_seeds == 1 else counted(n_seeds, "fresh seed")
     print(f"\nTrained again with {seeds}, validation {objective.label}:")
     for one in confirmed:
         values = f"mean {one.mean:.4f}  sd {one.sd:.4f}   "

@@ -12,7 +12,7 @@ from ncf.protocol.ranks import MOST_USERS
 from ncf.report.contest import p_in_words, verdict, with_ends
 from ncf.study.best import title_of
 from ncf.study.plan import Plan
-from ncf.study.results import Conclusion, Result
+from ncf.study.results import Conclusion, Result, counted
 
 
 def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
@@ -39,7 +39,7 @@ def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
 
 {" ".join(verdict(conclusion, objective))}
 
-{n_trials} trials on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
+{counted(n_trials, "trial")} on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
 
 {table}
 

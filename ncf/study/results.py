@@ -136,6 +136,15 @@ class Reading:
     digest: str
 
 
+def counted(n: int, noun: str) -> str:
+    """Returns a number of things in words.
+
+    >>> counted(1, "setting"), counted(1200, "setting")
+    ('1 setting', '1,200 settings')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def in_words(at: float) -> str:
     """Returns a time as people write it.
 

@@ -15,16 +15,17 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 
-from ncf.models.table import Setting, describe, model_of, setting_of
+from ncf.models.table import Setting, describe, model_of
 from ncf.study import journal
 from ncf.study.coordinator import Event, TrialStarted
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
-from ncf.tracking.outcome_metrics import best_metrics, prefixed, spent_seconds
+from ncf.tracking.outcome_metrics import best_metrics, best_name, prefixed, spent_seconds
+from ncf.tracking.recorded import complete, logged_trials
 from ncf.tracking.tracker import (
     MODEL_TAG,
     NOTE_TAG,
@@ -96,7 +97,9 @@ def follow(
         for trial in earlier:
             if trial.number not in logged:
                 put(_record_of(trial))
-            else:  # a killed process may have left the weights
+            else:
+                complete(tracker, logged[trial.number], trial)
+                # a killed process may have left the weights
                 models.weights(trial.number).unlink(missing_ok=True)
 
     mirror.put("earlier trials", put_missing)
@@ -134,22 +137,14 @@ def write_trial(record: TrialRecord, tracker: Tracker, models: ModelFiles) -> No
     model_id = None
     if outcome and weights.exists():
         model_id = models.log(tracker, record.run_id, outcome, record.setting)
-    _log_trial(tracker, record.run_id, params, reports, outcome, model_id)
+    # MLflow shows first what was logged first, and compares runs by it.
+    best = _best(tracker, record.reports, outcome, model_id)
+    _log_trial(tracker, record.run_id, params, best, reports, outcome, model_id)
     record.n_written += len(reports)
     if isinstance(end, Failure):
         _fail_trial(tracker, record.run_id, end, record.is_interrupted)
     elif outcome:
         weights.unlink(missing_ok=True)  # only now, so that a call that failed can be repeated
-
-
-def logged_trials(tracker: Tracker) -> set[int]:
-    """Returns the numbers of the trials whose runs are complete in MLflow."""
-    return {
-        int(run.data.tags[TRIAL_TAG])
-        for run in tracker.runs()
-        if TRIAL_TAG in run.data.tags
-        and run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
-    }
 
 
 def _start_trial(tracker: Tracker, record: TrialRecord) -> str:
@@ -169,6 +164,7 @@ def _log_trial(
     tracker: Tracker,
     run_id: str,
     params: Mapping[str, Any],
+    best: Sequence[Metric],
     reports: Sequence[EpochReport],
     outcome: Outcome | None,
     model_id: str | None,
@@ -178,7 +174,7 @@ def _log_trial(
     `params` is empty and `reports` holds new ones alone, as far as the run has the others. The
     model, if any, gets the metrics of the outcome too.
     """
-    metrics = [metric for report in reports for metric in _epoch(tracker, report)]
+    metrics = [*best, *(metric for report in reports for metric in _epoch(tracker, report))]
     tags: dict[str, str] = {}
     if outcome is not None:
         state = "pruned" if outcome.pruned else "finished"
@@ -198,6 +194,21 @@ def _log_trial(
         tracker.client.set_terminated(run_id, STATUS[tags[STATE_TAG]], int(outcome.time * 1000))
 
 
+def _best(
+    tracker: Tracker,
+    reports: Sequence[EpochReport],
+    outcome: Outcome | None,
+    model_id: str | None,
+) -> list[Metric]:
+    """Returns the objective of a trial's best epoch, among all of its reports while it runs."""
+    objective = tracker.objective
+    values = [objective.value(one.metrics) for one in (reports if outcome is None else [outcome])]
+    if not values:
+        return []
+    at = reports[-1].time if outcome is None else outcome.time
+    return tracker.metrics(rounded({best_name(objective): max(values)}), 0, at, model_id)
+
+
 def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted: bool) -> None:
     """Closes the run of a trial that failed or was interrupted, with the reason."""
     state = "interrupted" if is_interrupted else "failed"
@@ -207,12 +218,6 @@ def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted:
     tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], NOTE_TAG: note}
     tracker.set_tags(run_id, tags)
     tracker.client.set_terminated(run_id, STATUS[state])
-
-
-def setting_of_run(run: Run) -> Setting:
-    """Returns the setting of a trial, as its run has it."""
-    name = run.data.tags.get(MODEL_TAG, "gmf")  # older runs name none: there was no other model
-    return setting_of(name, run.data.params)
 
 
 def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:

@@ -16,8 +16,8 @@ from ncf.protocol.metrics import label
 from ncf.study.plan import Plan, objective_of
 from ncf.study.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
+from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
-from ncf.tracking.trial_runs import setting_of_run
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for a wrong name
 
