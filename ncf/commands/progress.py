@@ -150,7 +150,7 @@ def follow(
                 study.set_postfix_str(standing.brief(n_at_once))
                 if study.disable and time.monotonic() - said_at > SILENCE:
                     said_at = time.monotonic()
-                    _say(standing.line(n_at_once))
+                    say(standing.line(n_at_once))
 
 
 def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None:
@@ -193,7 +193,7 @@ def working(what: str) -> Iterator[None]:
     _logger.info(what)
     form = "{desc} {elapsed}"
     with tqdm(desc=what, bar_format=form, disable=_off(), leave=False) as bar, _ticking(bar):
-        word = threading.Timer(_WORD_SECONDS, _say, (f"{what}: for {_WORD_SECONDS:.0f} s so far",))
+        word = threading.Timer(_WORD_SECONDS, say, (f"{what}: for {_WORD_SECONDS:.0f} s so far",))
         word.daemon = True
         if bar.disable:
             with suppress(RuntimeError):  # no thread can be started; the word is not worth an error
@@ -225,10 +225,10 @@ def _ticking(bar: tqdm[NoReturn]) -> Iterator[None]:
             ticker.join()  # it draws no more once the bar is closed
 
 
-def _say(line: str) -> None:
-    """Prints a line of progress where there are no bars."""
+def say(line: str) -> None:
+    """Prints a line of progress, unless the search is to be quiet."""
     if not _is_quiet:
-        print(line, file=sys.stderr, flush=True)
+        tqdm.write(line, file=sys.stderr)
 
 
 def _off() -> bool | None:

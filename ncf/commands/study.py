@@ -23,6 +23,7 @@ from ncf.commands.report_file import write_report
 from ncf.data.files import RESULTS
 from ncf.report import words
 from ncf.report.contest import verdict
+from ncf.report.edges import edges_of
 from ncf.serving.catalogue import Catalogue
 from ncf.study import journal, presence
 from ncf.study.again import train_again
@@ -81,6 +82,7 @@ def carry_out(
         The exit status of the command.
     """
     tracker = _open(options.tracking_uri or default_uri(), study, plan)
+    progress.say(f"watch it in the MLflow UI: {ui_command(tracker.uri)}\n  {tracker.ui_link()}")
     presence.note(folder, plan.settings.n_trials, workers.n_idle)
     mirror = Mirror(guard(tracker.uri))
     catalogue = Catalogue.of(plan.interactions, plan.split.whole)
@@ -101,7 +103,8 @@ def carry_out(
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
-        sentences = verdict(conclusion, objective)
+        best_trial = study.get_trials(deepcopy=False)[conclusion.best_trial.number]
+        sentences = [*verdict(conclusion, objective), *edges_of(best_trial)]
         terminal.show_verdict(sentences)
         study.set_user_attr("verdict", sentences)
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register

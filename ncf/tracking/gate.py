@@ -96,13 +96,32 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
         _note(client, old, new, f"version {old.version} stayed champion: {judgement.in_words}")
         pair = [f"{new.name}/{version.version}" for version in (old, new)]
         raise ValueError(
-            f"{text}: version {old.version} stays champion: {judgement.in_words}; --force promotes "
-            f"it anyway, `{next_steps.command('compare', *pair)}` shows all metrics"
+            f"{text}: version {old.version} stays champion: {judgement.in_words}. "
+            f"{_needed(old, new)}; --force promotes it anyway, "
+            f"`{next_steps.command('compare', *pair)}` shows all metrics"
         )
     forced = " by --force, though" if judgement.objection else ":"
     decision = f"{registry.crown(client, new, old)}{forced} {judgement.in_words}"
     _note(client, old, new, decision)
     return f"{new.name}: {decision}"
+
+
+def _needed(old: ModelVersion, new: ModelVersion) -> str:
+    """Returns what a new champion needs, in a sentence.
+
+    With it stand the values of two versions that cannot be compared; else the objection has them.
+    """
+    values = ", ".join(
+        f"version {version.version} {label(tag.removeprefix(registry.OBJECTIVE))} "
+        f"{float(version.tags[tag]):.4f}"
+        for version in (old, new)
+        if (tag := registry.objective_tag(version)) is not None
+    )
+    had = f"On validation: {values}. " if _incomparable(old, new) else ""
+    return (
+        f"{had}Needed is a better value than the champion's, of the same data "
+        "and protocol, and that a paired comparison on what neither was fitted on finds no loss"
+    )
 
 
 def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgement:
