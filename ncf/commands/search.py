@@ -144,6 +144,7 @@ def _search(plan: Plan, options: Options) -> int:
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     with lock_study(folder):
+        plan = plan.begun_as(journal.identity_of(storage, plan.study_name))
         study = journal.open_study(storage, plan.study_name, plan.identity)
         _remove_scratch(folder)
         n_workers = _n_workers(options)

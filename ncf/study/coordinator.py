@@ -87,7 +87,9 @@ class Coordinator:
         self._study = study
         self._space = space
         self._plan = plan
-        self._proposals = Proposals(space.name, space.defaults, space.suggest, space.seed)
+        self._proposals = Proposals(
+            space.name, space.defaults, space.suggest, space.seed, digits=plan.settings.digits
+        )
         self._again = [trial for trial in trials if trial.state == TrialState.RUNNING]
         self._running: dict[int, optuna.Trial] = {}
         self._reports: dict[int, list[EpochReport]] = {}  # of each running trial

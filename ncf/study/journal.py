@@ -71,6 +71,13 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
     return study
 
 
+def identity_of(storage: BaseStorage, name: str) -> dict[str, Any] | None:
+    """Returns the identity that a study recorded as it began; None where there is none."""
+    known = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    attributes = storage.get_study_user_attrs(known[name]) if name in known else {}
+    return attributes.get(_IDENTITY)
+
+
 def load_study(name: str, location: str | None = None) -> optuna.Study:
     """Opens a study that exists, to read it.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Settings:
         device: The device of the models that PyTorch trains.
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
+        digits: The significant digits of the numbers that trials are proposed with; None means as
+            many as a number has, as in studies of before they were rounded.
     """
 
     n_trials: int
@@ -48,6 +50,7 @@ class Settings:
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True
+    digits: int | None = 3
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Plan:
         objective = self.settings.objective
         # nDCG is left out, as in the records of before there was a choice
         other = {} if objective.metric == Objective.metric else {"objective": objective.metric}
+        digits = {} if self.settings.digits is None else {"digits": self.settings.digits}
         return {
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
@@ -125,7 +129,18 @@ class Plan:
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,
+            **digits,
         }
+
+    def begun_as(self, identity: Mapping[str, Any] | None) -> Plan:
+        """Returns the plan with what a study keeps that an older version began.
+
+        Args:
+            identity: The identity that the study recorded; None where it is new.
+        """
+        if identity is None:
+            return self
+        return replace(self, settings=replace(self.settings, digits=identity.get("digits")))
 
     def task(
         self,
