@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     recommend.add_argument(
         "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
         "latest last; with --user, newer items of that user"
-        " (models with n_recent > 0, item-kNN, EASE, Markov, mixtures)",
+        " (models with n_recent > 0, item-kNN, EASE, SLIST, Markov, mixtures)",
     )  # fmt: skip
     recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
     recommend.add_argument(

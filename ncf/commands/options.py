@@ -15,7 +15,7 @@ from typing import Literal
 from ncf.commands import failures
 
 # As in `ncf.models.table`, which a test checks.
-BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture")
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture", "slist")
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
 
 

@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal
+from ncf.commands.facts import FEW_USERS
 from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
@@ -32,7 +33,6 @@ from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
 
 _logger = logging.getLogger(__name__)
-_FEW_USERS = 100
 
 
 def run(options: Options) -> int:
@@ -133,7 +133,7 @@ def _search(plan: Plan, options: Options) -> int:
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
     n_judges = len(np.unique(plan.split.validation.users))
-    if n_judges < _FEW_USERS:
+    if n_judges < FEW_USERS:
         _logger.warning(
             "trials are judged by %d users, which is few: the best of many may be best by luck; "
             "`python -m ncf data` tells what would find more",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ncf.models import ease, ials, item_knn, markov, mixture, popularity
+from ncf.models import ease, ials, item_knn, markov, mixture, popularity, slist
 from ncf.models.ease import EASEHyperparameters
 from ncf.models.gmf import setting as gmf
 from ncf.models.gmf.setting import Hyperparameters
@@ -24,6 +24,7 @@ from ncf.models.model import Epoch, Model
 from ncf.models.neumf import setting as neumf
 from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters, NeuralSetting
 from ncf.models.popularity import PopularityHyperparameters
+from ncf.models.slist import SLISTHyperparameters
 from ncf.protocol.splitting import History
 
 Setting: TypeAlias = (
@@ -36,6 +37,7 @@ Setting: TypeAlias = (
     | EASEHyperparameters
     | MarkovHyperparameters
     | MixtureHyperparameters
+    | SLISTHyperparameters
 )
 
 
@@ -125,9 +127,20 @@ MODELS: dict[str, Model] = {
             check_size=markov.check_size,
             most_settings=mixture.most_settings,
         ),
+        Model(
+            "slist",
+            "SLIST",
+            SLISTHyperparameters(),
+            slist.space,
+            slist.fit,
+            most_epochs=1,
+            is_seeded=False,
+            check_size=slist.check_size,
+            most_settings=slist.most_settings,
+        ),
     )
 }
-BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture")
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture", "slist")
 
 
 def model_of(setting: Setting) -> Model:

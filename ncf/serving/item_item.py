@@ -1,4 +1,4 @@
-"""The scorers of models that weigh items with items: EASE, Markov counts, item-kNN.
+"""The scorers of models that weigh items with items: EASE, SLIST, Markov counts, item-kNN.
 
 score(u, i) = sum over places a of v_a W_ji, j the a-th latest item of user u, where W says what an
 item of the history adds to another, and v how much an item counts that is the a-th latest. So they

@@ -115,7 +115,7 @@ class Recommender:
         if not reads_items(self.scorer):
             raise ValueError(
                 "this model does not read a user's items; one that was trained with n_recent > 0 "
-                "does, and so do item-kNN, EASE and Markov"
+                "does, and so do item-kNN, EASE, SLIST and Markov"
             )
         for item_id in item_ids:
             _check_id("item", item_id)

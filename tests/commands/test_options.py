@@ -52,7 +52,8 @@ def test_the_baselines_are_those_of_the_table_of_models() -> None:
         ({"seed": -1}, "--seed must not be negative"),
         (
             {"baselines": ("svd",)},
-            "--baselines svd: known are popularity, itemknn, ials, ease, markov, mixture, or none",
+            "--baselines svd: known are popularity, itemknn, ials, ease, markov, mixture, slist, "
+            "or none",
         ),
         ({"study": "a/b"}, "--study 'a/b': a name is letters"),
         ({"register": "it's"}, '--register "it\'s": a name is letters'),

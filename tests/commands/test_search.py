@@ -108,7 +108,7 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     experiment_id = parent.info.experiment_id
     runs = client.search_runs([experiment_id], "tags.`ncf.key` != '' and tags.`ncf.study` = 'shop'")
     keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
-    assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 6}
+    assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 7}
     means = {
         int(key.split("_")[2]): value
         for key, value in parent.data.metrics.items()
