@@ -171,9 +171,11 @@ def _similar(model: str | None, tracking_uri: str | None, item: str, k: int, jso
 
 def _models(tracking_uri: str | None, json: bool) -> None:
     from ncf.commands import tables
-    from ncf.tracking import versions
+    from ncf.tracking import marks, versions
 
-    rows = versions.listed(_client(tracking_uri))
+    client = _client(tracking_uri)
+    marks.mark_all(client)
+    rows = versions.listed(client)
     if not rows:
         print("no version is registered yet: run search.py", file=sys.stderr)
     tables.show_rows(rows, json)
@@ -181,10 +183,10 @@ def _models(tracking_uri: str | None, json: bool) -> None:
 
 def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> None:
     from ncf.commands import tables
-    from ncf.tracking import comparison, versions
+    from ncf.tracking import comparison, marks
 
     client = _client(tracking_uri)
-    found = [versions.find(client, text) for text in (first, second)]
+    found = [marks.find(client, text) for text in (first, second)]
     rows = comparison.compare(client, *found)
     fitted = {version.tags["fitted_on"] for version in found}
     print(

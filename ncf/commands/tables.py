@@ -36,6 +36,32 @@ def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]
     ]
 
 
+def for_terminal(rows: Sequence[Sequence[str]], is_text: Sequence[bool], indent: str) -> list[str]:
+    """Returns the lines of a table as `aligned` does, or as `in_width` where a terminal is narrow.
+
+    A cell without a header belongs to the cell before it, and stays beside it.
+
+    Args:
+        rows: The header and the rows, all with the same number of cells.
+        is_text: For each column, whether it is text.
+        indent: What each line begins with.
+    """
+    lines = [f"{indent}{line}" for line in aligned(rows, is_text)]
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or max(map(len, lines)) <= width:
+        return lines
+    first, *others = zip(*rows, strict=True)
+    columns = [first]
+    for column in others:
+        if column[0]:
+            columns.append(column)
+        else:
+            pairs = zip(columns[-1], column, strict=True)
+            columns[-1] = tuple(" ".join(filter(None, pair)) for pair in pairs)
+    joined = [*zip(*columns, strict=True)]
+    return [f"{indent}{line}" for line in in_width(joined, width - len(indent))]
+
+
 def in_width(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Returns the lines of a table that fits into a width, so that no terminal breaks a number.
 

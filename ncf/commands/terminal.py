@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.commands.tables import aligned
+from ncf.commands.tables import for_terminal
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words
@@ -98,7 +100,7 @@ def show_trials(trials: Sequence[FrozenTrial], objective: Objective) -> None:
             ]
         )
     print("\nBest trials, by validation:")
-    print("\n".join(aligned(rows, is_text=(*[False] * (len(rows[0]) - 1), True))))
+    print("\n".join(for_terminal(rows, (*[False] * (len(rows[0]) - 1), True), "")))
     states = [trial.state for trial in trials]
     print(
         f"{states.count(TrialState.COMPLETE)} finished, {states.count(TrialState.PRUNED)} pruned, "
@@ -150,14 +152,15 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
             cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", p_in_words(p_value)]
         rows.append(cells + [""] * (len(header) - len(cells)))
     is_text = (True, *[False] * (len(header) - 1))
-    print("\n".join(f"  {line}" for line in aligned(rows, is_text)))
+    print("\n".join(for_terminal(rows, is_text, "  ")))
 
 
 def show_verdict(sentences: Sequence[str]) -> None:
     """Prints what the results do and do not establish."""
     print()
+    width = min(100, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
     for sentence in sentences:
-        print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="    "))
+        print(textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    "))
 
 
 def show_model(name: str, version: str, decision: str) -> None:

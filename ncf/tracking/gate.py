@@ -17,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ncf.protocol.metrics import label
-from ncf.tracking import comparison, next_steps, registry, versions
+from ncf.tracking import comparison, marks, next_steps, registry
 
 _COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
 _AGAINST, DECISION = "held_against", "decision"  # tags of a version that tell what was found
@@ -49,7 +49,7 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
     Returns:
         The decision and the reason, as a sentence.
     """
-    old = registry.champion(client, new.name)
+    old = _champion(client, new.name)
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
         return old.tags.get(DECISION, f"version {new.version} is the champion")
@@ -81,8 +81,8 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     Raises:
         ValueError: There is no such version, it does not load, or it is not known to be better.
     """
-    new = versions.find(client, text)
-    old = registry.champion(client, new.name)
+    new = marks.find(client, text)
+    old = _champion(client, new.name)
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
         return f"{new.name}: version {new.version} is the champion already"
@@ -104,6 +104,12 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     decision = f"{registry.crown(client, new, old)}{forced} {judgement.in_words}"
     _note(client, old, new, decision)
     return f"{new.name}: {decision}"
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
+    """Returns the version in use, if any, with its tags also where the UI has registered it."""
+    version = registry.champion(client, name)
+    return None if version is None else marks.mark(client, version)
 
 
 def _needed(old: ModelVersion, new: ModelVersion) -> str:

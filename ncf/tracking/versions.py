@@ -52,7 +52,7 @@ def register_winner(
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
         **seeds,
-        **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
+        **tags_of(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     test = f"{conclusion.reading}: {', '.join(of_metrics)}"
@@ -85,7 +85,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     study = run.data.tags[STUDY_TAG]
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
-        **_tags(setting, fitted_on, number, study, identity, is_confirmed=False),
+        **tags_of(setting, fitted_on, number, study, identity, is_confirmed=False),
     }
     description = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
     name = name or f"gmf-{identity['data']}"
@@ -171,7 +171,7 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
     return rows
 
 
-def _tags(
+def tags_of(
     setting: Setting,
     fitted_on: str,
     number: str,
@@ -179,6 +179,16 @@ def _tags(
     identity: Mapping[str, Any],
     is_confirmed: bool,
 ) -> dict[str, str]:
+    """Returns the tags that say what a version is, its results aside.
+
+    Args:
+        setting: The setting of its model.
+        fitted_on: The parts of the data that it was fitted on.
+        number: Which trial it is of, in words.
+        study: The name of its study.
+        identity: The identity of its study.
+        is_confirmed: Whether its objective is a mean over fresh seeds, or has nothing random.
+    """
     return {
         "model": model_of(setting).title,
         "setting": describe(setting),
