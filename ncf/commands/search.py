@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 
@@ -22,6 +21,7 @@ from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
+from ncf.report.words import full_ranking
 from ncf.study import baselines, journal
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
@@ -132,12 +132,11 @@ def _search(plan: Plan, options: Options) -> int:
     terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
-    n_judges = len(np.unique(plan.split.validation.users))
-    if n_judges < FEW_USERS:
+    if plan.n_judges < FEW_USERS:
         _logger.warning(
             "trials are judged by %d users, which is few: the best of many may be best by luck; "
             "`python -m ncf data` tells what would find more",
-            n_judges,
+            plan.n_judges,
         )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
@@ -146,6 +145,7 @@ def _search(plan: Plan, options: Options) -> int:
     with lock_study(folder):
         plan = plan.begun_as(journal.identity_of(storage, plan.study_name))
         study = journal.open_study(storage, plan.study_name, plan.identity)
+        terminal.show_full_ranking(full_ranking(plan))
         _remove_scratch(folder)
         n_workers = _n_workers(options)
         n_at_once = min(n_workers, _n_to_train(study, plan))
@@ -165,7 +165,7 @@ def _search(plan: Plan, options: Options) -> int:
 
 def _remove_scratch(folder: Path) -> None:
     """Removes what a killed process may have left, but not weights and results for MLflow."""
-    shared = ("candidates.npz", "catalogue.npz")
+    shared = ("candidates.npz", "catalogue*.npz")
     for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():

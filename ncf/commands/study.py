@@ -22,8 +22,6 @@ from ncf.commands.options import Options
 from ncf.commands.report_file import write_report
 from ncf.data.files import RESULTS
 from ncf.report import words
-from ncf.report.contest import verdict
-from ncf.report.edges import edges_of
 from ncf.serving.catalogue import Catalogue
 from ncf.study import journal, presence
 from ncf.study.again import train_again
@@ -85,8 +83,11 @@ def carry_out(
     progress.say(f"watch it in the MLflow UI: {ui_command(tracker.uri)}\n  {tracker.ui_link()}")
     presence.note(folder, plan.settings.n_trials, workers.n_idle)
     mirror = Mirror(guard(tracker.uri))
-    catalogue = Catalogue.of(plan.interactions, plan.split.whole)
-    models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")
+    split = plan.split
+    shared = Catalogue.of(plan.interactions, split.whole, split.train)
+    catalogue = Catalogue.of(plan.interactions, split.whole, split.train_and_validation)
+    kept = f"catalogue-{shared.digest[:12]}.npz"  # another one where titles came with a later call
+    models = ModelFiles(folder, shared, f"runs:/{tracker.parent}/{kept}")
     end = FAILED
     conclusion: Conclusion | None = None
     written: Future[Published] = Future()
@@ -103,8 +104,7 @@ def carry_out(
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
-        best_trial = study.get_trials(deepcopy=False)[conclusion.best_trial.number]
-        sentences = [*verdict(conclusion, objective), *edges_of(best_trial)]
+        sentences = words.findings(study, conclusion, objective)
         terminal.show_verdict(sentences)
         study.set_user_attr("verdict", sentences)
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register

@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ncf.models.table import Setting, model_of, setting_of
-from ncf.study.plan import objective_of
+from ncf.study.identity import objective_of
 from ncf.tracking import registry, versions
 from ncf.tracking.outcome_metrics import CONFIRMED, validation_of
 from ncf.tracking.recorded import setting_of_run

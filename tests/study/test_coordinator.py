@@ -45,8 +45,8 @@ EXPERIMENT = Experiment(
 
 NOTHING = np.zeros((0, 2), np.int32)
 PLAN = Plan(
-    "toy", EXPERIMENT, Settings(N_TRIALS, seed=0), Source("toy"), cast(Any, None), cast(Any, None),
-    "", NOTHING, NOTHING,
+    "toy", EXPERIMENT, Settings(N_TRIALS, seed=0, full_users=None), Source("toy"),
+    cast(Any, None), cast(Any, None), "", NOTHING, NOTHING,
 )  # fmt: skip
 
 
