@@ -14,9 +14,8 @@ from jinja2 import StrictUndefined, Template
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.report import contest, words
+from ncf.report import words
 from ncf.report.checklist import checklist as answered
-from ncf.report.edges import edges_of
 from ncf.report.parts import parts_note, parts_table
 from ncf.study.agreement import agreement_of
 from ncf.study.best import title_of
@@ -42,8 +41,7 @@ def report_study(
         command: The command that repeats the study.
     """
     objective = plan.settings.objective
-    verdict = contest.verdict(conclusion, objective)
-    best_trial = study.get_trials(deepcopy=False)[conclusion.best_trial.number]
+    found_out = words.findings(study, conclusion, objective)
     found = conclusion.breakdown
     alike = agreement_of(study, conclusion.best_trial.number)
     counts = plan.facts.counts
@@ -57,7 +55,7 @@ def report_study(
     return build_report(
         study,
         f"Study {plan.study_name}",
-        "\n".join([words.headline(conclusion, objective.k), *verdict, *edges_of(best_trial)]),
+        "\n".join([words.headline(conclusion, objective.k), *found_out]),
         words.table_rows(conclusion, objective),
         facts,
         words.describe_protocol(plan),

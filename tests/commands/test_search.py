@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import re
 import subprocess
 import sys
 import threading
@@ -56,7 +58,7 @@ def test_every_trial_is_a_child_run_with_metrics_by_epoch(
     parent, trials = runs_of(client)
     assert sorted(trials) == list(range(N_TRIALS))
     assert parent.info.status == "FINISHED"
-        for trial in study.get_trials():
+    for trial in study.get_trials():
         run = trials[trial.number]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.info.status == "FINISHED"  # the UI shows "KILLED" as an error
