@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Run
 
 from ncf.models.table import Setting, model_of, setting_of
-from ncf.study import journal
 from ncf.tracking.entities import rounded, tags_of
 from ncf.tracking.outcome_metrics import best_name
 from ncf.tracking.tracker import MODEL_TAG, STATE_TAG, TRIAL_TAG, Tracker
@@ -28,6 +27,8 @@ def logged_trials(tracker: Tracker) -> dict[int, Run]:
 
 def complete(tracker: Tracker, run: Run, trial: FrozenTrial) -> None:
     """Adds what the study's view needs to the run of a trial that an older version has logged."""
+    from ncf.study import journal  # only here: it needs Optuna, which `models` does without
+
     name = best_name(tracker.objective)
     if not journal.is_trained(trial) or (name in run.data.metrics and MODEL_TAG in run.data.tags):
         return

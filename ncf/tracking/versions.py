@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
@@ -14,11 +14,13 @@ from mlflow.exceptions import MlflowException
 from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
-from ncf.study.plan import Plan
-from ncf.study.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
+
+if TYPE_CHECKING:  # they need Optuna and numba, which take half a second to load
+    from ncf.study.plan import Plan
+    from ncf.study.results import Conclusion
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for a wrong name
 
