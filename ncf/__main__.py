@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; a user's mistake is one line and status 2."""
+    gc.set_threshold(100_000)  # MLflow makes half a million objects while it loads, which all stay
     options = vars(failures.parse(_parser(), arguments))
     run = options.pop("run")
     del options["command"]
