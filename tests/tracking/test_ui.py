@@ -52,7 +52,7 @@ def test_the_trials_are_listed_best_first_with_metrics_and_parameters(
         assert column in table
     assert "trial 0 · dim 64 · lr 0.025 · neg 6" in table
     cells = page.locator(".ag-row [col-id='metrics.`best/ndcg_10`']").all_inner_texts()
-    pinned, *values = [float(cell) for cell in cells if cell]
+    _, *values = [float(cell) for cell in cells if cell]
     assert len(values) == 20
     assert values == sorted(values, reverse=True)
     won = page.locator(".ag-row [col-id='tags.`winner`']").all_inner_texts()
