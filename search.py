@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from ncf.commands import options, output
@@ -11,6 +12,7 @@ from ncf.serving import compiled_cache
 
 def main() -> None:
     """Runs the command; a user's mistake is reported in one line and exit status 2."""
+    gc.set_threshold(100_000)  # MLflow makes half a million objects while it loads, which all stay
     output.outlast()
     parsed = options.parse()
     if not parsed.quiet and parsed.repeat is None:  # the libraries take a second

@@ -9,6 +9,8 @@ from typing import Any
 from mlflow.entities import Run
 
 from ncf.models.table import describe
+from ncf.study import mixing
+from ncf.study.best import title_of
 from ncf.study.results import Confirmed, Contestant
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
@@ -98,7 +100,8 @@ def log_contestant(
         if _ON_TEST not in before:
             tracker.set_tags(run_id, {NOTE_TAG: f"{before}\n\n{_ON_TEST}"})
         return run_id
-    key, name = f"baseline-{contestant.name}", f"baseline {contestant.name}"
+    key, title = f"baseline-{contestant.name}", title_of(contestant)
+    name = title if contestant.name == mixing.NAME else f"baseline {title}"
     tags = {MODEL_TAG: contestant.name, **tags}
     run_id = _log_child(tracker, key, name, asdict(contestant.setting), metrics, note, at, at)
     tracker.set_tags(run_id, tags)

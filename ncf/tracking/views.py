@@ -51,19 +51,22 @@ def trials_view(
         winner: The id of the run that is pinned above the others; None for none.
     """
     best, k = best_name(objective), objective.k
-    shown = [f"validation_full/ndcg_{k}", f"test/ndcg_{k}", f"validation_best/hit_ratio_{k}"]
-    if objective.metric != Objective.metric:
-        shown.insert(0, f"validation_best/ndcg_{k}")
-    metrics = [name for name in shown if not name.endswith(f"/{objective.name}") or "test" in name]
+    shown = (
+        f"validation_best/ndcg_{k}",
+        f"validation_full/ndcg_{k}",
+        f"validation_best/hit_ratio_{k}",
+    )
+    metrics = [name for name in shown if name != f"validation_best/{objective.name}"]
     widths = {
-        "attributes.`Run Name`": 300,
-        "runDateAndNestInfo": 130,
-        f"tags.`{WINNER_TAG}`": 130,
+        "attributes.`Run Name`": 250,
+        "runDateAndNestInfo": 145,
+        f"tags.`{WINNER_TAG}`": 120,
         f"metrics.`{best}`": 120,
-        f"metrics.`{CONFIRMED}`": 140,
-        "metrics.`confirmed/sd`": 115,
+        f"metrics.`{CONFIRMED}`": 135,
         f"tags.`{STATE_TAG}`": 95,
-        **{f"metrics.`{name}`": 15 * 8 + 5 * max(0, len(name) - 14) for name in metrics},
+        f"metrics.`test/ndcg_{k}`": 110,
+        "metrics.`confirmed/sd`": 115,
+        **{f"metrics.`{name}`": 190 for name in metrics},
         "metrics.`trial/best_epoch`": 125,
         **{f"params.`{name}`": 130 for name in searched},
         "metrics.`trial/seconds`": 110,
@@ -83,6 +86,7 @@ def trials_view(
         "columnOrder": [*widths],
         "columnWidths": widths,
         "runsHiddenMode": "FIRST_10_RUNS",
+        "isAccordionReordered": True,  # or the sections stand in the order of the alphabet
         "runsPinned": [] if winner is None else [winner],
         "compareRunCharts": charts,
         "compareRunSections": [

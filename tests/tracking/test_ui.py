@@ -65,6 +65,8 @@ def test_charts_show_the_hyperparameters_and_the_learning_curves(show: Show) -> 
     curves = ("Learning curves of the ten best", "validation/ndcg_10", "train/loss")
     for part in ("Hyperparameters and the best epoch", "Parallel Coordinates", *curves):
         assert part in charts
+    first = charts.index("Hyperparameters and the best epoch")
+    assert first < charts.index("Learning curves of the ten best") < charts.index("confirmed")
 
 
 def test_the_study_says_what_it_found_at_the_top(show: Show) -> None:
