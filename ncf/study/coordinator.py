@@ -88,7 +88,12 @@ class Coordinator:
         self._plan = plan
         self._lag = plan.settings.lag
         self._proposals = Proposals(
-            space.name, space.defaults, space.suggest, space.seed, self._lag
+            space.name,
+            space.defaults,
+            space.suggest,
+            space.seed,
+            self._lag,
+            digits=plan.settings.digits,
         )
         # Kept up to date, since reading a thousand trials again takes longer than one decision.
         self._trials: list[FrozenTrial] = study.get_trials(deepcopy=False)

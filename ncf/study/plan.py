@@ -43,6 +43,7 @@ class Settings:
         device: The device of the models that PyTorch trains.
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
+        digits: The significant digits of proposed numbers; None, as in older studies, means all.
         full_users: For how many users a trial ranks the full catalogue at most, always the same
             ones; None means for all at its end, as in studies of before there was a sample.
         lag: How far behind a trial those are from whose outcomes it is decided.
@@ -54,6 +55,7 @@ class Settings:
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True
+    digits: int | None = 3
     full_users: int | None = MOST_USERS
     lag: int = SHORTEST_LAG
 
@@ -132,6 +134,7 @@ class Plan:
         objective = self.settings.objective
         # nDCG is left out, as in the records of before there was a choice
         other = {} if objective.metric == Objective.metric else {"objective": objective.metric}
+        digits = {} if self.settings.digits is None else {"digits": self.settings.digits}
         full_users = {} if self.sample is None else {FULL_USERS: self.sample.n_users}
         return {
             "data": self.interactions.name,
@@ -147,18 +150,16 @@ class Plan:
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,
+            **digits,
             **full_users,
         }
 
     def begun_as(self, identity: Mapping[str, Any] | None) -> Plan:
-        """Returns the plan with what a study keeps that an older version began.
-
-        Args:
-            identity: The identity that the study recorded; None where it is new.
-        """
-        if identity is None or self.sample is None:
-            return self
-        settings = replace(self.settings, full_users=full_users_of(identity))
+        """Returns the plan with what a study that has recorded this identity keeps; None is new."""
+        identity = self.identity if identity is None else identity
+        settings = replace(self.settings, digits=identity.get("digits"))
+        if self.sample is not None:
+            settings = replace(settings, full_users=full_users_of(identity))
         return replace(self, settings=settings)
 
     def task(

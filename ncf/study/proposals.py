@@ -17,17 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
+    FloatDistribution,
     distribution_to_json,
 )
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from ncf.models.table import Setting, model_of
 from ncf.protocol.seeds import Purpose, spawn_int
@@ -69,6 +70,7 @@ class Proposals(Generic[T]):
         seed: int,
         lag: int,
         make_sampler: Callable[[int], BaseSampler] = tpe,
+        digits: int | None = None,
     ) -> None:
         """Prepares the decisions; `next` makes them.
 
@@ -79,6 +81,8 @@ class Proposals(Generic[T]):
             seed: The seed of all decisions.
             lag: How far behind a trial those are from whose outcomes it is decided.
             make_sampler: Makes a sampler of a seed.
+            digits: The significant digits of proposed numbers, as many as a table shows; None
+                leaves them as the sampler drew them.
         """
         self._name = name
         self._defaults = defaults
@@ -86,6 +90,7 @@ class Proposals(Generic[T]):
         self._seed = seed
         self._lag = lag
         self._make_sampler = make_sampler
+        self._digits = digits
         self._block = 0
         self._forgotten: set[int] = set()
         self._empty_view()
@@ -131,6 +136,9 @@ class Proposals(Generic[T]):
         try:
             setting = self._search_space(trial)
             running = _as_running(trial)
+            if number > 0 and self._digits is not None:
+                running = self._rounded(trial, self._digits)
+                setting = self._search_space(cast(optuna.Trial, FixedTrial(running.params)))
             if number == 0 and setting != self._defaults:
                 raise ValueError(f"it made {setting} of the defaults {self._defaults}")
         except ValueError as error:
@@ -142,6 +150,15 @@ class Proposals(Generic[T]):
                 f"({error})"
             ) from error
         return setting, running
+
+    def _rounded(self, trial: optuna.Trial, digits: int) -> FrozenTrial:
+        """Rounds the numbers of a trial in the view, so that TPE learns from what is trained."""
+        for name, value in trial.params.items():
+            distribution = trial.distributions[name]
+            if isinstance(distribution, FloatDistribution) and distribution.step is None:
+                near = min(max(float(f"{value:.{digits}g}"), distribution.low), distribution.high)
+                self._view._storage.set_trial_param(trial._trial_id, name, near, distribution)
+        return _as_running(self._view.get_trials(deepcopy=False)[-1])
 
     def _forget(self, trials: Sequence[FrozenTrial], block: int) -> None:
         """Begins a block of trials: what is forgotten depends on the number of the block alone."""

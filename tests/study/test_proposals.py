@@ -28,8 +28,11 @@ def propose_for(
     return proposals_for(experiment, seed, lag).next(trials)
 
 
-def proposals_for(experiment: Experiment, seed: int, lag: int = LAG) -> Proposals[Setting]:
-    return Proposals(experiment.name, experiment.defaults, experiment.search_space, seed, lag)
+def proposals_for(
+    experiment: Experiment, seed: int, lag: int = LAG, digits: int | None = None
+) -> Proposals[Setting]:
+    space = experiment.search_space
+    return Proposals(experiment.name, experiment.defaults, space, seed, lag, digits=digits)
 
 
 def space(trial: optuna.Trial) -> Hyperparameters:
@@ -101,6 +104,32 @@ def test_a_search_that_goes_on_decides_as_one_that_was_interrupted_before_each_t
         value = None if state == TrialState.FAIL else value_of(proposal)
         trials.append(ended(proposal, value, state))
     assert proposed(trials, lag=lag) != proposed(searched(n_trials + 1), lag=lag)  # states matter
+
+
+def test_rounded_numbers_are_what_is_trained_recorded_and_learned_from() -> None:
+    going_on, trials = proposals_for(EXPERIMENT, 0, digits=3), list[FrozenTrial]()
+    for _ in range(NUMBER):
+        setting, proposal = going_on.next(trials)
+        again = proposals_for(EXPERIMENT, 0, digits=3).next(trials)
+        assert again[0] == setting  # as a search that was interrupted before each trial
+        assert isinstance(setting, Hyperparameters)
+        rate = setting.learning_rate
+        assert proposal.params["learning_rate"] == rate == float(f"{rate:.3g}")
+        trials.append(ended(proposal, value_of(proposal)))
+    assert len({trial.params["learning_rate"] for trial in trials}) > NUMBER / 2
+
+
+def test_a_rounded_number_stays_in_its_range() -> None:
+    def narrow(trial: optuna.Trial) -> Hyperparameters:
+        rate = trial.suggest_float("learning_rate", 0.010001, 0.010004)
+        return replace(DEFAULTS, learning_rate=rate)
+
+    defaults = replace(DEFAULTS, learning_rate=0.010002)
+    setting, trial = proposals_for(experiment_of(narrow, defaults), 0, digits=3).next(
+        [ended(propose_for(experiment_of(narrow, defaults), [], 0)[1], 0.5)]
+    )
+    assert isinstance(setting, Hyperparameters)
+    assert setting.learning_rate == trial.params["learning_rate"] == 0.010001
 
 
 def test_of_the_trials_before_the_last_block_only_the_best_count(
