@@ -42,6 +42,20 @@ def show_split(protocol: str, notes: Sequence[str]) -> None:
         print(f"  {line}")
 
 
+def show_full_ranking(sentence: str) -> None:
+    """Prints for whom trials rank the full catalogue, where that is not for all."""
+    if sentence:
+        print(f"  {sentence}")
+
+
+def show_lag(lag: int, n_jobs: int) -> None:
+    """Prints the lag of a study that was begun with many jobs."""
+    print(
+        f"New study, lag {lag} for {n_jobs} jobs: it may be continued with any number of jobs; to "
+        f"begin the same one with fewer, give --lag {lag}"
+    )
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
-from ncf.study.plan import n_negatives_of
+from ncf.study.identity import full_users_of, n_negatives_of, objective_of
 from ncf.tracking import notes, places
 from ncf.tracking.database import file_of
 from ncf.tracking.packaging import DATA_FOLDER, complete, stands_alone
@@ -79,6 +79,9 @@ def protocol(identity: Mapping[str, Any], is_confirmed: bool) -> str:
         is_confirmed: Whether the objective is a mean over confirming seeds.
     """
     seeds = "mean of confirming seeds" if is_confirmed else "one seed"
+    n_users = full_users_of(identity) if objective_of(identity).is_full else None
+    if n_users is not None:
+        seeds += f", full catalogue for {n_users} users"
     return (
         f"{identity['split']}, {n_negatives_of(identity)} negatives, k {identity['k']}, "
         f"seed {identity['seed']}, {seeds}"

@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
-from ncf.study.plan import Plan, objective_of
+from ncf.study.identity import objective_of
+from ncf.study.plan import Plan
 from ncf.study.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
