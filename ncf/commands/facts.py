@@ -14,6 +14,7 @@ from ncf.protocol.splitting import MIN_INTERACTIONS
 __all__ = ["Facts", "gather", "in_words", "warnings"]
 
 _BAR = 36  # characters of the longest bar
+FEW_USERS = 500  # of which the best of many trials may be the best by luck
 
 
 def in_words(facts: Facts) -> str:
@@ -149,13 +150,13 @@ def warnings(facts: Facts) -> list[str]:
             f"only {n['evaluated'] / n['users']:.0%} of the users have the {MIN_INTERACTIONS} "
             "items that evaluation needs: results say nothing of the others"
         )
-    if facts.n_validated < min(500, n["evaluated"]):
+    if facts.n_validated < min(FEW_USERS, n["evaluated"]):
         found.append(
             f"trials are judged by {facts.n_validated} users, which is few: the best of many may "
             "be best by luck; --targets all asks each of them for all items of the period, and an "
             "earlier cut finds more users, as in --split time:0.8,0.9"
         )
-    if n["evaluated"] < 500:
+    if n["evaluated"] < FEW_USERS:
         found.append(
             f"{n['evaluated']} evaluated users are few: an interval of HR@10 will be about "
             f"{0.96 / np.sqrt(n['evaluated']):.2f} to either side, and most differences are noise"

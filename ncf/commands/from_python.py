@@ -1,7 +1,6 @@
 """A study from Python: `ncf.study` runs it, `ncf.load_study` reads what it came to.
 
-Both read the same record as the command `search.py`, so that a study which one of them began can
-be continued and read by the other.
+Both read the record of the command `search.py`, so that either continues what the other began.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class Study:
         name: Its name.
         trials: A row for each ended trial: its number, model and state, the objective if it has
             finished, validation metrics, epochs, seconds, why it failed, and its hyperparameters.
-        results: A row for each contestant on test, the winner first: its metrics, their 95%
-            intervals, the winner's lead over it with interval and p-value, and its setting.
+        results: A row for each contestant on test, the winner first: metrics with 95% intervals,
+            the winner's lead over it with interval and p-value, and its setting.
         winner: The winner's hyperparameters.
         verdict: What the results do and do not establish, in sentences.
         model_uri: The registered version, or the logged model where none is registered.
@@ -70,10 +69,12 @@ def search(
     experiment: str | Path | None = None,
     columns: str | None = None,
     min_rating: float | None = None,
+    titles: pd.DataFrame | str | Path | None = None,
     split: str = "leave-one-out",
     targets: str | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
+    lag: int | None = None,
     epochs: int | None = None,
     timeout: float | None = None,
     seed: int = 0,
@@ -84,28 +85,30 @@ def search(
     baselines: Sequence[str] | str = BASELINES,
     register_best: Literal["gmf", "any"] = "any",
     register: str | None = None,
+    keep_models: int | None = None,
     quiet: bool = False,
     tracking_uri: str | None = None,
     storage: str | None = None,
 ) -> Study:
     """Searches the best recommender for a data set, as `search.py` does, and returns the study.
 
-    The study is continued where one of this name has been begun. Each option is that of the command
-    of the same name, which `python search.py --help` explains.
+    A study that has been begun is continued. `python search.py --help` explains each option.
 
     Args:
-        data: The interactions: a table, or the name or path of a data set; None means the
-            experiment's. A table needs columns for users and items, and may have some for ratings,
-            times and titles; it is kept in mlruns/data, so that the study can be continued.
+        data: The interactions: a table of users, items and perhaps ratings, times and titles,
+            which is kept in mlruns/data; or the name or path of a data set, or the experiment's.
         trials: The trials that the study has in the end.
         study: The name of the study; a table needs one.
         experiment: A file with the search space; None means experiments/ml_100k.py.
         columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
         min_rating: The lowest rating that counts as an interaction.
+        titles: Titles for answers: a table or a file with a column for the item and one for the
+            title; None means the title column of a table of interactions, or a known set's own.
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
         targets: Which items of a period a split by time holds out: "last", "first" or "all".
         jobs: The trials trained at once; None means one for each core.
         cluster: The Ray cluster that trains, "HOST:PORT", "auto" or "local"; None means none.
+        lag: How far behind a trial those are that it is decided from; None means the study's.
         epochs: The most epochs of a trial; None means the experiment's.
         timeout: Seconds after which no new trial starts.
         seed: The seed of the study.
@@ -116,6 +119,7 @@ def search(
         baselines: What to hold the winner against, also as "popularity,markov" or "none".
         register_best: What is registered: "any" for the best contestant, "gmf" for the best trial.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
+        keep_models: The models of best trials that MLflow is given; None: all up to 100, or 10.
         quiet: Whether to print results alone, and no progress.
         tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
         storage: Optuna's record; None means mlruns/optuna.journal.
@@ -127,17 +131,23 @@ def search(
         KeyboardInterrupt: The search was interrupted; the same call continues it.
     """
     if data is not None and not isinstance(data, str | Path):
-        data = _keep_table(data, study)
+        kept = _keep_table(data, study)
+        if titles is None and "title" in data.columns:
+            titles = kept
+        data = kept
+    if titles is not None and not isinstance(titles, str | Path):
+        titles = _keep_table(titles, study, "-titles")
     source = None if data is None else str(data)
     if isinstance(baselines, str):
         baselines = named(baselines)
     chosen: dict[str, Any] = {} if experiment is None else {"experiment": Path(experiment)}
+    chosen["titles"] = None if titles is None else str(titles)
     options = Options(
         trials=trials, data=source, columns=columns, min_rating=min_rating, study=study, jobs=jobs,
-        cluster=cluster, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
+        cluster=cluster, lag=lag, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
         confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
-        tracking_uri=tracking_uri, storage=storage, split=split, targets=targets,
-        objective=objective, register_best=register_best, **chosen,
+        tracking_uri=tracking_uri, storage=storage, split=split, targets=targets, **chosen,
+        objective=objective, register_best=register_best, keep_models=keep_models,
     )  # fmt: skip
     from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
 
@@ -208,8 +218,14 @@ def _cleanly(call: Callable[[], T], *addresses: str | None) -> T:
     raise ValueError(reason)  # in place of an error whose traceback shows a password
 
 
-def _keep_table(table: pd.DataFrame, study: str | None) -> Path:
-    """Writes a table of interactions where the study finds it again; returns the file."""
+def _keep_table(table: pd.DataFrame, study: str | None, kind: str = "") -> Path:
+    """Writes a table where the study finds it again; returns the file.
+
+    Args:
+        table: The table, of interactions or, as `kind` says, of titles.
+        study: The study's name.
+        kind: The end of the file's name.
+    """
     import pandas as pd
 
     from ncf.data.files import RESULTS, whole
@@ -222,7 +238,7 @@ def _keep_table(table: pd.DataFrame, study: str | None) -> Path:
     check_name("study", study)
     folder = RESULTS / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{study}.parquet"
+    path = folder / f"{study}{kind}.parquet"
     with whole(path) as draft:
         table.to_parquet(draft, index=False)
     return path

@@ -15,7 +15,7 @@ from typing import Literal
 from ncf.commands import failures
 
 # As in `ncf.models.table`, which a test checks.
-BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture")
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture", "slist")
 _DEFAULT_EXPERIMENT = Path(__file__).parents[2] / "experiments" / "ml_100k.py"
 
 
@@ -27,11 +27,15 @@ class Options:
         jobs: The number of trials trained at once; None means one for each core, of a cluster as
             many as it has room for.
         cluster: The Ray cluster that trains: an address, or "local"; None means this machine alone.
+        lag: How far behind a trial those are from whose outcomes it is decided; None means the
+            study's own, or for a new one 8, or twice the jobs where that is more.
         baselines: The names of the baselines, in the order of the results.
         register_best: Which contestant is registered: "any", the best on validation, or "gmf", the
             best trial of the study.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
         repeat: The run id of a trial that is to be trained again, in place of a search.
+        keep_models: How many of the best trials' models MLflow keeps; None means all of a small
+            study, and ten of a big one.
     """
 
     trials: int = 50
@@ -44,6 +48,7 @@ class Options:
     study: str | None = None
     jobs: int | None = None
     cluster: str | None = None
+    lag: int | None = None
     epochs: int | None = None
     timeout: float | None = None
     seed: int = 0
@@ -62,6 +67,8 @@ class Options:
     log_file: str | None = None
     tracking_uri: str | None = None
     storage: str | None = None
+    keep_models: int | None = None
+    titles: str | None = None
 
     def check(self) -> None:
         """Checks the values as far as that is possible without the data.
@@ -69,7 +76,7 @@ class Options:
         Raises:
             ValueError: A value breaks a rule; the message names the option and the rule.
         """
-        for name in ("trials", "jobs", "k", "timeout"):
+        for name in ("trials", "jobs", "lag", "k", "timeout"):
             value = getattr(self, name)
             if (
                 value is not None and not value > 0
@@ -80,6 +87,8 @@ class Options:
                 "--confirm must not be negative and --confirm-seeds at least 1, but got "
                 f"{self.confirm} and {self.confirm_seeds}"
             )
+        if self.keep_models is not None and self.keep_models < 0:
+            raise ValueError(f"--keep-models must not be negative, but got {self.keep_models}")
         if self.seed < 0:
             raise ValueError(f"--seed must not be negative, but got {self.seed}")
         unknown = [name for name in self.baselines if name not in BASELINES]
@@ -123,6 +132,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_contest(parser)
     _add_output(parser)
     values = vars(failures.parse(parser, arguments))
+    if values["register"] == "":
+        parser.error("--register needs a name; --no-register leaves the model registry alone")
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = named(baselines)
@@ -149,6 +160,13 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
         help="train on a Ray cluster: HOST:PORT of its head, auto for the one that this machine is "
         'a node of, local to try it out here (needs pip install -e ".[cluster]")',
     )
+    add(
+        "--lag",
+        type=int,
+        metavar="N",
+        help="a trial is decided from those up to N before it, so that N can be trained at once; "
+        "the study keeps it (default: 8, or twice the jobs where that is more)",
+    )
     add("--epochs", type=int, help="most epochs of a trial (default: the experiment's)")
     add("--timeout", type=float, help="seconds after which no new trial starts")
     add("--seed", type=int, default=0, help="seed of the study (default: 0)")
@@ -169,6 +187,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+    add("--titles", metavar="FILE", help="titles for answers, given from the study's first command "
+        "on: a CSV or parquet file with a column for the item and one for the title")  # fmt: skip
     add(
         "--split",
         default="leave-one-out",
@@ -211,6 +231,13 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
     )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")
+    add(
+        "--keep-models",
+        type=int,
+        metavar="N",
+        help="models that MLflow is given: those of the best N trials at any time (default: all of "
+        "a study of at most 100 trials, else 10); `register` trains another's again",
+    )
     add("--repeat", metavar="RUN_ID", help="train a logged trial again and compare every metric")
 
 

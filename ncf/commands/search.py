@@ -5,35 +5,40 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal, workplace
+from ncf.commands.facts import FEW_USERS
 from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
+from ncf.report.words import full_ranking
 from ncf.study import baselines, journal
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
+from ncf.study.identity import recorded_lag
 from ncf.study.plan import Plan, Settings, assemble
-from ncf.study.proposals import LAG
+from ncf.study.presence import Search
+from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
 
 if TYPE_CHECKING:
+    from ncf.study.lease import Lease
     from ncf.trials.ray_cluster import Cluster
 
 _logger = logging.getLogger(__name__)
-_FEW_USERS = 100
 
 
 def run(options: Options) -> int:
@@ -109,7 +114,7 @@ def plan_of(options: Options) -> Plan:
         prune=options.prune,
     )
     choice = parse_split(options.split, options.targets)
-    source = Source(experiment.data, options.columns, options.min_rating, choice)
+    source = Source(experiment.data, options.columns, options.min_rating, choice, options.titles)
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")
@@ -134,21 +139,26 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
     terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
-    n_judges = len(np.unique(plan.split.validation.users))
-    if n_judges < _FEW_USERS:
+    if plan.n_judges < FEW_USERS:
         _logger.warning(
             "trials are judged by %d users, which is few: the best of many may be best by luck; "
             "`python -m ncf data` tells what would find more",
-            n_judges,
+            plan.n_judges,
         )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
-    with lock_study(folder):
+    n_jobs = options.jobs or workplace.n_cores(cluster)
+    with lock_study(folder), _leased(storage, plan, n_jobs) as lease:
+        begun = journal.identity_of(storage, plan.study_name)
+        plan = plan.begun_as(begun)
+        lag = lag_of(options, recorded_lag(begun), n_jobs)
+        plan = replace(plan, settings=replace(plan.settings, lag=lag))
         study = journal.open_study(storage, plan.study_name, plan.identity)
+        terminal.show_full_ranking(full_ranking(plan))
         _remove_scratch(folder)
-        n_workers = _n_workers(options, cluster)
+        n_workers = _n_workers(options, lag, n_jobs)
         n_to_train = _n_to_train(study, plan)
         try:
             with workplace.working(
@@ -156,14 +166,24 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
             ) as workers:
                 from ncf.commands.study import carry_out  # MLflow loads while the workers start
 
-                return carry_out(study, plan, workers, folder, options)
+                return carry_out(study, plan, workers, folder, options, lease)
         finally:
             _remove_scratch(folder)
 
 
+def _leased(storage: BaseStorage, plan: Plan, n_jobs: int) -> AbstractContextManager[Lease | None]:
+    """Keeps other machines from a study in a database; the lock is enough for a file here."""
+    if isinstance(storage, JournalStorage):
+        return nullcontext()
+    from ncf.study import lease  # here: a file needs no SQLAlchemy
+
+    search = Search.of_this_process(plan.settings.n_trials, n_jobs)
+    return lease.held(storage, plan.study_name, search)
+
+
 def _remove_scratch(folder: Path) -> None:
     """Removes what a killed process may have left, but not weights and results for MLflow."""
-    shared = ("candidates.npz", "catalogue.npz")
+    shared = ("candidates.npz", "catalogue*.npz")
     for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():
@@ -182,14 +202,38 @@ def _n_to_train(study: optuna.Study, plan: Plan) -> int:
     return max(n_missing, n_open)
 
 
-def _n_workers(options: Options, cluster: Cluster | None) -> int:
-    """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
-    if options.jobs is not None and options.jobs > LAG:
+def lag_of(options: Options, recorded: int | None, n_jobs: int) -> int:
+    """Returns the lag of the study; tells of one that is longer than usual where it is begun.
+
+    Args:
+        options: The options of the command.
+        recorded: The lag of the study, if it has been begun; `--lag` must be the same.
+        n_jobs: The number of trials trained at once.
+    """
+    if recorded is not None:
+        return options.lag or recorded
+    lag = options.lag or lag_for(n_jobs)
+    if options.lag is None and lag > SHORTEST_LAG:
+        terminal.show_lag(lag, n_jobs)
+    if options.trials < 3 * lag and lag > SHORTEST_LAG:
         _logger.warning(
-            "--jobs %d: at most %d trials can be trained at once, since a trial is decided from "
-            "the outcomes of those up to %d before it",
-            options.jobs,
-            LAG,
-            LAG,
+            "--trials %d is few for a lag of %d, with which the first %d are random: give more "
+            "trials, or a shorter --lag, with which fewer are trained at once",
+            options.trials,
+            lag,
+            lag + N_RANDOM - 1,
         )
-    return min(options.jobs or workplace.n_cores(cluster), LAG)
+    return lag
+
+
+def _n_workers(options: Options, lag: int, n_jobs: int) -> int:
+    """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
+    if options.jobs is not None and options.jobs > lag:
+        _logger.warning(
+            "--jobs %d: at most %d trials can be trained at once, since a trial of this study is "
+            "decided from the outcomes of those up to %d before it",
+            options.jobs,
+            lag,
+            lag,
+        )
+    return min(n_jobs, lag)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ncf.models import ease, ials, item_knn, markov, mixture, popularity
+from ncf.models import ease, ials, item_knn, markov, mixture, popularity, slist
 from ncf.models.ease import EASEHyperparameters
 from ncf.models.gmf import setting as gmf
 from ncf.models.gmf.setting import Hyperparameters
@@ -24,6 +24,7 @@ from ncf.models.model import Epoch, Model
 from ncf.models.neumf import setting as neumf
 from ncf.models.neumf.setting import MLPHyperparameters, NeuMFHyperparameters, NeuralSetting
 from ncf.models.popularity import PopularityHyperparameters
+from ncf.models.slist import SLISTHyperparameters
 from ncf.protocol.splitting import History
 
 Setting: TypeAlias = (
@@ -36,6 +37,7 @@ Setting: TypeAlias = (
     | EASEHyperparameters
     | MarkovHyperparameters
     | MixtureHyperparameters
+    | SLISTHyperparameters
 )
 
 
@@ -90,9 +92,18 @@ MODELS: dict[str, Model] = {
             item_knn.fit,
             most_epochs=1,
             is_seeded=False,
+            check_size=item_knn.check_size,
+            most_settings_of_large=item_knn.most_settings_of_large,
         ),
         Model(
-            "ials", "iALS", IALSHyperparameters(recency=1.0), ials.space, ials.fit, most_epochs=1
+            "ials",
+            "iALS",
+            IALSHyperparameters(recency=1.0),
+            ials.space,
+            ials.fit,
+            most_epochs=1,
+            check_size=ials.check_size,
+            most_settings_of_large=ials.most_settings_of_large,
         ),
         Model(
             "ease",
@@ -124,10 +135,22 @@ MODELS: dict[str, Model] = {
             most_epochs=1,
             check_size=markov.check_size,
             most_settings=mixture.most_settings,
+            most_settings_of_large=mixture.most_settings_of_large,
+        ),
+        Model(
+            "slist",
+            "SLIST",
+            SLISTHyperparameters(),
+            slist.space,
+            slist.fit,
+            most_epochs=1,
+            is_seeded=False,
+            check_size=slist.check_size,
+            most_settings=slist.most_settings,
         ),
     )
 }
-BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture")
+BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture", "slist")
 
 
 def model_of(setting: Setting) -> Model:

@@ -2,7 +2,8 @@
 
 A baseline is a model of one epoch. It is searched over its own space, in a record of its own
 beside the study's, on the same split and candidates. It is tried with as many settings as the study
-has trials, and at least 20; or with fewer, where each takes minutes for so many items. A budget of
+has trials, and at least 20; or with fewer, where each takes minutes for so many items, or for so
+many interactions of a large set, so that tuning takes no longer than the trials do. A budget of
 settings, unlike one of seconds, gives the same result on a machine that is busy with other work.
 """
 
@@ -22,7 +23,7 @@ from ncf.study import journal
 from ncf.study.coordinator import Coordinator, Event, Space
 from ncf.study.plan import Plan
 from ncf.study.proposals import describe_space
-from ncf.study.results import Contestant
+from ncf.study.results import Contestant, counted
 from ncf.trials.workers import Workers
 
 FEWEST = 20  # settings that are tried of a baseline with hyperparameters
@@ -36,11 +37,11 @@ def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
         names: The names of baselines in the table of models.
         plan: The plan of the study, which has the data.
     """
-    fitting = []
+    fitting, history = [], plan.split.train_and_validation
     for name in names:
         try:
             if (check_size := MODELS[name].check_size) is not None:
-                check_size(plan.split.train_and_validation)
+                check_size(history)
             fitting.append(name)
         except ValueError as error:  # the search is worth its results without it
             _logger.warning("%s", error)
@@ -75,6 +76,8 @@ def n_settings_of(name: str, plan: Plan) -> int:
     n_settings = max(FEWEST, plan.settings.n_trials) if describe_space(model.space) else 1
     if model.most_settings is not None:
         n_settings = min(n_settings, model.most_settings(plan.split.train.n_items))
+    if model.most_settings_of_large is not None and plan.sample is not None:
+        n_settings = min(n_settings, model.most_settings_of_large(plan.split.train))
     return n_settings
 
 
@@ -87,8 +90,7 @@ def contestant(name: str, study: optuna.Study) -> Contestant | None:
     if not ranking:
         return None
     n_trained = sum(map(journal.is_trained, trials))
-    settings = "1 setting" if n_trained == 1 else f"{n_trained} settings"
-    note = f"{settings} in {journal.seconds_of(trials):.0f} s of worker time"
+    note = f"{counted(n_trained, 'setting')} in {journal.seconds_of(trials):.0f} s of worker time"
     found = journal.contestant_of(ranking[0], 0, note)
     return replace(found, name=name, n_settings=n_trained, is_trial=False)
 
@@ -107,7 +109,7 @@ def _of_old_record(name: str, before: Mapping[str, Any]) -> Contestant:
     """Returns a baseline that was tuned when baselines had no record of their own."""
     setting = before["setting"]
     metrics = before["outcome"]["metrics"]
-    note = f"{before['n_trials']} settings in {before['seconds']:.0f} s of worker time"
+    note = f"{counted(before['n_trials'], 'setting')} in {before['seconds']:.0f} s of worker time"
     found = table.setting_of(name, setting)
     n_settings = before["n_trials"]
     return Contestant(name, 0, found, setting, 0, metrics, note, n_settings, is_trial=False)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from ncf.models.negatives import check_sampleable
 from ncf.models.table import Setting
 from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import Objective
+from ncf.protocol.ranks import MOST_USERS, Sample
 from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split
 from ncf.study.experiment import DataFacts, Experiment
-from ncf.study.proposals import LAG, describe_space, examples
+from ncf.study.identity import FULL_USERS, full_users_of
+from ncf.study.proposals import SHORTEST_LAG, describe_space, examples
 from ncf.study.source import Source, read
 from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
@@ -40,6 +43,10 @@ class Settings:
         device: The device of the models that PyTorch trains.
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
+        digits: The significant digits of proposed numbers; None, as in older studies, means all.
+        full_users: For how many users a trial ranks the full catalogue at most, always the same
+            ones; None means for all at its end, as in studies of before there was a sample.
+        lag: How far behind a trial those are from whose outcomes it is decided.
     """
 
     n_trials: int
@@ -48,6 +55,9 @@ class Settings:
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True
+    digits: int | None = 3
+    full_users: int | None = MOST_USERS
+    lag: int = SHORTEST_LAG
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,19 @@ class Plan:
         }
         return DataFacts(self.interactions.name, self.interactions.fingerprint, counts)
 
+    @cached_property
+    def n_judges(self) -> int:
+        """The number of users that trials are judged by."""
+        return len(np.unique(self.split.validation.users))
+
+    @property
+    def sample(self) -> Sample | None:
+        """Those of them for whom trials rank the full catalogue; None where for all."""
+        n_users = self.settings.full_users
+        if n_users is None or self.n_judges <= n_users:
+            return None
+        return Sample(n_users, spawn_int(self.settings.seed, Purpose.FULL_USERS))
+
     @property
     def trial_data(self) -> TrialData:
         """The data that trials see, without any test item."""
@@ -111,6 +134,8 @@ class Plan:
         objective = self.settings.objective
         # nDCG is left out, as in the records of before there was a choice
         other = {} if objective.metric == Objective.metric else {"objective": objective.metric}
+        digits = {} if self.settings.digits is None else {"digits": self.settings.digits}
+        full_users = {} if self.sample is None else {FULL_USERS: self.sample.n_users}
         return {
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
@@ -121,11 +146,21 @@ class Plan:
             "epochs": self.experiment.epochs,
             "patience": self.experiment.patience,
             "prune": self.settings.prune,
-            "lag": LAG,
+            "lag": self.settings.lag,
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,
+            **digits,
+            **full_users,
         }
+
+    def begun_as(self, identity: Mapping[str, Any] | None) -> Plan:
+        """Returns the plan with what a study that has recorded this identity keeps; None is new."""
+        identity = self.identity if identity is None else identity
+        settings = replace(self.settings, digits=identity.get("digits"))
+        if self.sample is not None:
+            settings = replace(settings, full_users=full_users_of(identity))
+        return replace(self, settings=settings)
 
     def task(
         self,
@@ -158,6 +193,7 @@ class Plan:
             stop_below or (-math.inf,) * epochs,
             weights,
             beside,
+            self.sample,
         )
 
     def refit(
@@ -171,17 +207,6 @@ class Plan:
     ) -> Refit:
         """Returns the task of a contestant: train on train and validation, for all epochs."""
         return Refit(number, setting, seed, epochs, self.settings.device, weights, beside)
-
-
-def n_negatives_of(identity: Mapping[str, Any]) -> int:
-    """Returns the recorded number of sampled negatives, which older records call `n_candidates`."""
-    name = "n_sampled_negatives"
-    return int(identity[name if name in identity else "n_candidates"])
-
-
-def objective_of(identity: Mapping[str, Any]) -> Objective:
-    """Returns the recorded objective, given a study's identity or the parameters of its run."""
-    return Objective(str(identity.get("objective", Objective.metric)), int(identity["k"]))
 
 
 def assemble(
@@ -208,13 +233,14 @@ def assemble(
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
         return draw_candidates(
-            split.whole.indptr,
-            split.whole.items,
-            split.whole.n_items,
+            split.train.indptr,
+            split.train.items,
+            split.train.n_items,
             held_out.users,
             held_out.items,
             experiment.n_sampled_negatives,
             spawn_int(settings.seed, purpose),
+            later=split.held_out,
         )
 
     validation, test = draw(split.validation, Purpose.VALIDATION_CANDIDATES), data.test_candidates

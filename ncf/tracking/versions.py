@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
@@ -13,11 +13,14 @@ from mlflow.exceptions import MlflowException
 
 from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
-from ncf.study.plan import Plan, objective_of
-from ncf.study.results import Conclusion
+from ncf.study.identity import objective_of
 from ncf.tracking import next_steps, notes, registry
+from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
-from ncf.tracking.trial_runs import setting_of_run
+
+if TYPE_CHECKING:  # they need Optuna and numba, which take half a second to load
+    from ncf.study.plan import Plan
+    from ncf.study.results import Conclusion
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for a wrong name
 
@@ -52,13 +55,14 @@ def register_winner(
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
         **seeds,
-        **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
+        **tags_of(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     test = f"{conclusion.reading}: {', '.join(of_metrics)}"
     validation = f"{objective.label} {value:.4f}"
     description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client
+    registry.make_whole(client, model_id)  # where an earlier version of this program has logged it
     return registry.register(client, name, model_id, tracker.parent, tags, description)
 
 
@@ -66,7 +70,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     """Registers the model of a trial's run, by default with the other versions of its data.
 
     Raises:
-        ValueError: It is not the run of a trial, or has no model.
+        ValueError: It is not the run of a trial, or has no model, or that is damaged.
     """
     run = run_of(client, run_id, f"{run_id}: no such run in this store")
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
@@ -85,10 +89,11 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     study = run.data.tags[STUDY_TAG]
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
-        **_tags(setting, fitted_on, number, study, identity, is_confirmed=False),
+        **tags_of(setting, fitted_on, number, study, identity, is_confirmed=False),
     }
     description = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
     name = name or f"gmf-{identity['data']}"
+    registry.make_whole(client, ready[0].model_id)
     return registry.register(client, name, ready[0].model_id, run_id, tags, description)
 
 
@@ -171,7 +176,7 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
     return rows
 
 
-def _tags(
+def tags_of(
     setting: Setting,
     fitted_on: str,
     number: str,
@@ -179,6 +184,16 @@ def _tags(
     identity: Mapping[str, Any],
     is_confirmed: bool,
 ) -> dict[str, str]:
+    """Returns the tags that say what a version is, its results aside.
+
+    Args:
+        setting: The setting of its model.
+        fitted_on: The parts of the data that it was fitted on.
+        number: Which trial it is of, in words.
+        study: The name of its study.
+        identity: The identity of its study.
+        is_confirmed: Whether its objective is a mean over fresh seeds, or has nothing random.
+    """
     return {
         "model": model_of(setting).title,
         "setting": describe(setting),

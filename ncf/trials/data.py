@@ -50,7 +50,7 @@ class TrialData:
 
     @cached_property
     def some(self) -> HeldOut:
-        """The validation items for which an epoch ranks the full catalogue, where it does."""
+        """Those for which an epoch ranks the full catalogue, where a study draws no sample."""
         return some_users(self.validation)
 
     @property

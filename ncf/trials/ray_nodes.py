@@ -54,14 +54,28 @@ def check_nodes(nodes: Sequence[Node]) -> set[str]:
     return cpus
 
 
-def warn_of_cpus(cpus: Iterable[str]) -> None:
-    """Warns that the nodes' processors are of several kinds."""
-    _logger.warning(
-        "the nodes have processors of several kinds (%s): a trial may differ in its last bits "
-        "from node to node, and the search with it. NUMBA_CPU_NAME, set where the nodes are "
-        "started, has numba compile the same code on all of them",
-        ", ".join(sorted(cpus)),
-    )
+class Processors:
+    """The kinds of processors that nodes have; one may have joined late."""
+
+    def __init__(self, tell: Callable[[list[str]], object]) -> None:
+        """Takes what is called with the kinds, where there are several."""
+        self._tell = tell
+        self._kinds: set[str] = set()
+
+    def note(self, kinds: set[str]) -> None:
+        """Notes kinds of processors, and warns where they make several."""
+        if kinds <= self._kinds:
+            return
+        self._kinds |= kinds
+        if len(self._kinds) == 1:
+            return
+        _logger.warning(
+            "the nodes have processors of several kinds (%s): a trial may differ in its last bits "
+            "from node to node, and the search with it. NUMBA_CPU_NAME, set where the nodes are "
+            "started, has numba compile the same code on all of them",
+            ", ".join(sorted(self._kinds)),
+        )
+        self._tell(sorted(self._kinds))
 
 
 class StoppedProcesses:

@@ -7,7 +7,6 @@ and the coordinator has it trained elsewhere. `ray_task.py` has what runs on the
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import secrets
@@ -16,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -24,7 +22,6 @@ import numpy as np
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from ncf.data.files import write_whole
 from ncf.trials import ray_task
 from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate
@@ -32,14 +29,14 @@ from ncf.trials.messages import Event, Failure, Refit, Setback, Task
 from ncf.trials.nodes import Node, installation, room
 from ncf.trials.pulse import PATIENCE
 from ncf.trials.ray_cluster import Cluster
-from ncf.trials.ray_nodes import StoppedProcesses, call_on, check_nodes, in_short, warn_of_cpus
-from ncf.trials.ray_task import Begun, Beside, Finished, Job
+from ncf.trials.ray_files import SentFiles, kept
+from ncf.trials.ray_nodes import Processors, StoppedProcesses, call_on, check_nodes, in_short
+from ncf.trials.ray_task import Begun, Finished, Job
 from ncf.trials.worker import in_a_line
 
 _LOOK_SECONDS = 1.0  # between two looks at the nodes that tasks run on
 _NEWS_SECONDS = 3.0  # for a node to tell of itself where a process there has died
 _REMOVAL_SECONDS = 5.0  # for the nodes to remove their scratch folders
-_WRITE_SECONDS = 30.0  # for a folder that cannot be written; less than training again may take
 _logger = logging.getLogger(__name__)
 
 
@@ -86,14 +83,13 @@ class RayWorkers:
         self._cluster = cluster
         self._n_workers = n_workers
         self._one = one
-        self._tell_cpus = tell_cpus
         self._patience = patience
         self._running: dict[Any, _Running] = {}  # by the generator of its messages
         self._not_started: list[Event] = []  # of tasks whose files could not be read
         self._stopped = StoppedProcesses(patience)
         self._looked_at = 0.0
-        self._besides: dict[str, Any] = {}  # what the cluster has of files, by content
-        self._cpus: set[str] = set()
+        self._files = SentFiles()
+        self._processors = Processors(tell_cpus)
         self._gone: set[str] = set()  # nodes that have died, which the cluster may not know yet
         self._has_room = True
         self._job = ray.put(Job(secrets.token_hex(6), installation()))
@@ -104,7 +100,7 @@ class RayWorkers:
             num_returns="streaming",
             scheduling_strategy="SPREAD",
         )
-        self._note_cpus(check_nodes([node for node in cluster.nodes if node.n_cpus]))
+        self._processors.note(check_nodes([node for node in cluster.nodes if node.n_cpus]))
         # Plain arrays: of mapped ones Ray would copy the content into each process.
         self._data = ray.put({name: np.asarray(array) for name, array in data.arrays.items()})
 
@@ -142,7 +138,7 @@ class RayWorkers:
     def submit(self, task: Task | Refit) -> None:
         """Hands the task to the cluster; `n_idle` must not be 0."""
         try:
-            beside = None if task.beside is None else self._put_file(task.beside)
+            beside = self._files.send(task.beside)
         except OSError as error:
             self._not_started.append(Setback(task.number, in_a_line(error)))
             return
@@ -198,11 +194,11 @@ class RayWorkers:
         match message:
             case Begun():
                 running.begun = message
-                self._note_cpus({message.cpu})
+                self._processors.note({message.cpu})
                 return []
             case Finished():
                 del self._running[messages]
-                return [_kept(message, running.task)]
+                return [kept(message, running.task)]
             case Failure() | Setback():
                 del self._running[messages]
                 return [message]
@@ -252,29 +248,3 @@ class RayWorkers:
                 silent[begun.node].append(begun.pid)
         self._stopped.look(alive, silent)
         return events
-
-    def _note_cpus(self, cpus: set[str]) -> None:
-        """Notes the kinds of processors, also those of nodes that have joined late."""
-        if not cpus <= self._cpus:
-            self._cpus |= cpus
-            if len(self._cpus) > 1:
-                warn_of_cpus(self._cpus)
-                self._tell_cpus(sorted(self._cpus))
-
-    def _put_file(self, path: Path) -> Any:
-        """Returns the cluster's copy of a file, which it is given once."""
-        content = path.read_bytes()
-        name = hashlib.sha256(content).hexdigest()[:16]
-        if name not in self._besides:
-            self._besides[name] = ray.put(Beside(name, content))
-        return self._besides[name]
-
-
-def _kept(message: Finished, task: Task | Refit) -> Event:
-    """Writes the weights that came with an outcome; returns the outcome, or why that failed."""
-    try:
-        if task.weights is not None and message.weights is not None:
-            write_whole(task.weights, message.weights.data, otherwise=_WRITE_SECONDS)
-    except OSError as error:
-        return Setback(task.number, in_a_line(error))
-    return message.outcome
