@@ -165,7 +165,7 @@ def _search(plan: Plan, options: Options) -> int:
 
 def _remove_scratch(folder: Path) -> None:
     """Removes what a killed process may have left, but not weights and results for MLflow."""
-    shared = ("candidates.npz", "catalogue.npz")
+    shared = ("candidates.npz", "catalogue*.npz")
     for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():

@@ -54,7 +54,7 @@ class ItemItem:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
-        from ncf.serving.compiled import sparse_history_scores  # which a server does without
+        from .compiled import sparse_history_scores  # which a server does without
 
         return sparse_history_scores(
             self.history_indptr,
@@ -135,7 +135,7 @@ class DenseItemItem:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
-        from ncf.serving.compiled import history_scores  # numba, which a server does without
+        from .compiled import history_scores  # numba, which a server does without
 
         history = (self.history_indptr, self.history_items, self.place_values)
         return history_scores(*history, self.weights, users, items)
