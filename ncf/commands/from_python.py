@@ -73,6 +73,7 @@ def search(
     split: str = "leave-one-out",
     targets: str | None = None,
     jobs: int | None = None,
+    lag: int | None = None,
     epochs: int | None = None,
     timeout: float | None = None,
     seed: int = 0,
@@ -104,6 +105,7 @@ def search(
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
         targets: Which items of a period a split by time holds out: "last", "first" or "all".
         jobs: The trials trained at once; None means one for each core.
+        lag: How far behind a trial those are that it is decided from; None means the study's.
         epochs: The most epochs of a trial; None means the experiment's.
         timeout: Seconds after which no new trial starts.
         seed: The seed of the study.
@@ -132,7 +134,7 @@ def search(
     chosen: dict[str, Any] = {} if experiment is None else {"experiment": Path(experiment)}
     options = Options(
         trials=trials, data=source, columns=columns, min_rating=min_rating, study=study, jobs=jobs,
-        epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
+        lag=lag, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
         confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
         tracking_uri=tracking_uri, storage=storage, split=split, targets=targets,
         objective=objective, register_best=register_best, **chosen,

@@ -25,6 +25,8 @@ class Options:
 
     Attributes:
         jobs: The number of trials trained at once; None means one for each core.
+        lag: How far behind a trial those are from whose outcomes it is decided; None means the
+            study's own, or for a new one 8, or twice the jobs where that is more.
         baselines: The names of the baselines, in the order of the results.
         register_best: Which contestant is registered: "any", the best on validation, or "gmf", the
             best trial of the study.
@@ -41,6 +43,7 @@ class Options:
     targets: str | None = None
     study: str | None = None
     jobs: int | None = None
+    lag: int | None = None
     epochs: int | None = None
     timeout: float | None = None
     seed: int = 0
@@ -66,7 +69,7 @@ class Options:
         Raises:
             ValueError: A value breaks a rule; the message names the option and the rule.
         """
-        for name in ("trials", "jobs", "k", "timeout"):
+        for name in ("trials", "jobs", "lag", "k", "timeout"):
             value = getattr(self, name)
             if (
                 value is not None and not value > 0
@@ -140,6 +143,13 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     )
     add("--study", help="name of the study (default: the experiment's)")
     add("--jobs", type=int, help="trials trained at once (default: the number of cores)")
+    add(
+        "--lag",
+        type=int,
+        metavar="N",
+        help="a trial is decided from those up to N before it, so that N can be trained at once; "
+        "the study keeps it (default: 8, or twice the jobs where that is more)",
+    )
     add("--epochs", type=int, help="most epochs of a trial (default: the experiment's)")
     add("--timeout", type=float, help="seconds after which no new trial starts")
     add("--seed", type=int, default=0, help="seed of the study (default: 0)")

@@ -48,6 +48,14 @@ def show_full_ranking(sentence: str) -> None:
         print(f"  {sentence}")
 
 
+def show_lag(lag: int, n_jobs: int) -> None:
+    """Prints the lag of a study that was begun with many jobs."""
+    print(
+        f"New study, lag {lag} for {n_jobs} jobs: it may be continued with any number of jobs; to "
+        f"begin the same one with fewer, give --lag {lag}"
+    )
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(

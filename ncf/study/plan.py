@@ -25,7 +25,7 @@ from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split
 from ncf.study.experiment import DataFacts, Experiment
 from ncf.study.identity import FULL_USERS, full_users_of
-from ncf.study.proposals import LAG, describe_space, examples
+from ncf.study.proposals import SHORTEST_LAG, describe_space, examples
 from ncf.study.source import Source, read
 from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
@@ -45,6 +45,7 @@ class Settings:
         prune: Whether trials stop early where the others' learning curves were better.
         full_users: For how many users a trial ranks the full catalogue at most, always the same
             ones; None means for all at its end, as in studies of before there was a sample.
+        lag: How far behind a trial those are from whose outcomes it is decided.
     """
 
     n_trials: int
@@ -54,6 +55,7 @@ class Settings:
     timeout: float | None = None
     prune: bool = True
     full_users: int | None = MOST_USERS
+    lag: int = SHORTEST_LAG
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Plan:
             "epochs": self.experiment.epochs,
             "patience": self.experiment.patience,
             "prune": self.settings.prune,
-            "lag": LAG,
+            "lag": self.settings.lag,
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,

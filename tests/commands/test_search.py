@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from mlflow import MlflowClient
 from ncf.__main__ import main as ask
 from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
-from ncf.commands.search import run
+from ncf.commands.search import lag_of, run
 from ncf.commands.study import End
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
@@ -222,6 +223,42 @@ def test_other_settings_are_refused_by_name(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "seed was 0, now 1" in error
+
+
+def test_a_study_keeps_the_lag_that_it_was_begun_with(
+    searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(searched[0])
+    assert run(parse([*COMMON, "--trials", "20", "--lag", "9"])) == 2  # the last of two counts
+    assert "lag was 8, now 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "lag", "is_told", "is_warned"),
+    [
+        ("--jobs 2 --trials 20", None, 8, False, False),
+        ("--jobs 4", None, 8, False, False),
+        ("--jobs 12 --trials 72", None, 24, True, False),
+        ("--jobs 12 --trials 71", None, 24, True, True),
+        ("--jobs 2 --lag 32 --trials 50", None, 32, False, True),
+        ("--jobs 2 --lag 4", None, 4, False, False),
+        ("--jobs 12", 8, 8, False, False),
+        ("--jobs 12 --lag 9", 8, 9, False, False),  # which the record then refuses
+    ],
+)
+def test_a_new_study_has_a_lag_for_its_jobs_and_an_old_one_its_own(
+    asked: str,
+    recorded: int | None,
+    lag: int,
+    is_told: bool,
+    is_warned: bool,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with caplog.at_level(logging.WARNING, "ncf"):
+        assert lag_of(parse(asked.split()), recorded) == lag
+    assert (f"give --lag {lag}" in capsys.readouterr().out) == is_told
+    assert (f"the first {lag + 9} are random" in caplog.text) == is_warned
 
 
 def test_a_trial_is_repeated_from_its_run_alone(
