@@ -9,12 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ncf.commands import failures, studies
+from ncf.commands import asking, failures, studies
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from ncf.serving.recommender import Recommender
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,13 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     as_rows.add_argument(
         "--json", action="store_true", help="JSON (default: a table on a terminal, else CSV)"
     )
-    model = argparse.ArgumentParser(add_help=False)
-    model.add_argument(
-        "--model", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS "
-        "(default: the champion that was registered last)",
-    )  # fmt: skip
-    model.add_argument("-k", type=int, default=10, help="items in a list (default: 10)")
-
     data = commands.add_parser("data", help="facts and pitfalls of a data set, before a search")
     data.add_argument("data", help="name (ml-100k, ml-1m, ...) or path")
     data.add_argument("--columns", help="names of its columns: user=...,item=...,timestamp=...")
@@ -60,26 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--targets", help="with --split time: last (default), first or all")
     data.set_defaults(run=_data)
 
-    parents = [model, as_rows, store]
-    recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
-    whom = recommend.add_mutually_exclusive_group()
-    whom.add_argument("--user", action="append", metavar="ID", help="a user id of the data")
-    whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
-    recommend.add_argument(
-        "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
-        "latest last; with --user, newer items of that user"
-        " (models with n_recent > 0, item-kNN, EASE, SLIST, Markov, mixtures)",
-    )  # fmt: skip
-    recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
-    recommend.add_argument(
-        "--include-seen", action="store_true", help="do not leave out seen items"
-    )
-    recommend.set_defaults(run=_recommend)
-
-    similar = commands.add_parser("similar", help="the items most like an item", parents=parents)
-    similar.add_argument("--item", required=True, metavar="ID", help="an item id of the data")
-    similar.set_defaults(run=_similar)
-
+    asking.add_commands(commands, as_rows, store)
     parents = [as_rows, store]
     models = commands.add_parser("models", help="the registered versions", parents=parents)
     models.set_defaults(run=_models)
@@ -124,49 +96,6 @@ def _data(
 
     choice = parse_split(split, targets)
     print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating, choice)))
-
-
-def _recommend(
-    model: str | None,
-    tracking_uri: str | None,
-    user: list[str] | None,
-    items: str | None,
-    all: bool,
-    out: Path | None,
-    k: int,
-    include_seen: bool,
-    json: bool,
-) -> None:
-    from ncf.commands import progress, tables
-    from ncf.serving import lists
-
-    if all != (out is not None):
-        raise ValueError("--all needs --out FILE, and --out needs --all")
-    if not (user or items or all) or (items and all):
-        raise ValueError("give --user ID, --items ID,ID,... or both, or --all with --out FILE")
-    if out is not None:
-        lists.check_file(out)
-    recommender = _load(model, tracking_uri)
-    if out is not None:
-        blocks = lists.write_lists(recommender, out, k, include_seen)
-        n_users = progress.count(blocks, len(recommender.catalogue.user_ids), "user")
-        print(f"{out}: lists of {n_users:,} users", file=sys.stderr)
-        return
-    given = None if items is None else [item.strip() for item in items.split(",") if item.strip()]
-    unknown = [item for item in given or () if recommender.catalogue.item_of(item) is None]
-    if unknown:
-        print(f"unknown to the model and passed over: {', '.join(unknown)}", file=sys.stderr)
-    answers = recommender.recommend(user or [], k, include_seen, items=given)
-    tables.show_recommendations(answers, json)
-
-
-def _similar(model: str | None, tracking_uri: str | None, item: str, k: int, json: bool) -> None:
-    from ncf.commands import tables
-
-    found = _load(model, tracking_uri).similar(item, k)
-    columns = ("item_id", "score", "title")
-    rows = zip(found.item_ids, found.scores, found.titles, strict=True)
-    tables.show_rows([dict(zip(columns, row, strict=True)) for row in rows], json)
 
 
 def _models(tracking_uri: str | None, json: bool) -> None:
@@ -219,15 +148,6 @@ def _check(storage: Path, cut: bool) -> None:
     from ncf.commands import health
 
     health.run(storage.resolve(), cut)
-
-
-def _load(model: str | None, tracking_uri: str | None) -> Recommender:
-    """Loads a model and prints to stderr which one it is."""
-    from ncf.tracking import registry, store
-
-    uri, recommender = registry.load(model, tracking_uri or store.default_uri())
-    print(uri, file=sys.stderr)
-    return recommender
 
 
 def _client(tracking_uri: str | None) -> MlflowClient:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from measurement import Row, Setup, forget_peak, in_fresh_process, peak_megabytes
 
+from ncf.commands.lists import write_lists
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors
-from ncf.serving.lists import write_lists
 from ncf.serving.recommender import Recommender
 
 DIM, N_SEEN, K = 64, 50, 10

@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 from ncf.commands import terminal
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.study.experiment import Experiment
-from ncf.study.plan import Plan, Settings, assemble, n_negatives_of, objective_of
+from ncf.study.identity import full_users_of, n_negatives_of, objective_of
+from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.source import source_of
 from ncf.tracking.entities import rounded
 from ncf.tracking.outcome_metrics import best_metrics
@@ -75,7 +76,12 @@ def _plan(run: Run, parent: Run) -> Plan:
         patience=epochs,
         n_sampled_negatives=n_negatives_of(params),
     )
-    settings = Settings(n_trials=1, seed=int(params["seed"]), objective=objective_of(params))
+    settings = Settings(
+        n_trials=1,
+        seed=int(params["seed"]),
+        objective=objective_of(params),
+        full_users=full_users_of(params),
+    )
     return assemble("repetition", experiment, settings, source_of(params))
 
 

@@ -6,11 +6,12 @@ import logging
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 
@@ -22,6 +23,7 @@ from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
+from ncf.report.words import full_ranking
 from ncf.study import baselines, journal
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
@@ -132,21 +134,23 @@ def _search(plan: Plan, options: Options) -> int:
     terminal.show_split(plan.protocol, plan.split.notes)
     for remark in plan.interactions.remarks:
         _logger.warning("%s", remark)
-    n_judges = len(np.unique(plan.split.validation.users))
-    if n_judges < FEW_USERS:
+    if plan.n_judges < FEW_USERS:
         _logger.warning(
             "trials are judged by %d users, which is few: the best of many may be best by luck; "
             "`python -m ncf data` tells what would find more",
-            n_judges,
+            plan.n_judges,
         )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     with lock_study(folder):
-        lag = lag_of(options, journal.recorded_lag(storage, plan.study_name))
+        recorded = journal.identity_of(storage, plan.study_name)
+        plan = plan.begun_as(recorded)
+        lag = lag_of(options, recorded)
         plan = replace(plan, settings=replace(plan.settings, lag=lag))
         study = journal.open_study(storage, plan.study_name, plan.identity)
+        terminal.show_full_ranking(full_ranking(plan))
         _remove_scratch(folder)
         n_workers = _n_workers(options, lag)
         n_at_once = min(n_workers, _n_to_train(study, plan))
@@ -166,7 +170,7 @@ def _search(plan: Plan, options: Options) -> int:
 
 def _remove_scratch(folder: Path) -> None:
     """Removes what a killed process may have left, but not weights and results for MLflow."""
-    shared = ("candidates.npz", "catalogue.npz")
+    shared = ("candidates.npz", "catalogue*.npz")
     for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
         for path in folder.glob(pattern):
             if path.is_dir():
@@ -185,15 +189,15 @@ def _n_to_train(study: optuna.Study, plan: Plan) -> int:
     return max(n_missing, n_open)
 
 
-def lag_of(options: Options, recorded: int | None) -> int:
+def lag_of(options: Options, recorded: Mapping[str, Any] | None) -> int:
     """Returns the lag of the study; tells of one that is longer than usual where it is begun.
 
     Args:
         options: The options of the command.
-        recorded: The lag of the study, if it has been begun; `--lag` must be the same.
+        recorded: The study's identity, if it has been begun; `--lag` must be the same.
     """
-    if recorded is not None:
-        return options.lag or recorded
+    if recorded is not None and "lag" in recorded:
+        return options.lag or int(recorded["lag"])
     lag = options.lag or lag_for(_n_jobs(options))
     if options.lag is None and lag > SHORTEST_LAG:
         terminal.show_lag(lag, _n_jobs(options))

@@ -83,8 +83,11 @@ def carry_out(
     tracker = _open(options.tracking_uri or default_uri(), study, plan)
     presence.note(folder, plan.settings.n_trials, workers.n_idle)
     mirror = Mirror(guard(tracker.uri))
-    catalogue = Catalogue.of(plan.interactions, plan.split.whole)
-    models = ModelFiles(folder, catalogue, f"runs:/{tracker.parent}/catalogue.npz")
+    split = plan.split
+    shared = Catalogue.of(plan.interactions, split.whole, split.train)
+    catalogue = Catalogue.of(plan.interactions, split.whole, split.train_and_validation)
+    kept = f"catalogue-{shared.digest[:12]}.npz"  # another one where titles came with a later call
+    models = ModelFiles(folder, shared, f"runs:/{tracker.parent}/{kept}")
     end = FAILED
     conclusion: Conclusion | None = None
     written: Future[Published] = Future()

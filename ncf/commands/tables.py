@@ -7,10 +7,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ncf.serving.recommender import Recommendations
+from ncf.serving.answers import COLUMNS, Recommendations
 
 
 def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]:
@@ -55,14 +54,8 @@ def show_recommendations(answers: Sequence[Recommendations], as_json: bool) -> N
             known = "" if answer.known else " (unknown user: the most popular items)"
             print(f"user {answer.user_id}{known}" if answer.user_id else "a user of these items")
             width = max((len(str(item_id)) for item_id in answer.item_ids), default=0)
-            for rank, item_id, score, title in _ranked(answer):
+            for _, _, rank, item_id, score, title in answer.rows():
                 print(f"{rank:4}  {item_id!s:>{width}}  {score:.3f}  {title}".rstrip())
     else:
-        columns = ("user_id", "known", "rank", "item_id", "score", "title")
-        lines = [(a.user_id, a.known, *ranked) for a in answers for ranked in _ranked(a)]
-        show_rows([dict(zip(columns, line, strict=True)) for line in lines], as_json)
-
-
-def _ranked(answer: Recommendations) -> list[tuple[int, Any, float, str]]:
-    rows = zip(answer.item_ids, answer.scores, answer.titles, strict=True)
-    return [(rank, *row) for rank, row in enumerate(rows, start=1)]
+        lines = [row for answer in answers for row in answer.rows()]
+        show_rows([dict(zip(COLUMNS, line, strict=True)) for line in lines], as_json)

@@ -50,6 +50,12 @@ def show_lag(lag: int, n_jobs: int) -> None:
     )
 
 
+def show_full_ranking(sentence: str) -> None:
+    """Prints for whom trials rank the full catalogue, where that is not for all."""
+    if sentence:
+        print(f"  {sentence}")
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import optuna
 
 
+MOST_INTERACTIONS = 150_000_000  # of which the defaults take a quarter of an hour, on one thread
+_MOST_OF_ALL = 40_000_000  # of all settings of a large set together: four minutes of the defaults
+
+
 @dataclass(frozen=True)
 class IALSHyperparameters:
     """One setting of iALS.
@@ -54,6 +58,24 @@ class IALSHyperparameters:
         for name in ("alpha", "regularization_per_alpha"):
             require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
         require(self.recency >= 0, "recency >= 0", self.recency)
+
+
+def check_size(history: History) -> None:
+    """Checks that the factors can be found in a bounded time.
+
+    Raises:
+        ValueError: There are more interactions than `MOST_INTERACTIONS`.
+    """
+    if (n := len(history.items)) > MOST_INTERACTIONS:
+        raise ValueError(
+            f"iALS of {n:,} interactions takes some {n * 6e-6 / 60:,.0f} minutes for each setting, "
+            f"and is left out above {MOST_INTERACTIONS:,}: name the other --baselines, without ials"
+        )
+
+
+def most_settings_of_large(history: History) -> int:
+    """Returns how many settings are tried at most of a large set, at least 1."""
+    return max(1, _MOST_OF_ALL // len(history.items))
 
 
 def fit(

@@ -27,6 +27,9 @@ from ncf.serving.item_item import ItemItem
 if TYPE_CHECKING:
     import optuna
 
+MOST_PAIRS = 120_000_000_000  # of which each setting takes a quarter of an hour, on one thread
+_MOST_PAIRS_OF_ALL = 30_000_000_000  # of all settings of a large set together: four minutes
+
 Similarity: TypeAlias = Literal["cosine", "tfidf", "bm25"]
 
 
@@ -54,6 +57,30 @@ class ItemKNNHyperparameters:
         require(self.recency >= 0, "recency >= 0", self.recency)
         known = get_args(Similarity)
         require(self.similarity in known, f"similarity in {known}", self.similarity)
+
+
+def check_size(history: History) -> None:
+    """Checks that the similarities can be counted in a bounded time.
+
+    Raises:
+        ValueError: There are more pairs of items that a user has than `MOST_PAIRS`.
+    """
+    if (n_pairs := _n_pairs(history)) > MOST_PAIRS:
+        raise ValueError(
+            f"item-kNN counts {n_pairs / 1e9:,.0f} thousand million pairs of items that a user has "
+            f"for each setting, which takes some {n_pairs * 7e-9 / 60:,.0f} minutes, and is left "
+            f"out above {MOST_PAIRS / 1e9:,.0f}: name the other --baselines, without itemknn"
+        )
+
+
+def most_settings_of_large(history: History) -> int:
+    """Returns how many settings are tried at most of a large set, at least 1."""
+    return max(1, _MOST_PAIRS_OF_ALL // _n_pairs(history))
+
+
+def _n_pairs(history: History) -> int:
+    """Returns how many pairs of items the users have, of which a fit looks at each."""
+    return int((np.diff(history.indptr) ** 2).sum())
 
 
 def fit(

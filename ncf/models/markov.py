@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 LAGS = 30  # how far behind an item those are that follow it
 LAST = 50  # of a user's items, by which others are scored
 MOST_BYTES = 4 * 20_000**2  # of the counts, as of `ncf.models.ease`
+
+BLOCK_PLACES = 500_000  # whose following items are counted at a time: 200 MB, and their sorting
 
 Values = NDArray[np.float32]
 
@@ -124,19 +127,46 @@ def space(trial: optuna.Trial) -> MarkovHyperparameters:
 
 
 def _following(history: History, by_time: NDArray[np.int32], by_lag: Values) -> csr_array:
-    """Returns C (I, I) as compressed sparse rows."""
+    """Returns C (I, I) as compressed sparse rows, of which some are counted at a time."""
+    from scipy.sparse import vstack
+
+    from ncf.protocol.rows import bounds_of, grouped
+
+    bounds = bounds_of(by_time, history.n_items)
+    places = grouped(by_time, np.arange(len(by_time), dtype=np.int32), bounds)  # of each item
+    starts = [0]
+    while starts[-1] < history.n_items:
+        enough = bounds[starts[-1]] + BLOCK_PLACES
+        starts.append(max(starts[-1] + 1, int(np.searchsorted(bounds, enough, side="right")) - 1))
+    parts = [
+        _rows(history, by_time, by_lag, places[bounds[first] : bounds[stop]], first, stop)
+        for first, stop in pairwise(starts)
+    ]
+    counts: csr_array = vstack(parts, format="csr")
+    return counts
+
+
+def _rows(
+    history: History,
+    by_time: NDArray[np.int32],
+    by_lag: Values,
+    places: NDArray[np.int32],
+    first: int,
+    stop: int,
+) -> csr_array:
+    """Returns the rows of C of the items from `first` to before `stop`, which are at `places`."""
     from scipy.sparse import coo_array
 
-    users = history.user_of
+    n_after = history.indptr[history.user_of[places] + 1] - 1 - places
     before: list[NDArray[np.int32]] = []
     after: list[NDArray[np.int32]] = []
     for lag in range(1, len(by_lag) + 1):
-        is_pair = users[lag:] == users[:-lag]
-        before.append(by_time[:-lag][is_pair])
-        after.append(by_time[lag:][is_pair])
+        of_lag = places[n_after >= lag]
+        before.append(by_time[of_lag] - np.int32(first))
+        after.append(by_time[of_lag + np.int32(lag)])
     values = np.repeat(by_lag, [len(one) for one in before])
     pairs = (np.concatenate(before), np.concatenate(after))
-    return coo_array((values, pairs), shape=(history.n_items, history.n_items)).tocsr()
+    return coo_array((values, pairs), shape=(stop - first, history.n_items)).tocsr()
 
 
 def _factors(counts: csr_array | Values, setting: MarkovHyperparameters) -> tuple[Values, Values]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import optuna
 
 _N_SETTINGS = 20
+_MOST_CELLS = 30_000_000_000  # scores of users with items, of all settings of a large set together
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ def with_counts(setting: MarkovHyperparameters) -> MixtureHyperparameters:
 def most_settings(n_items: int) -> int:
     """Returns how many settings are tried: few, as the counts are tuned by themselves before."""
     return _N_SETTINGS
+
+
+def most_settings_of_large(history: History) -> int:
+    """Returns how many settings are tried at most of a large set, at least 1.
+
+    To judge one, each user is scored with every item, whose scores set the scale.
+    """
+    return max(1, _MOST_CELLS // (history.n_users * history.n_items))
 
 
 def fit(

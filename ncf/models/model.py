@@ -82,6 +82,8 @@ class Model:
         is_seeded: Whether what is fitted depends on the seed; if not, fresh seeds confirm nothing.
         most_settings: How many settings are tried at most on this many items, where a fit takes
             long; None where it does not.
+        most_settings_of_large: The same of a history, where a study has so many users that trials
+            rank the full catalogue for a sample of them.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Model:
     check_size: Callable[[History], None] | None = None
     is_seeded: bool = True
     most_settings: Callable[[int], int] | None = None
+    most_settings_of_large: Callable[[History], int] | None = None
 
 
 def make_plain(setting: Any) -> None:

@@ -39,8 +39,8 @@ def draw_positives(history: History, recency: float, seed: int) -> NDArray[np.in
 
 def draw_positions(history: History, recency: float, seed: int) -> NDArray[np.int32]:
     """Returns the same visits as places in the user's items by time, 0 for the oldest, (E,)."""
-    places = np.arange(len(history.items)) - history.indptr[history.user_of]
-    places = places.astype(np.int32)
+    places = np.arange(len(history.items), dtype=np.int32)
+    places -= np.repeat(history.indptr[:-1].astype(np.int32), np.diff(history.indptr))
     return places if recency == 0 else _visits(history, places, recency, seed)
 
 
@@ -49,14 +49,17 @@ def recency_weights(history: History, recency: float) -> NDArray[np.float32]:
     lengths = np.diff(history.indptr)
     weights = _weights(history, recency)
     means = np.cumsum(weights)[lengths - 1] / np.maximum(lengths, 1)
-    place = history.indptr[1:][history.user_of] - np.arange(len(history.items))  # a, from 1
-    return np.asarray(weights[place - 1] / means[history.user_of], np.float32)
+    found = np.empty(len(history.items), np.float32)
+    _fill_weights(read_only(history.indptr), weights, means, found)
+    return found
 
 
 def compile_kernel() -> None:
     """Fills numba's cache on disk, which worker processes then load."""
     one = np.zeros(1, np.int32)
-    draw_positives(History(np.array([0, 1]), one, 1, one), 1.0, 0)
+    history = History(np.array([0, 1]), one, 1, one)
+    draw_positives(history, 1.0, 0)
+    recency_weights(history, 1.0)
 
 
 def items_by_time(history: History) -> NDArray[np.int32]:
@@ -89,6 +92,18 @@ def _weights(history: History, recency: float) -> NDArray[np.float64]:
     """Returns the weights of the longest row's items, latest first."""
     longest = int(np.diff(history.indptr).max(initial=1))
     return np.asarray(np.arange(1, longest + 1, dtype=np.float64) ** -recency)
+
+
+@njit(cache=True)
+def _fill_weights(
+    indptr: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    means: NDArray[np.float64],
+    found: NDArray[np.float32],
+) -> None:
+    for u in range(len(indptr) - 1):
+        for e in range(indptr[u], indptr[u + 1]):
+            found[e] = weights[indptr[u + 1] - e - 1] / means[u]
 
 
 @njit(cache=True)

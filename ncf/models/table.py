@@ -92,9 +92,18 @@ MODELS: dict[str, Model] = {
             item_knn.fit,
             most_epochs=1,
             is_seeded=False,
+            check_size=item_knn.check_size,
+            most_settings_of_large=item_knn.most_settings_of_large,
         ),
         Model(
-            "ials", "iALS", IALSHyperparameters(recency=1.0), ials.space, ials.fit, most_epochs=1
+            "ials",
+            "iALS",
+            IALSHyperparameters(recency=1.0),
+            ials.space,
+            ials.fit,
+            most_epochs=1,
+            check_size=ials.check_size,
+            most_settings_of_large=ials.most_settings_of_large,
         ),
         Model(
             "ease",
@@ -126,6 +135,7 @@ MODELS: dict[str, Model] = {
             most_epochs=1,
             check_size=markov.check_size,
             most_settings=mixture.most_settings,
+            most_settings_of_large=mixture.most_settings_of_large,
         ),
         Model(
             "slist",

@@ -17,15 +17,9 @@ def places_of(interactions: Interactions, pairs: HeldOut) -> NDArray[np.int64]:
     >>> places_of(data, HeldOut(np.int32([0, 1]), np.int32([1, 0])))  # items 10 and 30 are 0 and 1
     array([1, 2])
     """
-    is_asked = np.zeros(interactions.n_users, bool)
-    is_asked[pairs.users] = True
-    users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))
-    places = np.flatnonzero(is_asked[users])
-    keys = users[places] * interactions.n_items + interactions.items[places]
-    order = np.argsort(keys)
-    wanted = pairs.users.astype(np.int64) * interactions.n_items + pairs.items
-    found: NDArray[np.int64] = places[order[np.searchsorted(keys[order], wanted)]]
-    return found
+    from ncf.protocol.rows import places_in
+
+    return places_in(interactions.indptr, interactions.items, pairs.users, pairs.items)
 
 
 def gaps(interactions: Interactions, known: History, held_out: HeldOut) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ KDD 2020).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from ncf.protocol.splitting import HeldOut, History
 
-MOST_USERS = 20_000  # for whom an epoch ranks the full catalogue
+MOST_USERS = 20_000  # for whom a trial ranks the full catalogue
 BLOCK_BYTES = 32 << 20  # scores of a block of users that stay near the processor
 
 
@@ -33,6 +34,19 @@ class Scorer(Protocol):
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.floating[Any]]:
         """Returns the scores (B, I) of users (B,) with every item."""
         ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Who stands for all users where ranking the full catalogue for each would take too long.
+
+    Attributes:
+        n_users: Their number.
+        seed: Decides who they are.
+    """
+
+    n_users: int
+    seed: int
 
 
 def sampled_ranks(
@@ -54,12 +68,12 @@ def sampled_ranks(
     return ranks
 
 
-def some_users(held_out: HeldOut, n_users: int = MOST_USERS) -> HeldOut:
-    """Returns the held-out items of at most so many users, drawn at random and always the same."""
+def some_users(held_out: HeldOut, n_users: int = MOST_USERS, seed: int = 0) -> HeldOut:
+    """Returns the held-out items of at most so many users, the same for the same seed."""
     users = np.unique(held_out.users)
     if len(users) <= n_users:
         return held_out
-    chosen = np.random.default_rng(0).choice(users, n_users, replace=False)
+    chosen = np.random.default_rng(seed).choice(users, n_users, replace=False)
     is_chosen = np.isin(held_out.users, chosen)
     return HeldOut(held_out.users[is_chosen], held_out.items[is_chosen])
 

@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     CONFIRMATION = 5
     BASELINE = 6
     BOOTSTRAP = 7
+    FULL_USERS = 8
 
 
 def spawn(study_seed: int, purpose: Purpose, number: int = 0) -> np.random.SeedSequence:

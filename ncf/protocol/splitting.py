@@ -83,15 +83,26 @@ class Split:
     test_period: HeldOut | None = None
     notes: tuple[str, ...] = ()
 
-    @cached_property
+    # The unions are as long as the data, so that whoever needs one keeps it only meanwhile.
+
+    @property
     def train_and_validation(self) -> History:
-        """What the winner is fitted on: all that is not of the time of test."""
+        """What the winner is fitted on: all that is not of the time of test; made when asked."""
         return append(self.train, self.validation_period or self.validation)
 
-    @cached_property
+    @property
     def whole(self) -> History:
-        """Every interaction: what a user has seen, and what a sampled negative may not be."""
-        return append(self.train_and_validation, self.test_period or self.test)
+        """Every interaction, which is what a user has seen; made when asked."""
+        return _joined(self.train, self.held_out)
+
+    @cached_property
+    def held_out(self) -> History:
+        """What train lacks: all that is of the time of validation and of test."""
+        parts = (self.validation_period or self.validation, self.test_period or self.test)
+        users, items = (
+            np.concatenate([getattr(one, name) for one in parts]) for name in ("users", "items")
+        )
+        return history_of(users, items, self.train.n_users, self.train.n_items)
 
 
 def history_of(
@@ -103,26 +114,33 @@ def history_of(
     >>> history.items, history.by_time
     (array([1, 0, 2], dtype=int32), array([1, 2, 0], dtype=int32))
     """
-    by_time = items[np.argsort(users, kind="stable")]  # a few ascending runs: one pass, no sort
-    keys = users.astype(np.int64)
-    keys *= n_items
-    keys += items
-    keys.sort()  # one sort of integers is many times faster than a lexsort of two columns
-    keys %= n_items
-    indptr = np.zeros(n_users + 1, np.int64)
-    np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
-    return History(indptr, keys.astype(np.int32), n_items, by_time)
+    from ncf.protocol.rows import (
+        ascending,
+        bounds_of,
+        grouped,
+    )  # numba, which a server does without
+
+    indptr = bounds_of(users, n_users)
+    by_time = grouped(users, items, indptr)
+    return History(indptr, ascending(indptr, by_time), n_items, by_time)
 
 
 def append(history: History, held_out: HeldOut) -> History:
     """Returns the history with the held-out items as their users' latest."""
-    items = history.items if history.by_time is None else history.by_time
-    return history_of(
-        np.concatenate([history.user_of, held_out.users]),
-        np.concatenate([items, held_out.items]),
-        history.n_users,
-        history.n_items,
-    )
+    from ncf.protocol.rows import bounds_of
+
+    bounds = bounds_of(held_out.users, history.n_users)
+    return _joined(history, History(bounds, held_out.items, history.n_items))
+
+
+def _joined(history: History, later: History) -> History:
+    """Returns the history with the later one after it, whose items need not ascend."""
+    from ncf.protocol.rows import ascending, joined
+
+    first, second = (one.items if one.by_time is None else one.by_time for one in (history, later))
+    indptr = history.indptr + later.indptr
+    by_time = joined(history.indptr, first, later.indptr, second)
+    return History(indptr, ascending(indptr, by_time), history.n_items, by_time)
 
 
 def leave_one_out(interactions: Interactions) -> Split:
@@ -144,10 +162,16 @@ def leave_one_out(interactions: Interactions) -> Split:
             f"{interactions.name}: leave-one-out needs a user with at least {MIN_INTERACTIONS} "
             f"distinct items, and none of the {interactions.n_users} users has them: give more data"
         )
+    from ncf.protocol.rows import ascending
+
     last = indptr[evaluated + 1] - 1
     trains = np.ones(len(items), bool)
     trains[last] = trains[last - 1] = False
-    user_of = np.repeat(np.arange(interactions.n_users, dtype=np.int32), np.diff(indptr))
-    train = history_of(user_of[trains], items[trains], interactions.n_users, interactions.n_items)
+    by_time = items[trains]
+    del trains  # it is as long as the data, which may be large
+    lengths = np.diff(indptr)
+    lengths[evaluated] -= 2
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    train = History(bounds, ascending(bounds, by_time), interactions.n_items, by_time)
     users = evaluated.astype(np.int32)
     return Split(train, HeldOut(users, items[last - 1]), HeldOut(users, items[last]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.protocol.ranks import MOST_USERS
@@ -55,6 +53,7 @@ def describe_protocol(plan: Plan) -> str:
     """Returns how trials are trained and how results are measured, in a few sentences."""
     experiment, objective = plan.experiment, plan.settings.objective
     split = ". ".join([plan.protocol, *plan.split.notes])
+    full = f"{sentence}. " if (sentence := full_ranking(plan)) else ""
     return (
         f"Split: {split}. Trials see train and validation only; the winner and the others are "
         "fitted on train + validation, and then test is read; a study that reads it again says so. "
@@ -64,17 +63,22 @@ def describe_protocol(plan: Plan) -> str:
         f"users; the last columns are the differences of test {objective.sampled.label} on the "
         "same users and candidates, each with its own p-value. A trial trains at most "
         f"{experiment.epochs} epochs, and stops after "
-        f"{experiment.patience} without a better validation {objective.label}{_sample(plan)}. "
+        f"{experiment.patience} without a better validation {objective.label}. {full}"
         f"Study seed: {plan.settings.seed}."
     )
 
 
-def _sample(plan: Plan) -> str:
-    """Returns for how many users an epoch ranks the full catalogue; nothing where for all."""
-    n_users = len(np.unique(plan.split.validation.users))
-    if not plan.settings.objective.is_full or n_users <= MOST_USERS:
-        return ""
-    return f", for which it ranks the full catalogue of {MOST_USERS:,} users, always the same"
+def full_ranking(plan: Plan) -> str:
+    """Returns for whom trials rank the full catalogue, as a sentence; nothing where for all."""
+    n_judges, objective = plan.n_judges, plan.settings.objective
+    if plan.sample is not None:
+        return (
+            f"Trials and baselines rank the full catalogue for {plan.sample.n_users:,} of "
+            f"{n_judges:,} users, always the same ones; test ranks it for all"
+        )
+    if objective.is_full and n_judges > MOST_USERS:  # a study that an older version began
+        return f"Epochs rank the full catalogue for {MOST_USERS:,} users, always the same ones"
+    return ""
 
 
 def table_rows(conclusion: Conclusion, objective: Objective) -> list[dict[str, str]]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.serving import checks
+from . import checks
 
 if TYPE_CHECKING:
     from ncf.data.interactions import Interactions
     from ncf.protocol.splitting import History
 
 _ARRAYS = ("user_ids", "item_ids", "titles", "indptr", "items")  # of the file, by name
+_FITTED = "fitted"  # is in the file where the model was not fitted to all users
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Catalogue:
 
     Shapes: user_ids (U,) and item_ids (I,), ascending; titles (I,) or None. User u has seen the
     items `seen_items[seen_indptr[u]:seen_indptr[u + 1]]`, dense indices in ascending order.
+    `fitted` (U,) tells the users that the model was fitted to from those who came later, as a split
+    by time has them; None where it was fitted to all.
     """
 
     user_ids: NDArray[Any]
@@ -33,6 +36,7 @@ class Catalogue:
     titles: NDArray[np.str_] | None
     seen_indptr: NDArray[np.int64]
     seen_items: NDArray[np.int32]
+    fitted: NDArray[np.bool_] | None = None
 
     def save(self, path: Path) -> None:
         """Writes one compressed file of plain arrays."""
@@ -43,6 +47,8 @@ class Catalogue:
             "items": self.seen_items,
             "titles": np.array([], np.str_) if self.titles is None else self.titles,
         }
+        if self.fitted is not None:
+            arrays[_FITTED] = self.fitted
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -54,9 +60,10 @@ class Catalogue:
             ValueError: What is there breaks a rule of a catalogue; the message names the rule. A
                 file that is no archive raises other errors.
         """
-        checks.archive(path, _ARRAYS)
+        checks.archive(path, _ARRAYS, (_FITTED,))
         with np.load(path, allow_pickle=False) as arrays:
             user_ids, item_ids, titles, indptr, items = (arrays[name] for name in _ARRAYS)
+            fitted = arrays.get(_FITTED)
         for name, own_ids in (("user_ids", user_ids), ("item_ids", item_ids)):
             checks.ids(name, own_ids)
         checks.bounds("indptr", indptr, len(user_ids), len(items))
@@ -64,13 +71,23 @@ class Catalogue:
         checks.ascending("items", indptr, items)
         if titles.dtype.kind != "U" or titles.shape not in ((0,), item_ids.shape):
             raise ValueError(f"titles must be {len(item_ids)} texts or none")
-        return cls(user_ids, item_ids, titles if len(titles) else None, indptr, items)
+        if fitted is not None and (fitted.dtype != np.bool_ or fitted.shape != user_ids.shape):
+            raise ValueError(f"{_FITTED} must be {len(user_ids)} truth values")
+        return cls(user_ids, item_ids, titles if len(titles) else None, indptr, items, fitted)
 
     @classmethod
-    def of(cls, interactions: Interactions, seen: History) -> Catalogue:
-        """Returns the catalogue of a data set and of what its users have seen."""
+    def of(cls, interactions: Interactions, seen: History, fitted_on: History) -> Catalogue:
+        """Returns the catalogue of a model.
+
+        Args:
+            interactions: The data set.
+            seen: What its users have seen.
+            fitted_on: What the model was fitted on.
+        """
         ids = interactions.user_ids, interactions.item_ids
-        return cls(*ids, interactions.titles, seen.indptr, seen.items)
+        fitted = np.diff(fitted_on.indptr) > 0
+        users = None if fitted.all() else fitted
+        return cls(*ids, interactions.titles, seen.indptr, seen.items, users)
 
     @cached_property
     def digest(self) -> str:
@@ -80,6 +97,8 @@ class Catalogue:
             sha.update(b"|" if array is None else _bytes_of(array) + b"|")
         sha.update(self.seen_indptr.astype("<i8").data)
         sha.update(self.seen_items.astype("<i4").data)
+        if self.fitted is not None:
+            sha.update(np.packbits(self.fitted).data)
         return sha.hexdigest()
 
     @property
@@ -99,6 +118,15 @@ class Catalogue:
     def user_of(self, user_id: Any) -> int | None:
         """Returns the dense index of an own user id, None where it is unknown."""
         return _position(self.user_ids, user_id)
+
+    def is_fitted(self, user: int | None) -> bool:
+        """Returns whether the model was fitted to a user, by dense index; None is nobody."""
+        return user is not None and (self.fitted is None or bool(self.fitted[user]))
+
+    @property
+    def fitted_users(self) -> NDArray[np.int64]:
+        """The users that the model was fitted to, dense indices in ascending order."""
+        return np.arange(self.n_users) if self.fitted is None else np.flatnonzero(self.fitted)
 
     def item_of(self, item_id: Any) -> int | None:
         """Returns the dense index of an own item id, None where it is unknown."""

@@ -87,10 +87,15 @@ def ascending(name: str, indptr: NDArray[np.integer[Any]], items: NDArray[Any]) 
         raise ValueError(f"{name} must be ascending and distinct within each row")
 
 
-def archive(path: Path, names: Iterable[str]) -> None:
+def archive(path: Path, names: Iterable[str], others: Iterable[str] = ()) -> None:
     """Raises where the arrays of an .npz file are not as large as they say, or unpack to too much.
 
     Nothing of the arrays is unpacked for it but their first bytes, which hold their shapes.
+
+    Args:
+        path: The file.
+        names: The names of its arrays.
+        others: The names of arrays that may be missing.
 
     Raises:
         ValueError: A rule is broken.
@@ -99,7 +104,8 @@ def archive(path: Path, names: Iterable[str]) -> None:
     """
     whole = 0
     with zipfile.ZipFile(path) as file:
-        for name in names:
+        there = set(file.namelist())
+        for name in (*names, *(other for other in others if f"{other}.npy" in there)):
             member = file.getinfo(f"{name}.npy")
             whole += member.file_size
             with file.open(member) as content:

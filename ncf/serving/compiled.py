@@ -76,11 +76,39 @@ def history_scores(
     return scores
 
 
+def sparse_history_scores(
+    indptr: NDArray[np.integer[Any]],
+    history_items: NDArray[np.integer[Any]],
+    place_values: NDArray[np.float32],
+    weight_indptr: NDArray[np.integer[Any]],
+    weight_items: NDArray[np.integer[Any]],
+    weight_values: NDArray[np.float32],
+    users: NDArray[np.integer[Any]],
+    items: NDArray[np.integer[Any]],
+) -> NDArray[np.float32]:
+    """Returns what `history_scores` does, of weights (I, I) that are compressed sparse rows."""
+    scores = np.empty(items.shape, np.float32)
+    _fill_sparse(
+        _read_only(indptr.astype(np.int64, copy=False)),
+        _read_only(history_items.astype(np.int32, copy=False)),
+        _read_only(place_values),
+        _read_only(weight_indptr.astype(np.int64, copy=False)),
+        _read_only(weight_items.astype(np.int32, copy=False)),
+        _read_only(weight_values),
+        _read_only(users.astype(np.int32, copy=False)),
+        _read_only(items.astype(np.int32, copy=False)),
+        scores,
+    )
+    return scores
+
+
 def compile_kernel() -> None:
     """Fills numba's cache on disk, which worker processes then load."""
     one, ones = np.zeros(1, np.int32), np.ones((1, 4), np.float32)
     candidate_scores(ones, ones, np.zeros(1, np.float32), one[None])
-    history_scores(np.array([0, 1]), one, ones[0, :1], ones[:, :1], one, one[None])
+    bounds, value = np.array([0, 1]), ones[0, :1]
+    history_scores(bounds, one, value, ones[:, :1], one, one[None])
+    sparse_history_scores(bounds, one, value, bounds, one, value, one, one[None])
 
 
 def _read_only(array: NDArray[T]) -> NDArray[T]:
@@ -124,6 +152,30 @@ def _add_history(
             row = weights[history_items[position]]
             for c in range(items.shape[1]):
                 scores[b, c] += value * row[items[b, c]]
+
+
+@njit(cache=True)
+def _fill_sparse(
+    indptr: NDArray[np.int64],
+    history_items: NDArray[np.int32],
+    place_values: NDArray[np.float32],
+    weight_indptr: NDArray[np.int64],
+    weight_items: NDArray[np.int32],
+    weight_values: NDArray[np.float32],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> None:
+    sums = np.empty(len(weight_indptr) - 1, np.float32)  # of one user, with every item
+    for b in range(items.shape[0]):
+        sums[:] = 0
+        start, stop = indptr[users[b]], indptr[users[b] + 1]
+        for position in range(max(start, stop - len(place_values)), stop):
+            value, item = place_values[stop - 1 - position], history_items[position]
+            for entry in range(weight_indptr[item], weight_indptr[item + 1]):
+                sums[weight_items[entry]] += value * weight_values[entry]
+        for c in range(items.shape[1]):
+            scores[b, c] = sums[items[b, c]]
 
 
 @njit(cache=True, parallel=True)

@@ -65,7 +65,7 @@ class Factors:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
-        from ncf.serving.compiled import candidate_scores  # numba, which a server does without
+        from .compiled import candidate_scores  # numba, which a server does without
 
         return candidate_scores(self._factors(users), self.item_factors, self.item_bias, items)
 

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.serving.blocks import among_all
-
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -55,8 +53,19 @@ class ItemItem:
     def score(
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
-        """Returns the scores (B, C) of users (B,) with items (B, C), some users at a time."""
-        return among_all(self.score_all, self.n_items, users, items)
+        """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
+        from .compiled import sparse_history_scores  # which a server does without
+
+        return sparse_history_scores(
+            self.history_indptr,
+            self.history_items,
+            self.place_values,
+            self.weight_indptr,
+            self.weight_items,
+            self.weight_values,
+            users,
+            items,
+        )
 
     def score_all(self, users: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Returns the scores (B, I) of users (B,) with every item."""
@@ -86,9 +95,10 @@ class ItemItem:
         from scipy.sparse import csr_array  # which a server of other models does without
 
         lengths = np.diff(self.history_indptr)
-        place = np.repeat(self.history_indptr[1:], lengths) - np.arange(len(self.history_items))
+        place = np.repeat(self.history_indptr[1:].astype(np.int32), lengths)
+        place -= np.arange(len(self.history_items), dtype=np.int32)
         counts = place <= len(self.place_values)  # the place of the latest is 1
-        bounds = np.cumsum([0, *np.minimum(lengths, len(self.place_values))])
+        bounds = np.append(0, np.cumsum(np.minimum(lengths, len(self.place_values))))
         values = self.place_values[place[counts] - 1]
         history = csr_array(
             (values, self.history_items[counts], bounds), shape=(self.n_users, self.n_items)
@@ -125,7 +135,7 @@ class DenseItemItem:
         self, users: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
         """Returns the scores (B, C) of users (B,) with items (B, C), by compiled code."""
-        from ncf.serving.compiled import history_scores  # numba, which a server does without
+        from .compiled import history_scores  # numba, which a server does without
 
         history = (self.history_indptr, self.history_items, self.place_values)
         return history_scores(*history, self.weights, users, items)

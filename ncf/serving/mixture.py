@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.serving.blocks import among_all
+from .blocks import among_all
 
 if TYPE_CHECKING:
-    from ncf.serving.scorers import Scorer
+    from .scorers import Scorer
 
 FIRST, SECOND, WEIGHT = "first.", "second.", "weight"  # names of its arrays begin with these
 

@@ -1,19 +1,23 @@
 """A model's data folder: what is written of a fitted model, and read again to answer from it.
 
-    weights.safetensors     the scorer's arrays
-    weights.sha256          their checksum
+    weights.safetensors     the scorer's arrays, and the checksum of the catalogue that they go with
+    weights.sha256          the checksum of that file
     hyperparameters.json    the setting that they were trained with
     catalogue.npz           own ids, titles and seen items; or
     catalogue.json          the artifact that holds them (a trial's model shares its study's)
-    catalogue.sha256        their checksum, which models of earlier versions lack
 
-It holds data alone and no code, and reading it runs none of it.
+Earlier models have the catalogue's checksum in a file catalogue.sha256, or nowhere. The folder
+holds data alone and no code, and reading it runs none of it.
+
+The files of this package import each other by relative names, so that they run from a copy of the
+package under any name: a registered model has such a copy beside its data.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from ncf.serving.catalogue import Catalogue
-from ncf.serving.checks import check_weights
-from ncf.serving.recommender import Recommender
-from ncf.serving.scorers import load_scorer
+from .catalogue import Catalogue
+from .checks import check_weights
+from .recommender import Recommender
+from .scorers import load_scorer
+from .served import refuse_unknown_params
 
+_logger = logging.getLogger(__name__)
 _WEIGHTS, _CHECKSUM = "weights.safetensors", "weights.sha256"
-_CATALOGUE_CHECKSUM = "catalogue.sha256"
+_GOES_WITH = "catalogue_sha256"  # of the weights' metadata
 _REMEDY = "take another version, or make it again"
 
 
@@ -48,11 +54,10 @@ def write_model(
         catalogue: The catalogue.
         catalogue_uri: The artifact that holds the catalogue; None means to write it.
     """
-    content = save(dict(arrays))
+    content = save(dict(arrays), metadata={_GOES_WITH: catalogue.digest})
     (folder / _WEIGHTS).write_bytes(content)
     (folder / _CHECKSUM).write_text(hashlib.sha256(content).hexdigest())
     (folder / "hyperparameters.json").write_text(json.dumps(setting, indent=2))
-    (folder / _CATALOGUE_CHECKSUM).write_text(catalogue.digest)
     if catalogue_uri is None:
         catalogue.save(folder / "catalogue.npz")
     else:
@@ -80,8 +85,8 @@ def load_recommender(folder: Path) -> Recommender:
             raise ValueError("the weights are not those of their checksum")
         scorer, catalogue = load_scorer(load(content)), Catalogue.load(path)
         n_users, n_items = scorer.n_users, scorer.n_items
-        recorded = folder / _CATALOGUE_CHECKSUM
-        if recorded.exists() and recorded.read_text() != catalogue.digest:
+        recorded = _catalogue_digest(folder, content)
+        if recorded not in ("", catalogue.digest):
             raise ValueError("the catalogue is not that of its checksum")
     except Exception as error:  # a dozen kinds, by which byte is lost
         raise ValueError(f"{folder}: the model is damaged ({error}); {_REMEDY}") from error
@@ -97,7 +102,23 @@ def load_recommender(folder: Path) -> Recommender:
             raise ValueError(f"a user's scores are of shape {probe.shape[1:]}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: the model is damaged ({error}); {_REMEDY}") from error
+    if not recorded:
+        _logger.warning(
+            "%s: the model is of an earlier version, without a checksum of its catalogue, so that "
+            "damage to that would not be found",
+            folder,
+        )
     return Recommender(scorer, catalogue)
+
+
+def _catalogue_digest(folder: Path, weights: bytes) -> str:
+    """Returns the checksum of the catalogue that weights go with; empty where none is recorded."""
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    own = header.get("__metadata__", {}).get(_GOES_WITH)
+    if own is not None:
+        return str(own)
+    beside = folder / "catalogue.sha256"
+    return beside.read_text() if beside.exists() else ""
 
 
 def _catalogue_path(folder: Path) -> Path:
@@ -114,4 +135,5 @@ def _catalogue_path(folder: Path) -> Path:
 
 
 def _load_pyfunc(data_path: str) -> Recommender:  # the name that MLflow calls
+    refuse_unknown_params()
     return load_recommender(Path(data_path))

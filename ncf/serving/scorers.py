@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ncf.serving.factors import Factors
-from ncf.serving.item_item import DenseItemItem, ItemItem, truncated
-from ncf.serving.mixture import FIRST, SECOND, WEIGHT, Mixture, parts_of
-from ncf.serving.towers import Towers
+from .factors import Factors
+from .item_item import DenseItemItem, ItemItem, truncated
+from .mixture import FIRST, SECOND, WEIGHT, Mixture, parts_of
+from .towers import Towers
 
 
 class Scorer(Protocol):
@@ -114,6 +114,13 @@ def likeness(scorer: Scorer, item: int) -> NDArray[np.float32]:
     cosines = factors @ factors[item]
     cosines /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
     return np.asarray(cosines)
+
+
+def shown(scorer: Scorer, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Returns what is shown of a known user's scores: probabilities where they are logits."""
+    values = scores.astype(np.float64)
+    are_logits = isinstance(scorer, Factors | Towers) and scorer.are_logits
+    return np.exp(-np.logaddexp(0, -values)) if are_logits else values  # without overflow
 
 
 def for_use(scorer: Scorer) -> Scorer:

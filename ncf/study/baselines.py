@@ -2,7 +2,8 @@
 
 A baseline is a model of one epoch. It is searched over its own space, in a record of its own
 beside the study's, on the same split and candidates. It is tried with as many settings as the study
-has trials, and at least 20; or with fewer, where each takes minutes for so many items. A budget of
+has trials, and at least 20; or with fewer, where each takes minutes for so many items, or for so
+many interactions of a large set, so that tuning takes no longer than the trials do. A budget of
 settings, unlike one of seconds, gives the same result on a machine that is busy with other work.
 """
 
@@ -36,11 +37,11 @@ def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
         names: The names of baselines in the table of models.
         plan: The plan of the study, which has the data.
     """
-    fitting = []
+    fitting, history = [], plan.split.train_and_validation
     for name in names:
         try:
             if (check_size := MODELS[name].check_size) is not None:
-                check_size(plan.split.train_and_validation)
+                check_size(history)
             fitting.append(name)
         except ValueError as error:  # the search is worth its results without it
             _logger.warning("%s", error)
@@ -75,6 +76,8 @@ def n_settings_of(name: str, plan: Plan) -> int:
     n_settings = max(FEWEST, plan.settings.n_trials) if describe_space(model.space) else 1
     if model.most_settings is not None:
         n_settings = min(n_settings, model.most_settings(plan.split.train.n_items))
+    if model.most_settings_of_large is not None and plan.sample is not None:
+        n_settings = min(n_settings, model.most_settings_of_large(plan.split.train))
     return n_settings
 
 

@@ -71,13 +71,11 @@ def open_study(storage: BaseStorage, name: str, identity: Mapping[str, Any]) -> 
     return study
 
 
-def recorded_lag(storage: BaseStorage, name: str) -> int | None:
-    """Returns the lag with which the study of this name was begun; None where there is none."""
-    for study in storage.get_all_studies():
-        if study.study_name == name and _IDENTITY in study.user_attrs:
-            lag = study.user_attrs[_IDENTITY].get("lag")
-            return None if lag is None else int(lag)
-    return None
+def identity_of(storage: BaseStorage, name: str) -> dict[str, Any] | None:
+    """Returns the identity that a study recorded as it began; None where there is none."""
+    known = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    attributes = storage.get_study_user_attrs(known[name]) if name in known else {}
+    return attributes.get(_IDENTITY)
 
 
 def load_study(name: str, location: str | None = None) -> optuna.Study:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from ncf.models.negatives import check_sampleable
 from ncf.models.table import Setting
 from ncf.protocol.candidates import draw_candidates
 from ncf.protocol.metrics import Objective
+from ncf.protocol.ranks import MOST_USERS, Sample
 from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split
 from ncf.study.experiment import DataFacts, Experiment
+from ncf.study.identity import FULL_USERS, full_users_of
 from ncf.study.proposals import SHORTEST_LAG, describe_space, examples
 from ncf.study.source import Source, read
 from ncf.trials.data import TrialData
@@ -41,6 +44,8 @@ class Settings:
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
         lag: How far behind a trial those are from whose outcomes it is decided.
+        full_users: For how many users a trial ranks the full catalogue at most, always the same
+            ones; None means for all at its end, as in studies of before there was a sample.
     """
 
     n_trials: int
@@ -50,6 +55,7 @@ class Settings:
     timeout: float | None = None
     prune: bool = True
     lag: int = SHORTEST_LAG
+    full_users: int | None = MOST_USERS
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,19 @@ class Plan:
         }
         return DataFacts(self.interactions.name, self.interactions.fingerprint, counts)
 
+    @cached_property
+    def n_judges(self) -> int:
+        """The number of users that trials are judged by."""
+        return len(np.unique(self.split.validation.users))
+
+    @property
+    def sample(self) -> Sample | None:
+        """Those of them for whom trials rank the full catalogue; None where for all."""
+        n_users = self.settings.full_users
+        if n_users is None or self.n_judges <= n_users:
+            return None
+        return Sample(n_users, spawn_int(self.settings.seed, Purpose.FULL_USERS))
+
     @property
     def trial_data(self) -> TrialData:
         """The data that trials see, without any test item."""
@@ -113,6 +132,7 @@ class Plan:
         objective = self.settings.objective
         # nDCG is left out, as in the records of before there was a choice
         other = {} if objective.metric == Objective.metric else {"objective": objective.metric}
+        full_users = {} if self.sample is None else {FULL_USERS: self.sample.n_users}
         return {
             "data": self.interactions.name,
             "fingerprint": self.interactions.fingerprint,
@@ -127,7 +147,19 @@ class Plan:
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,
+            **full_users,
         }
+
+    def begun_as(self, identity: Mapping[str, Any] | None) -> Plan:
+        """Returns the plan with what a study keeps that an older version began.
+
+        Args:
+            identity: The identity that the study recorded; None where it is new.
+        """
+        if identity is None or self.sample is None:
+            return self
+        settings = replace(self.settings, full_users=full_users_of(identity))
+        return replace(self, settings=settings)
 
     def task(
         self,
@@ -160,6 +192,7 @@ class Plan:
             stop_below or (-math.inf,) * epochs,
             weights,
             beside,
+            self.sample,
         )
 
     def refit(
@@ -173,17 +206,6 @@ class Plan:
     ) -> Refit:
         """Returns the task of a contestant: train on train and validation, for all epochs."""
         return Refit(number, setting, seed, epochs, self.settings.device, weights, beside)
-
-
-def n_negatives_of(identity: Mapping[str, Any]) -> int:
-    """Returns the recorded number of sampled negatives, which older records call `n_candidates`."""
-    name = "n_sampled_negatives"
-    return int(identity[name if name in identity else "n_candidates"])
-
-
-def objective_of(identity: Mapping[str, Any]) -> Objective:
-    """Returns the recorded objective, given a study's identity or the parameters of its run."""
-    return Objective(str(identity.get("objective", Objective.metric)), int(identity["k"]))
 
 
 def assemble(
@@ -210,13 +232,14 @@ def assemble(
 
     def draw(held_out: HeldOut, purpose: Purpose) -> NDArray[np.int32]:
         return draw_candidates(
-            split.whole.indptr,
-            split.whole.items,
-            split.whole.n_items,
+            split.train.indptr,
+            split.train.items,
+            split.train.n_items,
             held_out.users,
             held_out.items,
             experiment.n_sampled_negatives,
             spawn_int(settings.seed, purpose),
+            later=split.held_out,
         )
 
     validation, test = draw(split.validation, Purpose.VALIDATION_CANDIDATES), data.test_candidates

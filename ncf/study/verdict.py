@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 
 from ncf.data.files import wait_for_room, whole
 from ncf.protocol.lists import best_items, coverage
-from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks, some_users
+from ncf.protocol.ranks import full_ranks, sampled_ranks, some_users
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.serving.scorers import load_scorer
 from ncf.study import mixing
@@ -174,12 +174,15 @@ def _read_test(
     """
     ranks: dict[str, NDArray[np.int32]] = {"users": plan.split.test.users}
     listed = np.unique(some_users(plan.split.test).users)
+    # without their order, which takes as much memory as the items themselves
+    known = replace(plan.split.train_and_validation, by_time=None)
+    seen = replace(plan.split.whole, by_time=None)
     covered = {}
     for contestant, file in zip(contestants, weights, strict=True):
         scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
-        sampled, full = _ranks(scorer, plan)
+        sampled = sampled_ranks(scorer, plan.split.test.users, plan.test_candidates)
+        full = full_ranks(scorer, plan.split.test, seen)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
-        known = plan.split.train_and_validation
         lists = best_items(scorer, listed, known, plan.settings.objective.k)
         covered[contestant.name] = coverage(lists, known.n_items)
 
@@ -195,9 +198,3 @@ def _read_test(
     names = [contestant.name for contestant in contestants]
     parts = break_down(names, ranks, plan, covered, len(listed))
     return compare(contestants, ranks, plan), parts
-
-
-def _ranks(scorer: Scorer, plan: Plan) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    split = plan.split
-    sampled = sampled_ranks(scorer, split.test.users, plan.test_candidates)
-    return sampled, full_ranks(scorer, split.test, split.whole)

@@ -1,38 +1,24 @@
-"""Models as MLflow keeps them: packaged as a folder, and logged with a run.
-
-A trial's model is as complete as the winner's, so that any of them can be registered in the UI,
-loaded and served. A packaged model holds data only; `ncf.serving` is the code that answers.
-"""
+"""Models as MLflow keeps them: logged with a run, each a folder that `packaging.py` makes."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import AnyType, Array, DataType
 from safetensors.numpy import load_file
 
-from ncf.data.files import whole
 from ncf.models.table import Setting
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.packaged import write_model, write_pointer
+from ncf.tracking.packaging import DATA_FOLDER, package
 from ncf.tracking.tracker import KEY_TAG, Tracker
 from ncf.trials.messages import Outcome
-
-_ANY: DataType = AnyType()  # type: ignore[no-untyped-call, assignment]
-DATA_FOLDER = Path("data/model")  # of a packaged model: what `load_recommender` reads
 
 
 @dataclass(frozen=True)
@@ -126,64 +112,3 @@ def log_model(
     if model.model_id not in [one.model_id for one in (outputs.model_outputs if outputs else [])]:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
     return str(model.model_id)
-
-
-def package(
-    folder: Path,
-    weights: Path,
-    setting: Setting,
-    catalogue: Catalogue,
-    catalogue_uri: str | None = None,
-) -> None:
-    """Makes `folder` an MLflow model of the weights, in place of what was there.
-
-    Args:
-        folder: The folder.
-        weights: The safetensors file of a fitted model's arrays.
-        setting: The setting that it was trained with, which is kept beside the weights.
-        catalogue: The catalogue of the model.
-        catalogue_uri: The artifact that holds the catalogue; None means to pack it with the model.
-    """
-    staging = folder.with_suffix(".data")
-    shutil.rmtree(staging, ignore_errors=True)  # a killed process may have left it
-    data = staging / DATA_FOLDER.name
-    data.mkdir(parents=True)
-    write_model(data, load_file(weights), asdict(setting), catalogue, catalogue_uri)
-    with whole(folder) as draft:
-        mlflow.pyfunc.save_model(
-            draft,
-            loader_module="ncf.serving.packaged",
-            data_path=str(data),
-            signature=_signature(np.issubdtype(catalogue.item_ids.dtype, np.integer)),
-            # Given, since MLflow takes seconds to infer them.
-            pip_requirements=[f"ncf-search=={version('ncf-search')}"],
-        )
-    shutil.rmtree(staging)
-
-
-def _signature(has_integer_ids: bool) -> ModelSignature:
-    """Returns the inputs, outputs and parameters of a served model."""
-    item_id = DataType.long if has_integer_ids else DataType.string
-    return ModelSignature(
-        inputs=Schema(
-            [
-                ColSpec(DataType.string, "user_id", required=False),  # integers are cast to it
-                ColSpec(_ANY, "item_ids", required=False),  # a list, or text with commas
-            ]
-        ),
-        outputs=Schema(
-            [
-                ColSpec(DataType.string, "user_id"),
-                ColSpec(Array(item_id), "item_ids"),
-                ColSpec(Array(DataType.double), "scores"),
-                ColSpec(Array(DataType.string), "titles"),
-                ColSpec(DataType.boolean, "known"),
-            ]
-        ),
-        params=ParamSchema(
-            [
-                ParamSpec("k", DataType.long, 10),
-                ParamSpec("include_seen", DataType.boolean, False),
-            ]
-        ),
-    )

@@ -28,8 +28,9 @@ def describe_trial(outcome: Outcome, run_id: str) -> str:
     return (
         f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
         f"over the full catalogue {full}.\n\n"
-        f"Again: `{command('--repeat', run_id, program='python search.py')}`. To the model "
-        f"registry: `{command('register', run_id)}`."
+        f"Again: `{command('--repeat', run_id, program='python search.py')}`. Its model "
+        "shares the study's catalogue and needs this project; to the model registry, as one that "
+        f"stands alone: `{command('register', run_id)}`."
     )
 
 

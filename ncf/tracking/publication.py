@@ -20,7 +20,8 @@ from ncf.study.verdict import RANKS, WEIGHTS
 from ncf.tracking import gate, registry, versions
 from ncf.tracking.contest_runs import log_contestant
 from ncf.tracking.entities import rounded
-from ncf.tracking.logged_models import ModelFiles, log_model, package
+from ncf.tracking.logged_models import ModelFiles, log_model
+from ncf.tracking.packaging import package
 from ncf.tracking.tracker import Tracker
 
 READINGS_TAG = "ncf.test_readings"  # when a study read test, which contestants, and why
@@ -45,10 +46,10 @@ class Published:
 
 def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
     """Keeps the candidates, and the catalogue of all trials' models, with the study's run."""
-    if tracker.keeps("catalogue.npz"):
+    catalogue_file = models.folder / Path(models.catalogue_uri).name
+    if tracker.keeps(catalogue_file.name):
         return
     candidates_file = models.folder / "candidates.npz"
-    catalogue_file = models.folder / "catalogue.npz"
     later = plan.split.test_period or plan.split.test
     np.savez_compressed(
         candidates_file,

@@ -19,10 +19,10 @@ from mlflow.exceptions import MlflowException
 
 from ncf.serving.packaged import load_recommender
 from ncf.serving.recommender import Recommender
-from ncf.study.plan import n_negatives_of
+from ncf.study.identity import full_users_of, n_negatives_of, objective_of
 from ncf.tracking import notes, places
 from ncf.tracking.database import file_of
-from ncf.tracking.logged_models import DATA_FOLDER
+from ncf.tracking.packaging import DATA_FOLDER, complete, stands_alone
 from ncf.tracking.store import open_client
 
 CHAMPION = "champion"
@@ -79,6 +79,9 @@ def protocol(identity: Mapping[str, Any], is_confirmed: bool) -> str:
         is_confirmed: Whether the objective is a mean over confirming seeds.
     """
     seeds = "mean of confirming seeds" if is_confirmed else "one seed"
+    n_users = full_users_of(identity) if objective_of(identity).is_full else None
+    if n_users is not None:
+        seeds += f", full catalogue for {n_users} users"
     return (
         f"{identity['split']}, {n_negatives_of(identity)} negatives, k {identity['k']}, "
         f"seed {identity['seed']}, {seeds}"
@@ -145,16 +148,31 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
 
 
 def read(client: MlflowClient, uri: str) -> Recommender:
-    """Loads a model of the client's store.
+    """Loads a model of the client's store; of its files it reads the data alone, and runs nothing.
 
     Raises:
         ValueError: There is no such model, a part of it was deleted, or it is damaged.
     """
+    return _fetch(client, uri)[1]
+
+
+def make_whole(client: MlflowClient, model_id: str) -> None:
+    """Makes a logged model one that stands alone, if it is not yet.
+
+    Raises:
+        ValueError: As of `read`.
+    """
+    if not stands_alone(client, model_id):
+        complete(client, model_id, *_fetch(client, f"models:/{model_id}"))
+
+
+def _fetch(client: MlflowClient, uri: str) -> tuple[Path, Recommender]:
+    """Returns the data folder of a model on this machine, and the model that was loaded from it."""
     try:
         folder = Path(mlflow.artifacts.download_artifacts(uri)) / DATA_FOLDER
         if not folder.is_dir():
             raise ValueError("not a model of this project; give models:/NAME/VERSION")
-        return load_recommender(folder)
+        return folder, load_recommender(folder)
     except MlflowException as error:
         reason = str(error.message)
         moved = places.moved(file_of(client.tracking_uri), _location(client, uri))

@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
-from ncf.study.plan import Plan, objective_of
+from ncf.study.identity import objective_of
+from ncf.study.plan import Plan
 from ncf.study.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
@@ -59,6 +60,7 @@ def register_winner(
     validation = f"{objective.label} {value:.4f}"
     description = notes.describe_version(winner.setting, fitted_on, validation, test)
     client = tracker.client
+    registry.make_whole(client, model_id)  # where an earlier version of this program has logged it
     return registry.register(client, name, model_id, tracker.parent, tags, description)
 
 
@@ -66,7 +68,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     """Registers the model of a trial's run, by default with the other versions of its data.
 
     Raises:
-        ValueError: It is not the run of a trial, or has no model.
+        ValueError: It is not the run of a trial, or has no model, or that is damaged.
     """
     run = run_of(client, run_id, f"{run_id}: no such run in this store")
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
@@ -89,6 +91,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     }
     description = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
     name = name or f"gmf-{identity['data']}"
+    registry.make_whole(client, ready[0].model_id)
     return registry.register(client, name, ready[0].model_id, run_id, tags, description)
 
 

@@ -46,7 +46,7 @@ class TrialData:
 
     @cached_property
     def some(self) -> HeldOut:
-        """The validation items for which an epoch ranks the full catalogue, where it does."""
+        """Those for which an epoch ranks the full catalogue, where a study draws no sample."""
         return some_users(self.validation)
 
     def save(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ncf.protocol.metrics import Objective
+from ncf.protocol.ranks import Sample
 
 if TYPE_CHECKING:
     from ncf.models.table import Setting
@@ -32,6 +33,8 @@ class Task:
         stop_below: Entry e - 1 is the best objective so far below which it stops after epoch e.
         weights: The file to write the best epoch's weights to; None where they are not needed.
         beside: The file of the model that a mixture is of; None where it is none.
+        sample: The users for whom it ranks the full catalogue; None means all of them at the end,
+            and as many as a sample has where an epoch is judged so.
     """
 
     number: int
@@ -44,6 +47,7 @@ class Task:
     stop_below: tuple[float, ...]
     weights: Path | None
     beside: Path | None = None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Outcome:
         epochs: The number of epochs trained.
         best_epoch: The epoch of the best objective, whose weights are in `Task.weights`.
         metrics: The validation metrics of the best epoch, as in its report.
-        metrics_full: The same metrics over the full catalogue, for all users.
+        metrics_full: The same metrics over the full catalogue, for the users of `Task.sample`.
         seconds: The wall time of the trial.
         time: When it ended, in seconds since 1970.
         processor_seconds: The time of the processor that it took, over all threads of the worker;

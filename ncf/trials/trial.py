@@ -19,7 +19,8 @@ from ncf.data.files import write_whole
 from ncf.models.model import Epoch
 from ncf.models.table import epochs_of, fit
 from ncf.protocol.metrics import FULL, Objective, summarize
-from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks
+from ncf.protocol.ranks import Scorer, full_ranks, sampled_ranks, some_users
+from ncf.protocol.splitting import HeldOut
 from ncf.serving.scorers import for_use, load_scorer
 from ncf.trials.data import TrialData
 from ncf.trials.messages import EpochReport, Outcome, Refit, Task
@@ -38,6 +39,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
     best, best_epoch, pruned = -math.inf, 0, False
     best_metrics: dict[str, float] = {}
     best_arrays: dict[str, NDArray[Any]] = {}
+    judges, at_end = _ranked_in_full(task, data)
     for epoch in fit(
         data.train,
         task.setting,
@@ -48,7 +50,7 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         beside=task.beside,
     ):
         _check_loss(epoch)
-        metrics = _judge(epoch.scorer, data, task.objective)
+        metrics = _judge(epoch.scorer, data, judges, task.objective)
         value = task.objective.value(metrics)
         yield EpochReport(
             task.number,
@@ -67,8 +69,8 @@ def run(task: Task, data: TrialData) -> Iterator[EpochReport | Outcome]:
         if is_done or pruned:
             break
     scorer = load_scorer(best_arrays)
-    ranks = full_ranks(scorer, data.validation, data.seen)
-    metrics_full = summarize(ranks, task.objective.k, data.validation.users)
+    ranks = full_ranks(scorer, at_end, data.seen)
+    metrics_full = summarize(ranks, task.objective.k, at_end.users)
     _keep(best_arrays, task.weights)
     yield Outcome(
         task.number,
@@ -104,16 +106,26 @@ def refit(task: Refit, data: TrialData) -> Outcome:
     return Outcome(task.number, False, epoch.epoch, epoch.epoch, {}, {}, seconds, time.time())
 
 
-def _judge(scorer: Scorer, data: TrialData, objective: Objective) -> dict[str, float]:
+def _ranked_in_full(task: Task, data: TrialData) -> tuple[HeldOut, HeldOut]:
+    """Returns the items that are ranked among the full catalogue after an epoch and at the end."""
+    if task.sample is None:
+        return data.some, data.validation
+    some = some_users(data.validation, task.sample.n_users, task.sample.seed)
+    return some, some
+
+
+def _judge(
+    scorer: Scorer, data: TrialData, judges: HeldOut, objective: Objective
+) -> dict[str, float]:
     """Returns the validation metrics that an epoch is judged by.
 
-    Over the full catalogue these are means over at most `MOST_USERS` users, always the same.
+    Over the full catalogue these are means over the users of `judges`, always the same.
     """
     ranks = sampled_ranks(scorer, data.validation.users, data.candidates)
     metrics = summarize(ranks, objective.k, data.validation.users)
     if objective.is_full:
-        ranks = full_ranks(scorer, data.some, data.seen)
-        full = summarize(ranks, objective.k, data.some.users)
+        ranks = full_ranks(scorer, judges, data.seen)
+        full = summarize(ranks, objective.k, judges.users)
         metrics |= {f"{FULL}{name}": value for name, value in full.items()}
     return metrics
 

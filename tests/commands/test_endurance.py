@@ -123,7 +123,8 @@ def assert_like_the_first(client: MlflowClient, folder: Path, study: str) -> Non
     assert len(client.get_metric_history(parent.info.run_id, "test/ndcg_10")) == 1
     assert n_models[parent.info.run_id] == 1
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"report.html", "test_ranks.npz", "catalogue.npz", "candidates.npz"} <= files
+    assert {"report.html", "test_ranks.npz", "candidates.npz"} <= files
+    assert sum(file.startswith("catalogue-") for file in files) == 1
     scratch = [path for path in (folder / "mlruns/studies" / study).rglob("*") if path.is_file()]
     assert {path.name for path in scratch} <= {"lock", "report.html", "search.json"}
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ncf.commands.tables import show_recommendations, show_rows
-from ncf.serving.recommender import Recommendations
+from ncf.serving.answers import Recommendations
 
 ROWS = [{"item": "Café, old", "score": 0.5}, {"item": "b", "score": 0.25}]
 ANSWERS = [

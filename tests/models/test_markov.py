@@ -76,6 +76,16 @@ def test_scores_are_those_of_the_formula(
     assert not expected[0].any()  # who has no history
 
 
+def test_blocks_of_items_of_any_size_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = ordered_history(40, 900, 15, seed=5)
+    counted = [fitted(history, MarkovHyperparameters()).arrays()]
+    for n_places in (1, 60):  # each item by itself, and some of them together
+        monkeypatch.setattr(markov, "BLOCK_PLACES", n_places)
+        counted.append(fitted(history, MarkovHyperparameters()).arrays())
+    for name, array in counted[0].items():
+        assert all(other[name].tobytes() == array.tobytes() for other in counted[1:])
+
+
 def test_what_always_follows_comes_first() -> None:
     rows = [[0, 1, 2], [0, 1, 3], [0, 1, 2], [4, 0]]
     users = np.repeat(np.arange(4), [len(row) for row in rows]).astype(np.int32)

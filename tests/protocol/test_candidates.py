@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from ncf.protocol.candidates import draw_candidates
+from ncf.protocol.splitting import History
 
 Csr = tuple[NDArray[np.int64], NDArray[np.int32]]
 
@@ -39,6 +40,21 @@ def test_candidates_are_distinct_and_untouched() -> None:
             assert set(kept) <= untouched
             assert len(set(kept)) == len(kept) == min(100, len(untouched))
             assert (drawn[len(kept) :] == -1).all()
+
+
+def test_what_came_later_is_touched_as_if_it_were_in_the_row() -> None:
+    rows = random_rows(N_ITEMS, LENGTHS)
+    later = [set(sorted(row)[::3]) | {5} for row in rows]  # some in the row too, as in no split
+    first = [row - part for row, part in zip(rows, later, strict=True)]
+    users = np.arange(len(rows), dtype=np.int32)
+    for positives in (np.full(len(rows), 5, np.int32), np.full(len(rows), 399, np.int32)):
+        together = [row | part for row, part in zip(rows, later, strict=True)]
+        expected = draw_candidates(*csr(together), N_ITEMS, users, positives, 100, seed=9)
+        for parts in (first, rows):
+            found = draw_candidates(
+                *csr(parts), N_ITEMS, users, positives, 100, 9, History(*csr(later), N_ITEMS)
+            )
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_too_few_untouched_items_are_all_taken() -> None:

@@ -175,4 +175,5 @@ def test_some_users_are_always_the_same_with_all_of_their_items() -> None:
     assert (np.bincount(some.users)[np.unique(some.users)] == 3).all()
     assert (held_out.items[np.isin(users, some.users)] == some.items).all()
     assert (some_users(held_out, 40).users == some.users).all()
+    assert (some_users(held_out, 40, seed=1).users != some.users).any()
     assert some_users(held_out) is held_out

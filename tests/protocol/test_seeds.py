@@ -38,6 +38,6 @@ def test_integers_have_32_bits_and_differ_as_the_seeds_do() -> None:
 
 def test_seeds_outlive_the_process() -> None:
     """A study that is continued by another version must find the same seeds."""
-    assert [purpose.value for purpose in Purpose] == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert [purpose.value for purpose in Purpose] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     assert spawn_int(0, Purpose.TRIAL, 0) == 2377455350
     assert spawn_int(7, Purpose.SAMPLER, 12) == 2658954647

@@ -48,16 +48,26 @@ def forge_catalogue(folder: Path, change: Callable[[Arrays], None]) -> None:
         arrays = dict(loaded)
     change(arrays)
     np.savez_compressed(file, **arrays)
-    (folder / "catalogue.sha256").unlink()
+    make_earlier(folder)
+
+
+def make_earlier(folder: Path, checksum: str | None = None) -> None:
+    """Makes a model one of an earlier version, with its catalogue's checksum in a file or none."""
+    write_weights(folder, save(load((folder / "weights.safetensors").read_bytes())))
+    if checksum is not None:
+        (folder / "catalogue.sha256").write_text(checksum)
+
+
+def write_weights(folder: Path, content: bytes) -> None:
+    (folder / "weights.safetensors").write_bytes(content)
+    (folder / "weights.sha256").write_text(hashlib.sha256(content).hexdigest())
 
 
 def forge_weights(folder: Path, name: str, array: NDArray[Any]) -> None:
     """Changes an array of the weights, and their checksum with it."""
     arrays = load((folder / "weights.safetensors").read_bytes())
     assert name in arrays
-    content = save(arrays | {name: array})
-    (folder / "weights.safetensors").write_bytes(content)
-    (folder / "weights.sha256").write_text(hashlib.sha256(content).hexdigest())
+    write_weights(folder, save(arrays | {name: array}))
 
 
 def put(name: str, place: Any, value: Any) -> Callable[[Arrays], None]:
@@ -90,6 +100,8 @@ def replace(name: str, change: Callable[[NDArray[Any]], Any]) -> Callable[[Array
         (replace("user_ids", lambda ids: np.arange(5.0)), "user_ids must be a row of texts"),
         (replace("titles", lambda titles: titles[:-1]), "titles must be 12 texts or none"),
         (lambda arrays: arrays.pop("items"), "items"),
+        (lambda arrays: arrays.update(fitted=np.ones(4, bool)), "fitted must be 5 truth values"),
+        (lambda arrays: arrays.update(fitted=np.ones(5)), "fitted must be 5 truth values"),
     ],
 )
 def test_a_catalogue_that_breaks_a_rule_is_refused(
@@ -154,11 +166,16 @@ def test_a_catalogue_of_other_ids_is_refused_by_its_checksum(
 ) -> None:
     """Whatever rules it keeps: the answers would be other people's."""
     written(tmp_path, text_ids=text_ids)
-    checksum = (tmp_path / "catalogue.sha256").read_text()
+    checksum = load_recommender(tmp_path).catalogue.digest
+    whole = (tmp_path / "weights.safetensors").read_bytes()
     forge_catalogue(tmp_path, replace("user_ids", lambda ids: np.append(ids[1:], ids[-1:] + "z")
                     if text_ids else np.append(ids[1:], 9999)))  # fmt: skip
     assert load_recommender(tmp_path).recommend(["5000"], k=1)  # as a model without checksum
-    (tmp_path / "catalogue.sha256").write_text(checksum)
+    make_earlier(tmp_path, checksum)
+    with pytest.raises(ValueError, match="the catalogue is not that of its checksum"):
+        load_recommender(tmp_path)
+    (tmp_path / "catalogue.sha256").unlink()
+    write_weights(tmp_path, whole)
     with pytest.raises(ValueError, match="the catalogue is not that of its checksum"):
         load_recommender(tmp_path)
 
@@ -172,10 +189,17 @@ def test_a_checksum_does_not_depend_on_the_width_of_text(tmp_path: Path) -> None
     assert catalogue_of(titles=None).digest != catalogue_of().digest
 
 
-def test_a_model_without_a_catalogues_checksum_answers_as_before(tmp_path: Path) -> None:
-    answer = load_recommender(written(tmp_path)).recommend([3])
+def test_a_model_without_a_catalogues_checksum_answers_as_before_but_it_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_recommender(written(tmp_path))
+    answer = model.recommend([3])
+    make_earlier(tmp_path, model.catalogue.digest)
+    assert load_recommender(tmp_path).recommend([3]) == answer
+    assert not caplog.records
     (tmp_path / "catalogue.sha256").unlink()
     assert load_recommender(tmp_path).recommend([3]) == answer
+    assert "of an earlier version, without a checksum of its catalogue" in caplog.text
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(

@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +18,15 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from ncf.data.interactions import Interactions, from_columns
 from ncf.protocol.splitting import History, history_of
+from ncf.serving.answers import Recommendations
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors, Recent
 from ncf.serving.packaged import load_recommender, write_model
-from ncf.serving.recommender import Recommendations, Recommender
+from ncf.serving.recommender import Recommender
 from ncf.serving.scorers import Popularity
 
 N_USERS, N_ITEMS = 5, 12
@@ -209,6 +212,99 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(
     for k in range(1, N_ITEMS):
         (answer,) = recommender.recommend([user_id], k=k)
         assert answer.item_ids == whole.item_ids[:k]
+
+
+# Users who came later
+
+LATER = np.array([True, True, False, True, True])  # all but user 2 were fitted to
+
+
+def test_who_came_after_the_training_is_answered_as_anyone_new(tmp_path: Path) -> None:
+    catalogue = replace(catalogue_of(), fitted=LATER)
+    recommender = saved(tmp_path, model_of(), catalogue)
+    late, new, known = recommender.recommend([20, "nobody", 3], k=N_ITEMS)
+    assert [late.known, new.known, known.known] == [False, False, True]
+    left = [item for item in new.item_ids if item not in ITEM_IDS[[5, 1, 11]]]  # seen later
+    assert late.item_ids == left
+    (late,) = recommender.recommend([20], k=N_ITEMS, include_seen=True)
+    assert (late.item_ids, late.scores) == (new.item_ids, new.scores)
+    assert [known] == saved(tmp_path, model_of(), catalogue_of()).recommend([3], k=N_ITEMS)
+    table = recommender.table(k=2)
+    assert table["user_id"].unique().tolist() == ["3", "17", "404", "5000"]
+
+
+def test_the_items_of_who_came_later_are_read_as_those_of_anyone_new(tmp_path: Path) -> None:
+    model = model_of_last_items()
+    recommender = saved(tmp_path, model, replace(catalogue_of(), fitted=LATER))
+    (answer,) = recommender.recommend([20], k=5, items=[ITEM_IDS[4]])
+    assert answer.known
+    expect(answer, scores_by_hand(model, np.zeros(2), [4]), {4, 5, 1, 11})
+
+
+def test_a_catalogue_notes_whom_a_model_was_not_fitted_to(tmp_path: Path) -> None:
+    interactions = interactions_of(None)
+    users = np.repeat(np.arange(4, dtype=np.int32), np.diff(interactions.indptr))
+    seen = history_of(users, interactions.items, 4, interactions.n_items)
+    early = users < 3
+    fitted_on = history_of(users[early], interactions.items[early], 4, interactions.n_items)
+    catalogue = Catalogue.of(interactions, seen, fitted_on)
+    whole = Catalogue.of(interactions, seen, seen)
+    assert whole.fitted is None
+    assert catalogue.digest != whole.digest
+    catalogue.save(tmp_path / "catalogue.npz")
+    loaded = Catalogue.load(tmp_path / "catalogue.npz")
+    assert loaded.digest == catalogue.digest
+    assert loaded.fitted_users.tolist() == [0, 1, 2]
+
+
+# Some items alone
+
+
+def test_only_some_items_are_listed_and_others_never(recommender: Recommender) -> None:
+    some = ITEM_IDS[[0, 3, 5, 8]].tolist()
+    for user, user_id in ((0, 3), (None, "nobody")):
+        (whole,) = recommender.recommend([user_id], k=N_ITEMS)
+        (answer,) = recommender.recommend([user_id], k=N_ITEMS, only=[*some, "no item"])
+        assert answer.item_ids == [item for item in whole.item_ids if item in some]
+        (answer,) = recommender.recommend([user_id], k=N_ITEMS, exclude=[*map(str, some), 1])
+        assert answer.item_ids == [item for item in whole.item_ids if item not in some]
+        (answer,) = recommender.recommend([user_id], only=some, exclude=some[:3])
+        assert answer.item_ids == some[3:]
+        assert user is None or answer.known
+    (answer,) = recommender.recommend([3], only=some, exclude=some)
+    assert answer.item_ids == []
+    for nothing in ([], ["no item", 1]):
+        with pytest.raises(ValueError, match="the model knows none of them"):
+            recommender.recommend([3], only=nothing)
+
+
+def test_given_items_and_some_items_alone(tmp_path: Path) -> None:
+    recommender = saved(tmp_path, model_of_last_items(), catalogue_of())
+    given, some = [ITEM_IDS[4]], ITEM_IDS[[2, 4, 7]].tolist()
+    (whole,) = recommender.recommend(k=N_ITEMS, items=given)
+    (answer,) = recommender.recommend(k=N_ITEMS, items=given, only=some)
+    assert answer.item_ids == [item for item in whole.item_ids if item in some]
+
+
+def test_many_answers_are_a_table(recommender: Recommender) -> None:
+    answers = recommender.recommend([3, "nobody"], k=3, exclude=[ITEM_IDS[4]])
+    table = recommender.table(pd.Series([3, "nobody"]), k=3, exclude=[ITEM_IDS[4]])
+    assert table.columns.tolist() == ["user_id", "known", "rank", "item_id", "score", "title"]
+    assert [*table.itertuples(index=False, name=None)] == [
+        (answer.user_id, answer.known, rank, *row)
+        for answer in answers
+        for rank, row in enumerate(
+            zip(answer.item_ids, answer.scores, answer.titles, strict=True), start=1
+        )
+    ]
+    assert recommender.table()["user_id"].nunique() == N_USERS
+    assert recommender.table([]).empty
+
+
+@pytest.mark.parametrize("user_ids", ["196", 196, np.int64(196)])
+def test_one_id_that_is_no_list_is_told(recommender: Recommender, user_ids: Any) -> None:
+    with pytest.raises(ValueError, match="user ids must be a list, as "):
+        recommender.recommend(user_ids)
 
 
 # Given items
@@ -446,7 +542,7 @@ def test_a_catalogue_comes_back_as_it_was_saved(
     interactions = interactions_of(titles)
     users = np.repeat(np.arange(4, dtype=np.int32), np.diff(interactions.indptr))
     seen = history_of(users, interactions.items, 4, interactions.n_items)
-    catalogue = Catalogue.of(interactions, seen)
+    catalogue = Catalogue.of(interactions, seen, seen)
     path = tmp_path / "catalogue.npz"
     catalogue.save(path)
     loaded = Catalogue.load(path)
@@ -470,7 +566,9 @@ def test_weights_of_other_data_are_refused(tmp_path: Path) -> None:
     other.save(tmp_path / "catalogue.npz")
     with pytest.raises(ValueError, match="the catalogue is not that of its checksum"):
         load_recommender(tmp_path)
-    (tmp_path / "catalogue.sha256").unlink()  # as in a model of an earlier version
+    weights = save(model_of().arrays())  # as in a model of an earlier version
+    (tmp_path / "weights.safetensors").write_bytes(weights)
+    (tmp_path / "weights.sha256").write_text(hashlib.sha256(weights).hexdigest())
     with pytest.raises(ValueError, match=r"5 users and 12 items do not fit .* 4 and 12") as raised:
         load_recommender(tmp_path)
     assert str(tmp_path) in str(raised.value)

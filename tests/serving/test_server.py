@@ -29,7 +29,7 @@ from safetensors.numpy import save_file
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors, Recent
-from ncf.tracking.logged_models import package
+from ncf.tracking.packaging import package
 from tests.conftest import PROJECT
 from tests.serving.test_recommender import ITEM_IDS, catalogue_of, model_of
 

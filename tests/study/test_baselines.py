@@ -10,10 +10,11 @@ import numpy as np
 import optuna
 import pytest
 
+from ncf.models import ials, item_knn
 from ncf.models.ials import IALSHyperparameters
 from ncf.models.table import MODELS
 from ncf.protocol.splitting import HeldOut, History, Split
-from ncf.study.baselines import FEWEST, contestant, that_fit, tune
+from ncf.study.baselines import FEWEST, contestant, n_settings_of, that_fit, tune
 from ncf.study.plan import Plan
 from ncf.trials.messages import Failure, Outcome, Task
 from ncf.trials.workers import MAX_FAILURES
@@ -109,6 +110,31 @@ def test_a_model_whose_fit_takes_minutes_gets_fewer_settings(
     best = contestant("ease", study)
     assert best is not None
     assert best.n_settings == 5
+
+
+def test_large_sets_try_fewer_settings_of_what_takes_long(plan: Plan) -> None:
+    assert [n_settings_of(name, plan) for name in ("itemknn", "ials", "popularity")] == [30, 30, 1]
+    n_users = 25_000
+    indptr = np.arange(n_users + 1) * 800
+    items = np.broadcast_to(np.zeros(1, np.int32), indptr[-1])  # 20 million, in four bytes
+    users = np.arange(n_users, dtype=np.int32)
+    held_out = HeldOut(users, np.zeros(n_users, np.int32))
+    large = replace(plan, split=Split(History(indptr, items, 70_000), held_out, held_out))
+    assert n_settings_of("itemknn", large) == 1  # 16 thousand million pairs
+    assert n_settings_of("ials", large) == 2
+    assert n_settings_of("mixture", large) == 17  # and not 20: 1.75 thousand million scores
+    begun_before = large.begun_as({"k": 10})
+    assert n_settings_of("itemknn", begun_before) == n_settings_of("ials", begun_before) == 30
+
+
+def test_too_many_interactions_leave_out_what_would_take_hours() -> None:
+    indptr = np.array([0, 400_000])
+    items = np.broadcast_to(np.zeros(1, np.int32), 400_000)
+    with pytest.raises(ValueError, match=r"160 thousand million pairs .* 19 minutes.*itemknn"):
+        item_knn.check_size(History(indptr, items, 500_000))
+    items = np.broadcast_to(np.zeros(1, np.int32), 200_000_000)
+    with pytest.raises(ValueError, match=r"iALS of 200,000,000 .* 20 minutes.* without ials"):
+        ials.check_size(History(np.array([0, len(items)]), items, 500_000))
 
 
 def test_what_is_too_large_for_the_data_is_left_out_and_the_log_says_why(

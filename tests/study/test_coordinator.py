@@ -45,7 +45,7 @@ EXPERIMENT = Experiment(
 
 
 NOTHING = np.zeros((0, 2), np.int32)
-SETTINGS = Settings(N_TRIALS, seed=0, lag=8)
+SETTINGS = Settings(N_TRIALS, seed=0, lag=8, full_users=None)
 PLAN = Plan(
     "toy", EXPERIMENT, SETTINGS, Source("toy"), cast(Any, None), cast(Any, None), "", NOTHING,
     NOTHING,

@@ -58,18 +58,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "new" / "optuna.journal"
 
 
-# The lag
+# What is known of a study before it is opened
 
 
-def test_the_lag_of_a_study_is_known_before_it_is_opened(path: Path) -> None:
+def test_the_identity_of_a_study_is_known_before_it_is_opened(path: Path) -> None:
     storage = open_storage(str(path))
-    assert journal.recorded_lag(storage, "toy") is None
-    journal.open_study(storage, "toy", {**IDENTITY, "lag": 8})
-    journal.open_study(storage, "other", {**IDENTITY, "lag": 24})
+    assert journal.identity_of(storage, "toy") is None
+    open_study(path)
     storage.create_new_study([StudyDirection.MAXIMIZE], "by another program")
     again = open_storage(str(path))
-    lags = [journal.recorded_lag(again, name) for name in ("toy", "other", "by another program")]
-    assert lags == [8, 24, None]
+    assert journal.identity_of(again, "toy") == IDENTITY
+    assert journal.identity_of(again, "by another program") is None
 
 
 # Records

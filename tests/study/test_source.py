@@ -12,7 +12,8 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.choice import parse_split
 from ncf.protocol.metrics import Objective
 from ncf.study.experiment import Experiment
-from ncf.study.plan import Plan, Settings, assemble, objective_of
+from ncf.study.identity import objective_of
+from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.source import Source, source_of
 from tests.conftest import COLUMNS, planted, write_interactions
 
@@ -71,3 +72,23 @@ def test_another_objective_is_another_study_and_ndcg_is_that_of_old_ones(shop: s
     other = replace(plan, settings=replace(plan.settings, objective=Objective("full_mrr", 10)))
     assert {**plan.identity, "objective": "full_mrr"} == other.identity
     assert objective_of(other.identity) == Objective("full_mrr")
+
+
+def test_large_sets_have_a_sample_in_their_identity_and_old_studies_none(shop: str) -> None:
+    plan = plan_of(Source(shop, COLUMNS))
+    assert plan.sample is None
+    assert "full_users" not in plan.identity
+    few = replace(plan, settings=replace(plan.settings, full_users=10))
+    assert few.n_judges > 10
+    assert few.sample is not None
+    assert few.sample.n_users == 10
+    assert few.identity == {**plan.identity, "full_users": 10}
+    other_seed = replace(few, settings=replace(few.settings, seed=1))
+    assert other_seed.sample != few.sample
+    assert few.begun_as(None) is few
+    assert few.begun_as(few.identity).sample == few.sample
+    old = few.begun_as(plan.identity)
+    assert old.sample is None
+    assert old.identity == plan.identity
+    task = few.task(0, plan.experiment.defaults, np.random.SeedSequence(0))
+    assert task.sample == few.sample

@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.tracking._tracking_service import utils
 
 from ncf.__main__ import main
 from ncf.tracking import next_steps
@@ -48,6 +49,14 @@ def trials_of(client: MlflowClient) -> list[Run]:
             order_by=["metrics.`validation_best/ndcg_10` DESC"],
         )
     )
+
+
+def model_of(client: MlflowClient, run: Run) -> str:
+    """Returns the id of a trial's logged model."""
+    (model,) = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    return str(model.model_id)
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str, expect: int = 0) -> str:
@@ -112,10 +121,42 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     assert listed["mine/2"]["test"] == "not read"
     as_json = json.loads(command(capsys, "models", "--json"))
     assert {row["version"] for row in as_json} == set(listed)
-    (model,) = client.search_logged_models(
-        [best.info.experiment_id], f"source_run_id = '{best.info.run_id}'"
+    assert "mine" in client.get_logged_model(model_of(client, best)).tags["mlflow.modelVersions"]
+
+
+def test_a_registered_trial_stands_alone_and_answers_as_before(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trial = trials_of(client)[1]
+    shared = f"models:/{model_of(client, trial)}"
+    assert "catalogue.npz" not in {path.name for path in folder_of(shared).rglob("*")}
+    asked = ("recommend", "--user", "c7", "--user", "stranger", "--model")
+    before = command(capsys, *asked, shared)
+    command(capsys, "register", trial.info.run_id, "--name", "alone")
+    folder = folder_of("models:/alone/1")
+    files = {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
+    command(capsys, "register", trial.info.run_id, "--name", "alone")  # again, writes nothing
+    assert {
+        path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")
+    } == files  # fmt: skip
+    shutil.copytree(folder, tmp_path / "away")
+    (tmp_path / "away" / "data" / "model" / "catalogue.json").unlink()  # the way to the store
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/none.db")
+    model = mlflow.pyfunc.load_model(str(tmp_path / "away"))
+    found = model.predict(pd.DataFrame({"user_id": ["c7", "stranger"]}))
+    rows = rows_of(before)
+    assert [item for items in found["item_ids"] for item in items] == [
+        row["item_id"] for row in rows
+    ]
+    scores = [f"{score}" for scores in found["scores"] for score in scores]
+    assert scores == [row["score"] for row in rows]
+    assert command(capsys, *asked, "models:/alone/1", "--tracking-uri", client.tracking_uri) == (
+        before
     )
-    assert "mine" in model.tags["mlflow.modelVersions"]
+
+
+def folder_of(uri: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(uri))
 
 
 def test_a_winner_and_a_trial_are_not_compared_as_one_knows_more(
@@ -177,6 +218,43 @@ def test_every_users_list_in_one_file(
     assert [int(row["item_id"].removeprefix("SKU-")) % 4 for row in similar] == [0, 0, 0]
 
 
+def test_lists_of_some_users_and_of_some_items(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def file_of(name: str, *ids: str) -> str:
+        (tmp_path / name).write_text("\ufeff" + "\r\n".join(ids), encoding="utf-8")
+        return str(tmp_path / name)
+
+    model = ("--model", "models:/gmf-shop/1")
+    one = rows_of(command(capsys, "recommend", "--user", "c7", "--user", "stranger", *model))
+    users = file_of("users.txt", "user_id", "c7", "", " stranger ")
+    assert rows_of(command(capsys, "recommend", "--users", users, *model)) == one
+    only = file_of("only.txt", "SKU-4", "SKU-8", "SKU-12", "lamp")
+    exclude = file_of("exclude.txt", "SKU-8", "tent")
+    asked = ("recommend", "--users", users, "--only", only, "--exclude", exclude, *model)
+    assert main([*asked, "--include-seen", "-k", "1000"]) == 0
+    output, errors = capsys.readouterr()
+    assert {(row["user_id"], row["item_id"]) for row in rows_of(output)} == {
+        (user, item) for user in ("c7", "stranger") for item in ("SKU-4", "SKU-12")
+    }
+    assert "--only: unknown to the model and passed over: lamp" in errors
+    assert "--exclude: unknown to the model and passed over: tent" in errors
+    lists = tmp_path / "lists.csv"
+    command(capsys, "recommend", "--all", "--out", str(lists), "--only", only, *model)
+    assert set(pd.read_csv(lists)["item_id"]) == {"SKU-4", "SKU-8", "SKU-12"}
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for option, name, message in (
+        ("--users", "absent", "absent: no such file; check the path"),
+        ("--users", "binary", "must be a text with an id on each line"),
+        ("--only", file_of("none", "item_id", ""), "no ids are in it; write one on each line"),
+        ("--only", file_of("strange", "x", "y"), "`only` names 2 items, and the model knows none"),
+    ):
+        rest = () if option == "--users" else ("--user", "c7")
+        assert message in command(
+            capsys, "recommend", option, str(tmp_path / name), *rest, *model, expect=2
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -189,6 +267,7 @@ def test_every_users_list_in_one_file(
         (("recommend", "--all", "--out", "lists.xlsx"), "must end in .parquet or .csv"),
         (("recommend", "--all", "--out", "absent/lists.csv"), "no folder absent"),
         (("recommend", "--user", "c0", "--out", "lists.csv"), "--out needs --all"),
+        (("recommend", "--users", "x", "--items", "SKU-4"), "give --user ID, --items ID,ID,... or"),
         (("data", "absent.csv"), "absent.csv: no such file"),
     ],
 )
@@ -324,6 +403,7 @@ def moved(searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             names = (str(searched[0]), str(folder))
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", names)
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlruns/mlflow.db")
+    utils._artifact_repos_cache.clear()  # in which MLflow keeps the places of before
     return MlflowClient()
 
 
@@ -339,8 +419,9 @@ def collect_garbage() -> None:
 def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     moved: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trial = trials_of(moved)[0]
+    trial, other, *_ = trials_of(moved)
     command(capsys, "register", trial.info.run_id, "--name", "gone")
+    shared = model_of(moved, other)
     study = trial.data.tags["mlflow.parentRunId"]
     (candidates,) = Path("mlruns", "artifacts").glob(f"**/{study}/artifacts/candidates.npz")
     with np.load(candidates) as loaded:
@@ -359,12 +440,13 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     for arguments, message in (
         (("register", trial.info.run_id), f"the run of its study, {study}, was deleted in MLflow"),
         (("compare", "gmf-shop/1", "gone/1"), "its study has the candidates that both are"),
-        (("promote", "gone/1"), "and the model needs what was kept with it; take another version"),
-        (("recommend", "--user", "c7", "--model", "models:/gone/1"), "take another version"),
+        (("recommend", "--user", "c7", "--model", f"models:/{shared}"), "take another version"),
     ):
         assert message in command(capsys, *arguments, expect=2)
     assert len(rows_of(command(capsys, "models"))) > 1
-    command(capsys, "recommend", "--user", "c7", "--model", "models:/gmf-shop/1")  # is whole
+    for version in ("gmf-shop/1", "gone/1"):  # each stands alone
+        command(capsys, "recommend", "--user", "c7", "--model", f"models:/{version}")
+    assert "is the new champion" in command(capsys, "promote", "gone/1")
     (folder,) = Path("mlruns", "artifacts").glob("**/models")
     folder.rename(folder.with_name("elsewhere"))
     error = command(capsys, "recommend", "--user", "c7", expect=2)
@@ -374,8 +456,7 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     for model in moved.search_logged_models([trial.info.experiment_id]):
         moved.delete_logged_model(model.model_id)
     collect_garbage()
-    for arguments in (("recommend", "--user", "c7"), ("promote", "gone/1"), ("similar", "--item",
-        "SKU-4")):  # fmt: skip
+    for arguments in (("recommend", "--user", "c7"), ("similar", "--item", "SKU-4")):
         error = command(capsys, *arguments, expect=2)
         assert "its files, of which MLflow knows no more, are gone; take another" in error
     assert "has no trial's model" in command(capsys, "register", trial.info.run_id, expect=2)

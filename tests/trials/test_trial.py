@@ -20,7 +20,7 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.model import Epoch
 from ncf.models.table import BASELINES, MODELS, fit
 from ncf.protocol.metrics import Objective, summarize
-from ncf.protocol.ranks import full_ranks, sampled_ranks
+from ncf.protocol.ranks import Sample, full_ranks, sampled_ranks, some_users
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.protocol.splitting import HeldOut, History, Split
 from ncf.serving.scorers import Popularity, Scorer, load_scorer
@@ -250,6 +250,24 @@ def test_an_objective_over_the_full_catalogue_chooses_the_epoch(
     assert found == {f"full_{name}": value for name, value in outcome.metrics_full.items()}
     ranks = full_ranks(kept(task.weights), trial_data.validation, trial_data.train)
     assert summarize(ranks, 5) == outcome.metrics_full
+
+
+@pytest.mark.parametrize("metric", ["ndcg", "full_ndcg"])
+def test_a_sample_of_users_stands_for_all_in_the_full_catalogue(
+    metric: str, trial_data: TrialData, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, epochs=3, objective=Objective(metric))
+    every, some = (
+        run(replace(task, sample=sample), trial_data)[1] for sample in (None, Sample(12, seed=5))
+    )
+    some_of = some_users(trial_data.validation, 12, seed=5)
+    assert len(np.unique(some_of.users)) == 12
+    ranks = full_ranks(kept(task.weights), some_of, trial_data.train)
+    assert summarize(ranks, 10, some_of.users) == some.metrics_full != every.metrics_full
+    if metric == "ndcg":  # of which no part depends on the sample
+        assert some.metrics == every.metrics
+    else:
+        assert some.metrics["full_ndcg_10"] == some.metrics_full["ndcg_10"]
 
 
 def test_the_seed_fixes_the_result(trial_data: TrialData, tmp_path: Path) -> None:

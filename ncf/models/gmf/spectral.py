@@ -25,6 +25,7 @@ from ncf.data.files import write_whole
 from ncf.protocol.splitting import History
 
 DEGREE_EXPONENT = 0.4
+_BLOCK = 1 << 20  # interactions at a time
 
 
 def spectral_start(
@@ -58,10 +59,11 @@ def _factors(history: History, embedding_dim: int) -> NDArray[np.float32]:
     n_users, n_items = history.n_users, history.n_items
     user_scale = np.maximum(np.diff(history.indptr), 1) ** DEGREE_EXPONENT
     item_scale = np.maximum(history.popularity, 1) ** DEGREE_EXPONENT
-    values = 1 / (user_scale[history.user_of] * item_scale[history.items])
-    matrix = csr_array(
-        (values.astype(np.float32), history.items, history.indptr), shape=(n_users, n_items)
-    )
+    values = np.empty(len(history.items), np.float32)
+    for start in range(0, len(values), _BLOCK):  # in float64, which all at once would be twice this
+        block = slice(start, start + _BLOCK)
+        values[block] = 1 / (user_scale[history.user_of[block]] * item_scale[history.items[block]])
+    matrix = csr_array((values, history.items, history.indptr), shape=(n_users, n_items))
     rng = np.random.default_rng(0)
     rank = min(embedding_dim, min(matrix.shape) - 1)  # ARPACK cannot find the last one
     first = rng.standard_normal(min(matrix.shape), dtype=np.float32)

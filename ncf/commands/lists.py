@@ -9,7 +9,7 @@ rounds differently.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from ncf.data.files import whole
 from ncf.serving.recommender import Recommender
+from ncf.serving.scorers import shown
 
 BLOCK_BYTES = 64 << 20  # scores of a block of users
+FEW = 400  # places of a list, up to which inserting is faster than to sort the whole catalogue
 _SUFFIXES = (".parquet", ".csv")
 
 
@@ -40,11 +42,23 @@ def check_file(path: Path) -> None:
 
 
 def write_lists(
-    recommender: Recommender, path: Path, k: int, include_seen: bool = False
+    recommender: Recommender,
+    path: Path,
+    k: int,
+    include_seen: bool = False,
+    is_listable: NDArray[np.bool_] | None = None,
 ) -> Generator[int, None, None]:
     """Writes user_id, rank, item_id, score and, where there are any, title of every user's top k.
 
-    Yields the number of users of each block that is written. The file is there when all are.
+    Users that the model was not fitted to have no list. Yields the number of users of each block
+    that is written. The file is there when all are.
+
+    Args:
+        recommender: The model.
+        path: The file.
+        k: The most items of a list.
+        include_seen: Whether items that a user has seen may be listed.
+        is_listable: Whether each item may be listed, (I,); None means that all may.
 
     Raises:
         ValueError: k is not positive.
@@ -52,7 +66,8 @@ def write_lists(
     if k < 1:
         raise ValueError(f"`k >= 1` must hold, but got k={k}")
     catalogue = recommender.catalogue
-    n_users, n_items = len(catalogue.user_ids), len(catalogue.item_ids)
+    n_items = len(catalogue.item_ids)
+    fitted = catalogue.fitted_users
     item_ids = pa.array(catalogue.item_ids)
     titles = None if catalogue.titles is None else pa.array(catalogue.titles)
     user_ids = pa.array(catalogue.user_ids)
@@ -61,9 +76,9 @@ def write_lists(
     schema, k = pa.schema(fields), min(k, n_items)
     block = max(1, BLOCK_BYTES // (4 * n_items))
     with _appearing(path) as draft, _writer(draft, path.suffix, schema) as writer:
-        for start in range(0, n_users, block):
-            users = np.arange(start, min(start + block, n_users))
-            items, scores = _top_of(recommender, users, k, include_seen)
+        for start in range(0, len(fitted), block):
+            users = fitted[start : start + block]
+            items, scores = _top_of(recommender, users, k, include_seen, is_listable)
             rows, ranks = np.nonzero(items >= 0)
             chosen = items[rows, ranks]
             columns = [
@@ -126,22 +141,37 @@ def _writer(
 
 
 def _top_of(
-    recommender: Recommender, users: NDArray[np.int64], k: int, include_seen: bool
+    recommender: Recommender,
+    users: NDArray[np.int64],
+    k: int,
+    include_seen: bool,
+    is_listable: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Returns the items and shown scores (B, k) of users (B,), best first; -1 where there is none.
+    """Returns the items and shown scores (B, k) of users (B,), best first; -1 for no item."""
+    scores = np.require(recommender.scorer.score_all(users), np.float32, ["C", "W"])
+    if is_listable is not None:
+        scores[:, ~is_listable] = -np.inf
+    seen = [recommender.catalogue.seen_by(int(user)) for user in users]
+    if include_seen:
+        seen = [none[:0] for none in seen]
+    items, best = _best(scores, seen, k)
+    return items, shown(recommender.scorer, best).round(6).astype(np.float32)
 
-    Users are neighbours, so that their seen items are one piece.
-    """
+
+def _best(
+    scores: NDArray[np.float32], left_out: Sequence[NDArray[np.int32]], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Returns the best items and their scores (B, k), of equals the first; -1, -inf for none."""
     from ncf.serving.compiled import keep_best  # numba, which a server of the model does without
 
-    catalogue = recommender.catalogue
-    bounds = catalogue.seen_indptr[int(users[0]) : int(users[-1]) + 2]
-    indptr = bounds - bounds[0]
-    left_out = catalogue.seen_items[bounds[0] : bounds[-1]]
-    if include_seen:
-        indptr, left_out = np.zeros_like(indptr), left_out[:0]
-    items = np.full((len(users), k), -1, np.int32)
-    best = np.full((len(users), k), -np.inf, np.float32)
-    scores = np.require(recommender.scorer.score_all(users), np.float32, ["C", "W"])
-    keep_best(scores, indptr, left_out, items, best)
-    return items, recommender.shown(best).astype(np.float32)
+    items = np.full((len(scores), k), -1, np.int32)
+    best = np.full((len(scores), k), -np.inf, np.float32)
+    if k <= FEW:
+        indptr = np.cumsum([0, *map(len, left_out)])
+        keep_best(scores, indptr, np.concatenate(left_out), items, best)
+        return items, best
+    for row, seen in zip(scores, left_out, strict=True):
+        row[seen] = -np.inf
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+    best = np.take_along_axis(scores, order, axis=1)
+    return np.where(best > -np.inf, order, -1), best

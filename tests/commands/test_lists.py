@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ncf.commands import lists
+from ncf.commands.lists import check_file, write_lists
 from ncf.protocol.splitting import history_of
-from ncf.serving import lists
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.factors import Factors
-from ncf.serving.lists import check_file, write_lists
 from ncf.serving.recommender import Recommender
 
 N_USERS, N_ITEMS = 50, 30
@@ -56,6 +56,7 @@ def test_lists_are_the_recommenders(
     k: int,
 ) -> None:
     monkeypatch.setattr(lists, "BLOCK_BYTES", 4 * N_ITEMS * 7)  # several blocks, a short last
+    monkeypatch.setattr(lists, "FEW", 3)  # k=1 inserts, the others sort
     model, file = recommender(text_ids, titles=text_ids), tmp_path / name
     assert list(write_lists(model, file, k, include_seen)) == [7] * 7 + [1]
     read = pd.read_parquet if name.endswith("parquet") else pd.read_csv
