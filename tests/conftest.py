@@ -136,10 +136,17 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A real `mlflow server` on this machine; its port."""
     folder = tmp_path_factory.mktemp("server")
+    with serving(folder, f"sqlite:///{folder}/mlflow.db") as port:
+        yield port
+
+
+@contextlib.contextmanager
+def serving(folder: Path, database: str) -> Iterator[int]:
+    """Runs an `mlflow server` that keeps its files in a folder; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--backend-store-uri", database]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:

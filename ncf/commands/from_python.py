@@ -84,6 +84,7 @@ def search(
     baselines: Sequence[str] | str = BASELINES,
     register_best: Literal["gmf", "any"] = "any",
     register: str | None = None,
+    keep_models: int | None = None,
     quiet: bool = False,
     tracking_uri: str | None = None,
     storage: str | None = None,
@@ -116,6 +117,8 @@ def search(
         baselines: What to hold the winner against, also as "popularity,markov" or "none".
         register_best: What is registered: "any" for the best contestant, "gmf" for the best trial.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
+        keep_models: The models that MLflow is given, those of the best trials at any time; None
+            means all of a study of at most 100 trials, else 10.
         quiet: Whether to print results alone, and no progress.
         tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
         storage: Optuna's record; None means mlruns/optuna.journal.
@@ -137,7 +140,7 @@ def search(
         lag=lag, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
         confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
         tracking_uri=tracking_uri, storage=storage, split=split, targets=targets,
-        objective=objective, register_best=register_best, **chosen,
+        objective=objective, register_best=register_best, keep_models=keep_models, **chosen,
     )  # fmt: skip
     from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
 

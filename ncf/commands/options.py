@@ -32,6 +32,8 @@ class Options:
             best trial of the study.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
         repeat: The run id of a trial that is to be trained again, in place of a search.
+        keep_models: How many of the best trials' models MLflow keeps; None means all of a small
+            study, and ten of a big one.
     """
 
     trials: int = 50
@@ -62,6 +64,7 @@ class Options:
     log_file: str | None = None
     tracking_uri: str | None = None
     storage: str | None = None
+    keep_models: int | None = None
 
     def check(self) -> None:
         """Checks the values as far as that is possible without the data.
@@ -80,6 +83,8 @@ class Options:
                 "--confirm must not be negative and --confirm-seeds at least 1, but got "
                 f"{self.confirm} and {self.confirm_seeds}"
             )
+        if self.keep_models is not None and self.keep_models < 0:
+            raise ValueError(f"--keep-models must not be negative, but got {self.keep_models}")
         if self.seed < 0:
             raise ValueError(f"--seed must not be negative, but got {self.seed}")
         unknown = [name for name in self.baselines if name not in BASELINES]
@@ -212,6 +217,13 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
     )
     add("--register", metavar="NAME", help="name in the model registry (default: gmf-<data>)")
     add("--no-register", action="store_true", help="leave the model registry alone")
+    add(
+        "--keep-models",
+        type=int,
+        metavar="N",
+        help="models that MLflow is given: those of the best N trials at any time (default: all of "
+        "a study of at most 100 trials, else 10); `register` trains another's again",
+    )
     add("--repeat", metavar="RUN_ID", help="train a logged trial again and compare every metric")
 
 

@@ -6,11 +6,14 @@ import logging
 import os
 import shutil
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal
@@ -27,11 +30,15 @@ from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
 from ncf.study.identity import recorded_lag
 from ncf.study.plan import Plan, Settings, assemble
+from ncf.study.presence import Search
 from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
 from ncf.trials.local import LocalWorkers
+
+if TYPE_CHECKING:
+    from ncf.study.lease import Lease
 
 _logger = logging.getLogger(__name__)
 
@@ -143,7 +150,7 @@ def _search(plan: Plan, options: Options) -> int:
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
-    with lock_study(folder):
+    with lock_study(folder), _leased(storage, plan, options) as lease:
         begun = journal.identity_of(storage, plan.study_name)
         plan = plan.begun_as(begun)
         lag = lag_of(options, recorded_lag(begun))
@@ -162,9 +169,21 @@ def _search(plan: Plan, options: Options) -> int:
             with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
                 from ncf.commands.study import carry_out  # MLflow loads while the workers start
 
-                return carry_out(study, plan, workers, folder, options)
+                return carry_out(study, plan, workers, folder, options, lease)
         finally:
             _remove_scratch(folder)
+
+
+def _leased(
+    storage: BaseStorage, plan: Plan, options: Options
+) -> AbstractContextManager[Lease | None]:
+    """Keeps other machines from a study in a database; the lock is enough for a file here."""
+    if isinstance(storage, JournalStorage):
+        return nullcontext()
+    from ncf.study import lease  # here: a file needs no SQLAlchemy
+
+    search = Search.of_this_process(plan.settings.n_trials, options.jobs or os.cpu_count() or 1)
+    return lease.held(storage, plan.study_name, search)
 
 
 def _remove_scratch(folder: Path) -> None:

@@ -6,11 +6,10 @@ its very end. So the same command, given again, writes what MLflow lacks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from ncf.commands import contest, interrupt, progress, terminal
+from ncf.commands.ending import BROKEN_OFF, FAILED, FINISHED, STOPPED, SUPERSEDED, wait_for_mlflow
 from ncf.commands.options import Options
 from ncf.commands.report_file import write_report
 from ncf.data.files import RESULTS
@@ -28,14 +28,17 @@ from ncf.study.again import train_again
 from ncf.study.confirmation import choose
 from ncf.study.coordinator import Coordinator, Space
 from ncf.study.cost import Cost, cost_of
+from ncf.study.lease import Lease, SupersededError
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion, counted
 from ncf.study.verdict import conclude
-from ncf.tracking import next_steps, publication, trial_runs
+from ncf.tracking import next_steps, publication, trial_events
+from ncf.tracking.checked import checked_first
 from ncf.tracking.contest_runs import log_confirmation
 from ncf.tracking.database import guard
+from ncf.tracking.kept import Kept
 from ncf.tracking.logged_models import ModelFiles, is_whole
-from ncf.tracking.mirror import Mirror
+from ncf.tracking.mirror import Mirror, n_threads_for
 from ncf.tracking.publication import Published
 from ncf.tracking.recovery import adopt, not_logged
 from ncf.tracking.store import default_uri, ui_command
@@ -43,29 +46,13 @@ from ncf.tracking.tracker import Tracker
 from ncf.trials.workers import Stopped, Workers
 
 
-@dataclass(frozen=True)
-class End:
-    """How a command ends, and how long it then waits for MLflow.
-
-    Attributes:
-        state: The state of the study's run in MLflow.
-        patience: Seconds without a successful write after which MLflow is given up.
-        at_most: Seconds to wait in all.
-    """
-
-    state: str
-    patience: float
-    at_most: float = math.inf
-
-
-FINISHED = End("finished", patience=60.0)
-FAILED = End("failed", patience=5.0)
-STOPPED = End("interrupted", patience=5.0, at_most=20.0)  # in order, by a first signal
-BROKEN_OFF = End("interrupted", patience=5.0, at_most=2.0)  # by a second Ctrl-C
-
-
 def carry_out(
-    study: optuna.Study, plan: Plan, workers: Workers, folder: Path, options: Options
+    study: optuna.Study,
+    plan: Plan,
+    workers: Workers,
+    folder: Path,
+    options: Options,
+    lease: Lease | None,
 ) -> int:
     """Trains the missing trials, finds the winner, tests and registers it, and prints all of it.
 
@@ -75,14 +62,15 @@ def carry_out(
         workers: The workers that train.
         folder: The study's folder.
         options: The options of the command.
+        lease: What keeps other machines from the study; None where its record is a file here.
 
     Returns:
         The exit status of the command.
     """
-    tracker = _open(options.tracking_uri or default_uri(), study, plan)
+    tracker = _open(options.tracking_uri or default_uri(), study, plan, lease)
     progress.say(f"watch it in the MLflow UI: {ui_command(tracker.uri)}\n  {tracker.ui_link()}")
     presence.note(folder, plan.settings.n_trials, workers.n_idle)
-    mirror = Mirror(guard(tracker.uri))
+    mirror = Mirror(guard(tracker.uri), n_threads_for(tracker.uri), SupersededError)
     split = plan.split
     shared = Catalogue.of(plan.interactions, split.whole, split.train)
     catalogue = Catalogue.of(plan.interactions, split.whole, split.train_and_validation)
@@ -92,7 +80,7 @@ def carry_out(
     conclusion: Conclusion | None = None
     written: Future[Published] = Future()
     try:
-        _train(study, plan, workers, models, tracker, mirror)
+        _train(study, plan, workers, models, tracker, mirror, options, lease)
         confirmed = contest.confirm_best(study, plan, workers, folder, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
@@ -115,11 +103,14 @@ def carry_out(
         report = write_report(study, plan, conclusion, cost, tracker, folder, options)
         mirror.put("report", lambda: tracker.keep(report))
         end = FINISHED
+    except Exception:
+        end = FAILED if lease is None or not lease.is_lost() else SUPERSEDED
+        raise
     except KeyboardInterrupt as stop:
         end = STOPPED if isinstance(stop, Stopped) else BROKEN_OFF
         terminal.show_interruption(study.study_name)
     finally:
-        missing = _wait_for_mlflow(end, tracker, mirror)
+        missing = wait_for_mlflow(end, tracker, mirror)
     if end.state == "interrupted":
         return interrupt.exit_status()
     if conclusion is not None and written.done():
@@ -128,9 +119,11 @@ def carry_out(
     return 1 if missing else 0
 
 
-def _open(uri: str, study: optuna.Study, plan: Plan) -> Tracker:
-    """Opens MLflow's store and the study's run in it."""
+def _open(uri: str, study: optuna.Study, plan: Plan, lease: Lease | None) -> Tracker:
+    """Opens MLflow's store and the study's run in it; only who has the lease can write there."""
     tracker = Tracker(uri, RESULTS, plan.experiment.name, plan.facts)
+    if lease is not None:
+        tracker.client = checked_first(tracker.client, lease.ask)
     identity = {key: value for key, value in plan.identity.items() if not isinstance(value, dict)}
     run_id = tracker.start_study(
         study.study_name, study.user_attrs["id"], {**identity, **plan.source.params}
@@ -146,6 +139,8 @@ def _train(
     models: ModelFiles,
     tracker: Tracker,
     mirror: Mirror,
+    options: Options,
+    lease: Lease | None,
 ) -> None:
     """Runs the trials that the study lacks, and prints the best of all."""
     experiment = plan.experiment
@@ -166,11 +161,22 @@ def _train(
     )
     trials = study.get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.state.is_finished()]
+    kept = Kept(options.keep_models, settings.n_trials)
+    for trial in ended:
+        kept.note(trial)
     try:
-        with interrupt.first_noted() as is_stopped:
-            _train_lost(ended, plan, workers, models, tracker, is_stopped)
+        with interrupt.first_noted() as is_noted:
+
+            def is_stopped() -> bool:
+                if lease is not None:
+                    lease.check()
+                return is_noted()
+
+            _train_lost(ended, plan, workers, models, kept, tracker, is_stopped)
             events = Coordinator(study, space, plan).run(workers, is_stopped)
-            with closing(trial_runs.follow(events, ended, tracker, mirror, models)) as followed:
+            with closing(
+                trial_events.follow(events, ended, tracker, mirror, models, kept)
+            ) as followed:
                 progress.follow(followed, ended, settings.n_trials, experiment.epochs)
     finally:
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
@@ -181,11 +187,12 @@ def _train_lost(
     plan: Plan,
     workers: Workers,
     models: ModelFiles,
+    kept: Kept,
     tracker: Tracker,
     is_stopped: Callable[[], bool],
 ) -> None:
     """Trains trials again that MLflow lacks, as where its store was lost, and whose weights too."""
-    trained = [trial for trial in ended if journal.is_trained(trial)]
+    trained = [one for one in ended if journal.is_trained(one) and kept.has(one.number)]
     missing = not_logged(trained, tracker)
     lost = [trial for trial in missing if not models.weights(trial.number).exists()]
     if lost:
@@ -226,16 +233,6 @@ def _publish(
         publication.publish, conclusion, cost, plan, catalogue, tracker, name, decided
     )
     return mirror.put("results on test", publish)
-
-
-def _wait_for_mlflow(end: End, tracker: Tracker, mirror: Mirror) -> str:
-    """Closes the study's run; returns what MLflow could not be given, and prints it."""
-    mirror.put("the study's end", lambda: tracker.end_study(end.state))
-    with progress.working("waiting for MLflow"):
-        missing = mirror.finish(end.patience, end.at_most)
-    if missing:
-        terminal.show_missing(missing)
-    return missing
 
 
 def _close(

@@ -35,6 +35,16 @@ class Search:
     n_trials: int
     jobs: int
 
+    @classmethod
+    def of_this_process(cls, n_trials: int, jobs: int) -> Search:
+        """Returns the search that this process begins now."""
+        return cls(os.getpid(), platform.node(), time.time(), n_trials, jobs)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ran on this machine, and its process is gone."""
+        return self.host == platform.node() and not self.is_alive
+
     @property
     def is_alive(self) -> bool:
         """Whether its process is there, and not another one that has been given its number."""
@@ -43,15 +53,10 @@ class Search:
         except psutil.NoSuchProcess:
             return False
 
-    @property
-    def is_here(self) -> bool:
-        """Whether it may be going on: its process is there, or on another machine."""
-        return self.host != platform.node() or self.is_alive
-
 
 def note(folder: Path, n_trials: int, jobs: int) -> None:
     """Notes in the study's folder, whose lock this process holds, that its search has begun."""
-    search = Search(os.getpid(), platform.node(), time.time(), n_trials, jobs)
+    search = Search.of_this_process(n_trials, jobs)
     content = json.dumps(asdict(search)).encode()
     wait_for_room(lambda: write_whole(folder / _NOTE, content), folder)
 
@@ -66,7 +71,7 @@ def last_searched() -> str | None:
     """Returns the name of the study whose search is starting, or that was searched last, if any."""
     for folder in (RESULTS / "studies").glob("*"):
         search = last_search(folder.name)
-        if (search is None or not search.is_here) and is_searched(folder.name):
+        if (search is None or search.has_ended) and is_searched(folder.name):
             return folder.name
     notes = (RESULTS / "studies").glob(f"*/{_NOTE}")
     last = max(notes, key=lambda file: file.stat().st_mtime, default=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
 
@@ -24,13 +24,7 @@ def open_storage(location: str) -> BaseStorage:
         ValueError: It cannot be opened, is damaged, or is a file of another kind.
     """
     if "://" in location:
-        try:
-            return optuna.storages.get_storage(location)
-        except Exception as error:  # SQLAlchemy's, a missing driver's
-            raise ValueError(
-                f"--storage {location}: cannot be opened ({error}); give a file, or a URL like "
-                "sqlite:////folder/optuna.db"
-            ) from error
+        return _open_database(location)
     path = Path(location).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     check_kind(path)
@@ -43,6 +37,26 @@ def open_storage(location: str) -> BaseStorage:
         raise ValueError(damage(path, file.n_read, error)) from error  # of a line without checksum
     _back_up(path, file.whole)
     return storage
+
+
+def _open_database(url: str) -> BaseStorage:
+    """Opens a database that Optuna knows.
+
+    Raises:
+        ValueError: It cannot be opened.
+    """
+    from ncf.study.database import Database  # here: a journal needs no SQLAlchemy
+
+    try:
+        return cast(BaseStorage, Database(url))
+    except Exception as error:  # SQLAlchemy's, a missing driver's
+        remedy = (
+            'install its driver with `pip install -e ".[postgres]"`'
+            if isinstance(error, ImportError) and url.startswith("postgresql")
+            else "give a file, or the URL of a database that holds nothing of MLflow's, like "
+            "postgresql://user@host/optuna or sqlite:////folder/optuna.db"
+        )
+        raise ValueError(f"--storage {url}: cannot be opened ({error}); {remedy}") from error
 
 
 def check_kind(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from ncf.serving.packaged import write_model, write_pointer
 from ncf.tracking.packaging import DATA_FOLDER, package
 from ncf.tracking.tracker import KEY_TAG, Tracker
 from ncf.trials.messages import Outcome
+
+_packaging = threading.Lock()  # MLflow changes what all threads share meanwhile
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,16 @@ class ModelFiles:
     def log(self, tracker: Tracker, run_id: str, outcome: Outcome, setting: Setting) -> str:
         """Logs the model of a trial's weights; returns its id."""
         weights = self.weights(outcome.number)
-        packaged = self.folder / "trial-model"
+        packaged = self.folder / f"trial-model-{threading.get_native_id()}"  # of the writing thread
         if packaged.exists():  # only the data differ from one trial to the next
             data = packaged / DATA_FOLDER
             write_model(
                 data, load_file(weights), asdict(setting), self.catalogue, self.catalogue_uri
             )
         else:
-            package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
-        name = f"trial-{outcome.number:04d}"
+            with _packaging:
+                package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
+        name = model_name(outcome.number)
         params = asdict(setting)
         return log_model(tracker, run_id, name, name, packaged, params, outcome.best_epoch)
 
@@ -59,6 +63,11 @@ class ModelFiles:
         with tempfile.TemporaryDirectory() as folder:
             pointer = write_pointer(Path(folder), self.catalogue_uri)
             tracker.client.log_model_artifact(model_id, str(pointer), str(DATA_FOLDER))
+
+
+def model_name(number: int) -> str:
+    """Returns the name of a trial's model, which is also its key among the models of its run."""
+    return f"trial-{number:04d}"
 
 
 def is_whole(client: MlflowClient, model_id: str) -> bool:

@@ -21,16 +21,29 @@ REGISTERED_MODEL = (
 )
 
 
-def describe_trial(outcome: Outcome, run_id: str) -> str:
-    """Returns a trial's results, and the commands that repeat and register it."""
+def describe_trial(outcome: Outcome, run_id: str, why_no_model: str = "") -> str:
+    """Returns a trial's results, and the commands that repeat and register it.
+
+    Args:
+        outcome: How the trial ended.
+        run_id: The id of its run.
+        why_no_model: Why MLflow has no model of it; empty where it has one.
+    """
     sampled, full = _in_words(outcome.metrics), _in_words(outcome.metrics_full)
     pruned = ", and pruned: other trials were better by then" if outcome.pruned else ""
+    of_model = (
+        "Its model shares the study's catalogue and needs this project; to the model registry"
+    )
+    if why_no_model:
+        of_model = (
+            f"MLflow has no model of it, since {why_no_model}; this trains it again, to the same "
+            "bits on the same machine, and registers it"
+        )
     return (
         f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
         f"over the full catalogue {full}.\n\n"
-        f"Again: `{command('--repeat', run_id, program='python search.py')}`. Its model "
-        "shares the study's catalogue and needs this project; to the model registry, as one that "
-        f"stands alone: `{command('register', run_id)}`."
+        f"Again: `{command('--repeat', run_id, program='python search.py')}`. {of_model}, "
+        f"as one that stands alone: `{command('register', run_id)}`."
     )
 
 

@@ -1,7 +1,4 @@
-"""The runs of trials in MLflow, written while the trials go on.
-
-`follow` stands in the stream of a search's events and has each trial's run written. The mirror's
-thread does the writing, so that the search does not wait for MLflow.
+"""The run of a trial in MLflow: what is known of the trial, and how it is written.
 
 The metrics of an epoch are exact, and their step is the epoch. A metric that a run has one value of
 is rounded, since the UI rounds nothing, and its step is 0, for which the UI draws a bar.
@@ -9,23 +6,19 @@ is rounded, since the UI rounds nothing, and its step is 0, for which the UI dra
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric
 
 from ncf.models.table import Setting, describe, model_of
-from ncf.study import journal
-from ncf.study.coordinator import Event, TrialStarted
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
-from ncf.tracking.mirror import Mirror
 from ncf.tracking.outcome_metrics import best_metrics, best_name, prefixed, spent_seconds
-from ncf.tracking.recorded import complete, logged_trials
 from ncf.tracking.tracker import (
     MODEL_TAG,
     NOTE_TAG,
@@ -38,9 +31,9 @@ from ncf.tracking.tracker import (
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    pass
 
-_FLUSH_SECONDS = 10.0  # how often a running trial is written; a shorter one is written once
+_logger = logging.getLogger(__name__)
 _BATCH = 900  # metrics that fit into one request together with parameters and tags
 
 
@@ -71,62 +64,20 @@ class TrialRecord:
     put_at: float = field(default_factory=time.monotonic)
 
 
-def follow(
-    events: Iterable[Event],
-    earlier: Sequence[FrozenTrial],
+def write_trial(
+    record: TrialRecord,
     tracker: Tracker,
-    mirror: Mirror,
     models: ModelFiles,
-) -> Generator[Event, None, None]:
-    """Yields the events of a search again, and has the mirror write each trial's run.
+    is_kept: Callable[[int], bool] = lambda _: True,
+) -> None:
+    """Writes what MLflow lacks of a trial. This is an entry of the mirror.
 
     Args:
-        events: The events that the coordinator yields.
-        earlier: The trials that had ended before; those that MLflow lacks are written too.
+        record: The trial.
         tracker: Writes to MLflow.
-        mirror: The queue that the writing is put in.
         models: The files that the trials leave their weights in.
+        is_kept: Returns whether MLflow is to have the model of the trial of a number.
     """
-
-    def put(record: TrialRecord) -> None:
-        record.put_at = time.monotonic()
-        mirror.put(f"trial {record.number}", partial(write_trial, record, tracker, models))
-
-    def put_missing() -> None:
-        logged = logged_trials(tracker)
-        for trial in earlier:
-            if trial.number not in logged:
-                put(_record_of(trial))
-            else:
-                complete(tracker, logged[trial.number], trial)
-                # a killed process may have left the weights
-                models.weights(trial.number).unlink(missing_ok=True)
-
-    mirror.put("earlier trials", put_missing)
-    running: dict[int, TrialRecord] = {}
-    try:
-        for event in events:
-            if isinstance(event, TrialStarted):
-                running[event.number] = TrialRecord(event.number, event.setting, event.at)
-            elif isinstance(event, EpochReport):
-                running[event.number].reports.append(event)
-            else:
-                record = running.pop(event.trial.number)
-                record.end = _end_of(event.trial)
-                put(record)
-            for record in running.values():
-                if time.monotonic() - record.put_at > _FLUSH_SECONDS:
-                    put(record)
-            yield event
-    finally:
-        for record in running.values():
-            record.is_interrupted = True
-            record.end = Failure(record.number, "the search was interrupted")
-            put(record)
-
-
-def write_trial(record: TrialRecord, tracker: Tracker, models: ModelFiles) -> None:
-    """Writes what MLflow lacks of a trial. This is an entry of the mirror."""
     end = record.end  # read before the reports, since more of them may come meanwhile
     if not record.run_id:
         record.run_id = _start_trial(tracker, record)
@@ -134,12 +85,17 @@ def write_trial(record: TrialRecord, tracker: Tracker, models: ModelFiles) -> No
     reports = record.reports[record.n_written :]
     outcome = end if isinstance(end, Outcome) else None
     weights = models.weights(record.number)
-    model_id = None
-    if outcome and weights.exists():
+    model_id, why_not = None, ""
+    if outcome and not is_kept(record.number):
+        why_not = "it was not among the best when it ended"
+    elif outcome and weights.exists():
         model_id = models.log(tracker, record.run_id, outcome, record.setting)
+    elif outcome:
+        why_not = "its weights were gone when it was to be kept"
+        _logger.warning("trial %d: MLflow gets no model of it: %s", record.number, why_not)
     # MLflow shows first what was logged first, and compares runs by it.
     best = _best(tracker, record.reports, outcome, model_id)
-    _log_trial(tracker, record.run_id, params, best, reports, outcome, model_id)
+    _log_trial(tracker, record.run_id, params, best, reports, outcome, model_id, why_not)
     record.n_written += len(reports)
     if isinstance(end, Failure):
         _fail_trial(tracker, record.run_id, end, record.is_interrupted)
@@ -168,17 +124,18 @@ def _log_trial(
     reports: Sequence[EpochReport],
     outcome: Outcome | None,
     model_id: str | None,
+    why_not: str,
 ) -> None:
     """Writes what is new of a trial in one request, and closes its run where it has ended.
 
     `params` is empty and `reports` holds new ones alone, as far as the run has the others. The
-    model, if any, gets the metrics of the outcome too.
+    model, if any, gets the metrics of the outcome too; `why_not` says why there is none.
     """
     metrics = [*best, *(metric for report in reports for metric in _epoch(tracker, report))]
     tags: dict[str, str] = {}
     if outcome is not None:
         state = "pruned" if outcome.pruned else "finished"
-        tags = {STATE_TAG: state, NOTE_TAG: notes.describe_trial(outcome, run_id)}
+        tags = {STATE_TAG: state, NOTE_TAG: notes.describe_trial(outcome, run_id, why_not)}
         counts = {
             "trial/best_epoch": outcome.best_epoch,
             "trial/epochs": outcome.epochs,
@@ -229,14 +186,3 @@ def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:
         **prefixed("validation", report.metrics),
     }
     return tracker.metrics(values, report.epoch, report.time)
-
-
-def _record_of(trial: FrozenTrial) -> TrialRecord:
-    """Returns the record of a trial that ended before."""
-    start = time.time() if trial.datetime_start is None else trial.datetime_start.timestamp()
-    reports = journal.reports_of(trial)
-    return TrialRecord(trial.number, journal.setting_of(trial), start, reports, _end_of(trial))
-
-
-def _end_of(trial: FrozenTrial) -> Outcome | Failure:
-    return journal.outcome_of(trial) if journal.is_trained(trial) else journal.failure_of(trial)

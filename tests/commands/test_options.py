@@ -24,12 +24,13 @@ def test_every_option_reaches_its_field() -> None:
         "--objective mrr "
         "--device cpu --no-prune --confirm 1 --confirm-seeds 2 --baselines ials,popularity "
         "--register-best gmf --register r "
-        "--repeat id --quiet --verbose --log-file l --tracking-uri u --storage o"
+        "--repeat id --quiet --verbose --log-file l --tracking-uri u --storage o "
+        "--keep-models 4"
     )
     given = parse(line.split())
     assert given == Options(
         7, Path("e.py"), "d.csv", "user=u", 4.0, "time", "all", "s", 3, 6, 5, 9.5, 2, 20, "mrr",
-        "cpu", False, 1, 2, ("ials", "popularity"), "gmf", "r", "id", True, True, "l", "u", "o",
+        "cpu", False, 1, 2, ("ials", "popularity"), "gmf", "r", "id", True, True, "l", "u", "o", 4,
     )  # fmt: skip
     same = {f.name for f in fields(Options) if getattr(given, f.name) == getattr(Options(), f.name)}
     assert same == set()  # each of them was set
@@ -51,6 +52,7 @@ def test_the_baselines_are_those_of_the_table_of_models() -> None:
         ({"timeout": float("nan")}, "--timeout must be positive"),
         ({"confirm": -1}, "--confirm must not be negative"),
         ({"confirm_seeds": 0}, "--confirm-seeds at least 1"),
+        ({"keep_models": -1}, "--keep-models must not be negative, but got -1"),
         ({"seed": -1}, "--seed must not be negative"),
         (
             {"baselines": ("svd",)},

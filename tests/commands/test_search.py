@@ -19,10 +19,10 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main as ask
+from ncf.commands.ending import End
 from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import lag_of, run
-from ncf.commands.study import End
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
 from ncf.tracking.entities import rounded

@@ -16,10 +16,11 @@ from ncf.study import journal
 from ncf.study.coordinator import Coordinator, Event, Space, TrialEnded
 from ncf.study.experiment import DataFacts
 from ncf.study.storage import open_storage
+from ncf.tracking.kept import Kept
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
 from ncf.tracking.tracker import Tracker
-from ncf.tracking.trial_runs import follow
+from ncf.tracking.trial_events import follow
 from tests.study.test_coordinator import EXPERIMENT, PLAN, PlantedWorkers, search_space
 
 N_TRIALS = 5
@@ -52,8 +53,9 @@ def written(
     mirror = Mirror()
     models = ModelFiles(folder, cast(Any, None), "")
     ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    kept = Kept(None, N_TRIALS)
     n_ended = 0
-    with closing(follow(events_of(study), ended, tracker, mirror, models)) as events:
+    with closing(follow(events_of(study), ended, tracker, mirror, models, kept)) as events:
         for event in events:
             n_ended += isinstance(event, TrialEnded)
             if n_ended == stop_after:

@@ -459,4 +459,5 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     for arguments in (("recommend", "--user", "c7"), ("similar", "--item", "SKU-4")):
         error = command(capsys, *arguments, expect=2)
         assert "its files, of which MLflow knows no more, are gone; take another" in error
-    assert "has no trial's model" in command(capsys, "register", trial.info.run_id, expect=2)
+    error = command(capsys, "register", trial.info.run_id, expect=2)  # its model cannot be made
+    assert f"the run of its study, {study}, was deleted in MLflow" in error
