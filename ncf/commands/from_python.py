@@ -1,4 +1,4 @@
-"""A study from Python: `ncf.study` runs it, `ncf.load_study` reads what it came to.
+"""A study from Python: `ncf.search` runs it, `ncf.load_study` reads what it came to.
 
 Both read the same record as the command `search.py`, so that a study which one of them began can
 be continued and read by the other.
