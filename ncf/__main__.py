@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; a user's mistake is one line and status 2."""
+    gc.set_threshold(100_000)  # MLflow makes half a million objects while it loads, which all stay
     options = vars(failures.parse(_parser(), arguments))
     run = options.pop("run")
     del options["command"]
@@ -100,9 +102,11 @@ def _data(
 
 def _models(tracking_uri: str | None, json: bool) -> None:
     from ncf.commands import tables
-    from ncf.tracking import versions
+    from ncf.tracking import marks, versions
 
-    rows = versions.listed(_client(tracking_uri))
+    client = _client(tracking_uri)
+    marks.mark_all(client)
+    rows = versions.listed(client)
     if not rows:
         print("no version is registered yet: run search.py", file=sys.stderr)
     tables.show_rows(rows, json)
@@ -110,10 +114,10 @@ def _models(tracking_uri: str | None, json: bool) -> None:
 
 def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> None:
     from ncf.commands import tables
-    from ncf.tracking import comparison, versions
+    from ncf.tracking import comparison, marks
 
     client = _client(tracking_uri)
-    found = [versions.find(client, text) for text in (first, second)]
+    found = [marks.find(client, text) for text in (first, second)]
     rows = comparison.compare(client, *found)
     fitted = {version.tags["fitted_on"] for version in found}
     print(

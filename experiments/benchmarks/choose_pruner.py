@@ -33,7 +33,7 @@ from ncf.protocol.seeds import Purpose, spawn, spawn_int
 from ncf.protocol.splitting import leave_one_out
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
-from ncf.study.proposals import Proposals, known_outcomes, tpe
+from ncf.study.proposals import Proposals, n_known, tpe
 from ncf.study.pruning import stopping_thresholds
 from ncf.trials.data import TrialData
 from ncf.trials.start import one_thread
@@ -90,6 +90,7 @@ def random(seed: int) -> BaseSampler:
 
 
 NO_PATIENCE = 10**6
+LAG = 8  # as it was when the pruner was chosen
 VARIANTS: dict[str, tuple[Callable[[int], BaseSampler], Rule, int | None]] = {
     "tpe, every epoch": (tpe, never, NO_PATIENCE),
     "tpe, patience only": (tpe, never, None),
@@ -146,12 +147,12 @@ def run_study(path: str, variant: str, n_trials: int, seed: int) -> dict[str, An
     make_sampler, rule, patience = VARIANTS[variant]
     start, n_epochs = time.perf_counter(), 0
     e = experiment
-    proposals = Proposals(e.name, e.defaults, e.search_space, seed, make_sampler)
+    proposals = Proposals(e.name, e.defaults, e.search_space, seed, LAG, make_sampler)
     trials: list[FrozenTrial] = []
     settings: list[Setting] = []
     for number in range(n_trials):
         hyperparameters, proposal = proposals.next(trials)
-        known = known_outcomes(trials, number)
+        known = trials[: n_known(number, LAG)]
         curves = [list(trial.intermediate_values.values()) for trial in known]
         curve, pruned = learning_curve(
             data,

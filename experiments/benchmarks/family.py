@@ -52,7 +52,7 @@ def main() -> None:
 def search(name: str, plan: Plan, seconds: float) -> tuple[int, Outcome, Setting]:
     """Returns how many settings were trained, the best one's outcome, and the best one."""
     model = MODELS[name]
-    proposals = Proposals(name, model.defaults, model.space, seed=0)
+    proposals = Proposals(name, model.defaults, model.space, seed=0, lag=1)
     trials: list[FrozenTrial] = []
     found: list[tuple[Outcome, Setting]] = []
     start = time.process_time()

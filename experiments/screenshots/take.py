@@ -73,7 +73,7 @@ def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, tuple[str
     experiment = f"#/experiments/{run.info.experiment_id}"
     view = f"{experiment}/runs?viewStateShareKey={views.key_of(run.data.tags[STUDY_ID_TAG])}&{MODE}"
     return {
-        "trials": (view, ("matching runs",)),
+        "trials": (view, (f"{version.name}/{version.version}", "matching runs")),  # the winner
         "charts": (f"{view}&compareRunsMode=CHART", ("Learning curves",)),
         "study": (
             f"{experiment}/runs/{run.info.run_id}?{MODE}",

@@ -25,6 +25,8 @@ class Options:
 
     Attributes:
         jobs: The number of trials trained at once; None means one for each core.
+        lag: How far behind a trial those are from whose outcomes it is decided; None means the
+            study's own, or for a new one 8, or twice the jobs where that is more.
         baselines: The names of the baselines, in the order of the results.
         register_best: Which contestant is registered: "any", the best on validation, or "gmf", the
             best trial of the study.
@@ -43,6 +45,7 @@ class Options:
     targets: str | None = None
     study: str | None = None
     jobs: int | None = None
+    lag: int | None = None
     epochs: int | None = None
     timeout: float | None = None
     seed: int = 0
@@ -62,6 +65,7 @@ class Options:
     tracking_uri: str | None = None
     storage: str | None = None
     keep_models: int | None = None
+    titles: str | None = None
 
     def check(self) -> None:
         """Checks the values as far as that is possible without the data.
@@ -69,7 +73,7 @@ class Options:
         Raises:
             ValueError: A value breaks a rule; the message names the option and the rule.
         """
-        for name in ("trials", "jobs", "k", "timeout"):
+        for name in ("trials", "jobs", "lag", "k", "timeout"):
             value = getattr(self, name)
             if (
                 value is not None and not value > 0
@@ -125,6 +129,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_contest(parser)
     _add_output(parser)
     values = vars(failures.parse(parser, arguments))
+    if values["register"] == "":
+        parser.error("--register needs a name; --no-register leaves the model registry alone")
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = named(baselines)
@@ -145,6 +151,13 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     )
     add("--study", help="name of the study (default: the experiment's)")
     add("--jobs", type=int, help="trials trained at once (default: the number of cores)")
+    add(
+        "--lag",
+        type=int,
+        metavar="N",
+        help="a trial is decided from those up to N before it, so that N can be trained at once; "
+        "the study keeps it (default: 8, or twice the jobs where that is more)",
+    )
     add("--epochs", type=int, help="most epochs of a trial (default: the experiment's)")
     add("--timeout", type=float, help="seconds after which no new trial starts")
     add("--seed", type=int, default=0, help="seed of the study (default: 0)")
@@ -165,6 +178,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+    add("--titles", metavar="FILE", help="titles for answers, given from the study's first command on: a "
+        "CSV or parquet file with a column for the item and one for the title")  # fmt: skip
     add(
         "--split",
         default="leave-one-out",

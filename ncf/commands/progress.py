@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
@@ -20,6 +21,7 @@ from ncf.protocol.metrics import label
 from ncf.redaction import RedactingFormatter
 from ncf.study import journal
 from ncf.study.coordinator import Event, TrialEnded, TrialStarted
+from ncf.study.results import counted
 from ncf.trials.messages import EpochReport
 
 _logger = logging.getLogger(__name__)
@@ -59,10 +61,25 @@ class _Standing:
         )
         for best in self.best:
             line += f"; best {best.value:.4f} (trial {best.number})"
-        if 0 < self.n_trained < self.n_trials:
-            left = (self.n_trials - self.n_trained) * self.seconds / self.n_trained / n_at_once
-            line += f"; about {tqdm.format_interval(left)} left"
+        if left := self._left(n_at_once):
+            line += f"; about {left} left"
         return line
+
+    def brief(self, n_at_once: int) -> str:
+        """Returns the same in the order of what matters, as a narrow terminal cuts its end off."""
+        parts = [f"best {best.value:.4f} (trial {best.number})" for best in self.best]
+        if left := self._left(n_at_once):
+            parts.append(f"{left} left")
+        states = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        parts += [f"{self.states[state]} {word}" for word, state in states.items()]
+        return ", ".join(parts)
+
+    def _left(self, n_at_once: int) -> str:
+        """Returns the time left; empty where no trial tells it, or none is left."""
+        if not 0 < self.n_trained < self.n_trials:
+            return ""
+        left = (self.n_trials - self.n_trained) * self.seconds / self.n_trained / n_at_once
+        return str(tqdm.format_interval(left))
 
 
 def set_up(quiet: bool, verbose: bool, log_file: str | None) -> None:
@@ -104,33 +121,36 @@ def follow(
     for earlier in trials:
         if earlier.state.is_finished():
             standing.count(earlier)
-    running: set[int] = set()
+    started: dict[int, float] = {}  # when the trials that run began, by number
     said_at = time.monotonic()
     off = _off()
-    form = "{desc} |{bar:20}| {postfix}"
+    form = "{desc} |{bar:10}| {n_fmt}/{total_fmt}{postfix}"
     with (
         tqdm(total=n_trials, desc="study", bar_format=form, disable=off) as study,
         tqdm(total=epochs, desc="trial", unit="epoch", disable=off, leave=False) as trial,
     ):
+        study.n = standing.n_trained
+        study.set_postfix_str(standing.brief(n_at_once=1))
         for event in events:
             if isinstance(event, TrialStarted):
-                running.add(event.number)
+                started[event.number] = event.at
             elif isinstance(event, EpochReport):
-                if event.number != min(running):
+                if event.number != min(started):
                     continue  # the bar is that of the trial that has been running the longest
                 trial.set_description(f"trial {event.number}", refresh=False)
                 trial.n = event.epoch
+                trial.start_t = started[event.number]  # or the clock is that of the first trial
                 trial.refresh()
             else:
                 standing.count(event.trial)
                 _logger.info(_ending(event.trial))
-                progress = standing.line(n_at_once=max(1, len(running)))
-                running.discard(event.trial.number)
+                n_at_once = max(1, len(started))
+                started.pop(event.trial.number, None)
                 study.n = standing.n_trained
-                study.set_postfix_str(progress)
+                study.set_postfix_str(standing.brief(n_at_once))
                 if study.disable and time.monotonic() - said_at > SILENCE:
                     said_at = time.monotonic()
-                    _say(progress)
+                    say(standing.line(n_at_once))
 
 
 def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None:
@@ -143,11 +163,12 @@ def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None
     """
     _logger.info("tuning %s", name)
     best = -math.inf
-    form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} settings{postfix}"
+    settings = counted(n_settings, "setting")
+    form = f"{{desc}} |{{bar:10}}| {{n_fmt}} of {settings} in {{elapsed}}{{postfix}}"
     bar = tqdm(
         total=n_settings, desc=f"tuning {name}", bar_format=form, disable=_off(), leave=False
     )
-    with bar:
+    with bar, _ticking(bar):
         for event in events:
             if isinstance(event, TrialEnded):
                 if event.trial.value is not None and event.trial.value > best:
@@ -170,8 +191,9 @@ def count(blocks: Iterable[int], total: int, unit: str) -> int:
 def working(what: str) -> Iterator[None]:
     """Shows on a terminal what is being done, while the body runs; elsewhere if it takes long."""
     _logger.info(what)
-    with tqdm(desc=what, bar_format="{desc} {elapsed}", disable=_off(), leave=False) as bar:
-        word = threading.Timer(_WORD_SECONDS, _say, (f"{what}: for {_WORD_SECONDS:.0f} s so far",))
+    form = "{desc} {elapsed}"
+    with tqdm(desc=what, bar_format=form, disable=_off(), leave=False) as bar, _ticking(bar):
+        word = threading.Timer(_WORD_SECONDS, say, (f"{what}: for {_WORD_SECONDS:.0f} s so far",))
         word.daemon = True
         if bar.disable:
             with suppress(RuntimeError):  # no thread can be started; the word is not worth an error
@@ -182,10 +204,31 @@ def working(what: str) -> Iterator[None]:
             word.cancel()
 
 
-def _say(line: str) -> None:
-    """Prints a line of progress where there are no bars."""
+@contextmanager
+def _ticking(bar: tqdm[NoReturn]) -> Iterator[None]:
+    """Draws a bar again each second while the body runs, so that its clock is seen to go."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(1.0):
+            bar.refresh()
+
+    ticker = threading.Thread(target=tick, daemon=True, name="clock")
+    try:
+        if not bar.disable:
+            with suppress(RuntimeError):  # no thread can be started; a clock that stands is no harm
+                ticker.start()
+        yield
+    finally:
+        ended.set()
+        if ticker.ident is not None:
+            ticker.join()  # it draws no more once the bar is closed
+
+
+def say(line: str) -> None:
+    """Prints a line of progress, unless the search is to be quiet."""
     if not _is_quiet:
-        print(line, file=sys.stderr, flush=True)
+        tqdm.write(line, file=sys.stderr)
 
 
 def _off() -> bool | None:

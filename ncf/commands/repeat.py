@@ -22,9 +22,9 @@ from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.source import source_of
 from ncf.tracking.entities import rounded
 from ncf.tracking.outcome_metrics import best_metrics
+from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.store import default_uri, open_client
 from ncf.tracking.tracker import PARENT_TAG, TRIAL_TAG
-from ncf.tracking.trial_runs import setting_of_run
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import EpochReport, Failure, Outcome
 from ncf.trials.workers import run_tasks

@@ -28,9 +28,10 @@ from ncf.report.words import full_ranking
 from ncf.study import baselines, journal
 from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
+from ncf.study.identity import recorded_lag
 from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.presence import Search
-from ncf.study.proposals import LAG
+from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
 from ncf.trials.estimate import check_fits
@@ -114,7 +115,7 @@ def plan_of(options: Options) -> Plan:
         prune=options.prune,
     )
     choice = parse_split(options.split, options.targets)
-    source = Source(experiment.data, options.columns, options.min_rating, choice)
+    source = Source(experiment.data, options.columns, options.min_rating, choice, options.titles)
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")
@@ -150,11 +151,14 @@ def _search(plan: Plan, options: Options) -> int:
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     with lock_study(folder), _leased(storage, plan, options) as lease:
-        plan = plan.begun_as(journal.identity_of(storage, plan.study_name))
+        begun = journal.identity_of(storage, plan.study_name)
+        plan = plan.begun_as(begun)
+        lag = lag_of(options, recorded_lag(begun))
+        plan = replace(plan, settings=replace(plan.settings, lag=lag))
         study = journal.open_study(storage, plan.study_name, plan.identity)
         terminal.show_full_ranking(full_ranking(plan))
         _remove_scratch(folder)
-        n_workers = _n_workers(options)
+        n_workers = _n_workers(options, lag)
         n_at_once = min(n_workers, _n_to_train(study, plan))
         if n_at_once > 0:
             terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)
@@ -203,14 +207,41 @@ def _n_to_train(study: optuna.Study, plan: Plan) -> int:
     return max(n_missing, n_open)
 
 
-def _n_workers(options: Options) -> int:
-    """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
-    if options.jobs is not None and options.jobs > LAG:
+def lag_of(options: Options, recorded: int | None) -> int:
+    """Returns the lag of the study; tells of one that is longer than usual where it is begun.
+
+    Args:
+        options: The options of the command.
+        recorded: The lag of the study, if it has been begun; `--lag` must be the same.
+    """
+    if recorded is not None:
+        return options.lag or recorded
+    lag = options.lag or lag_for(_n_jobs(options))
+    if options.lag is None and lag > SHORTEST_LAG:
+        terminal.show_lag(lag, _n_jobs(options))
+    if options.trials < 3 * lag and lag > SHORTEST_LAG:
         _logger.warning(
-            "--jobs %d: at most %d trials can be trained at once, since a trial is decided from "
-            "the outcomes of those up to %d before it",
-            options.jobs,
-            LAG,
-            LAG,
+            "--trials %d is few for a lag of %d, with which the first %d are random: give more "
+            "trials, or a shorter --lag, with which fewer are trained at once",
+            options.trials,
+            lag,
+            lag + N_RANDOM - 1,
         )
-    return min(options.jobs or os.cpu_count() or 1, LAG)
+    return lag
+
+
+def _n_jobs(options: Options) -> int:
+    return options.jobs or os.cpu_count() or 1
+
+
+def _n_workers(options: Options, lag: int) -> int:
+    """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
+    if options.jobs is not None and options.jobs > lag:
+        _logger.warning(
+            "--jobs %d: at most %d trials can be trained at once, since a trial of this study is "
+            "decided from the outcomes of those up to %d before it",
+            options.jobs,
+            lag,
+            lag,
+        )
+    return min(_n_jobs(options), lag)

@@ -1,4 +1,4 @@
-"""Commands that look after studies: `python -m ncf trials`, `status`, `stop` and `ui`."""
+"""Commands that look after studies: `trials`, `status`, `stop`, `clean` and `ui`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ import platform
 import signal
 import sys
 import time
-from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import optuna
-
-    from ncf.study.presence import Search
 
 STOP_SECONDS = 600.0  # how long `stop` waits for the search to end its epochs
 
@@ -42,7 +35,14 @@ def add_commands(
     record = argparse.ArgumentParser(add_help=False)
     record.add_argument("--storage", help="Optuna's record (default: mlruns/optuna.journal)")
 
-    trials = commands.add_parser("trials", help="a study's trials", parents=[study, record, rows])
+    trials = commands.add_parser(
+        "trials", help="a study's trials, or two side by side", parents=[record, rows, store]
+    )
+    trials.add_argument(
+        "words", nargs="*", metavar="STUDY or TRIAL", default=[],
+        help="its name (default: the one searched last); the numbers of two trials",
+    )  # fmt: skip
+    trials.add_argument("--study", help="its name, as for search.py")
     trials.add_argument(
         "--sort-by", metavar="COLUMN", help="best or largest first (default: the objective)"
     )
@@ -56,6 +56,20 @@ def add_commands(
     status.set_defaults(run=_status)
     stop = commands.add_parser("stop", help="end a search as Ctrl-C would", parents=[study])
     stop.set_defaults(run=_stop)
+    clean = commands.add_parser(
+        "clean",
+        help="what studies take on the disk; delete one",
+        parents=[study, record, rows, store],
+    )
+    clean.add_argument(
+        "--keep-models", type=int, metavar="N",
+        help="delete the models of all but its N best trials, and nothing else",
+    )  # fmt: skip
+    clean.add_argument(
+        "--with-versions", action="store_true", help="delete its registered versions too"
+    )
+    clean.add_argument("--yes", action="store_true", help="delete without asking")
+    clean.set_defaults(run=_clean)
     ui = commands.add_parser(
         "ui", help="open MLflow's UI on the records of searches", parents=[store]
     )
@@ -64,108 +78,53 @@ def add_commands(
 
 
 def _trials(
-    study: str | None, storage: str | None, sort_by: str | None, only_changed: bool, json: bool
+    words: list[str],
+    study: str | None,
+    storage: str | None,
+    tracking_uri: str | None,
+    sort_by: str | None,
+    only_changed: bool,
+    json: bool,
 ) -> None:
-    from ncf.commands import tables
-    from ncf.commands.from_python import load_study
+    from ncf.commands import trials
+    from ncf.study import journal
 
-    table = load_study(_name(study), storage=storage).trials
-    if table.empty:
-        print("no trial has ended yet", file=sys.stderr)
-    elif sort_by is not None and sort_by not in table:
-        raise ValueError(f"--sort-by {sort_by}: the columns are {', '.join(map(str, table))}")
+    numbers = [int(word) for word in words if word.isdecimal()]
+    names = [*(word for word in words if not word.isdecimal()), *filter(None, [study])]
+    if len(names) > 1 or len(numbers) not in (0, 2):
+        raise ValueError("give one study, and no trial or the numbers of two: trials ml-100k 0 3")
+    found = journal.load_study(_name(names[0] if names else None), storage)
+    if numbers:
+        trials.show_two(found, numbers, tracking_uri, json)
     else:
-        # `value` is the objective of a finished trial; pruned and failed trials come after
-        table = table.sort_values(
-            sort_by or "value", ascending=False, kind="stable", na_position="last"
-        )
-    if only_changed and len(table) > 1:
-        kept = ("number", "state")
-        changed = [name for name in table if table[name].astype(str).nunique() > 1]
-        table = table[[name for name in table if name in kept or name in changed]]
-    tables.show_rows(
-        [
-            {str(name): _cell(cell) for name, cell in row.items()}
-            for row in table.to_dict("records")
-        ],
-        json,
-    )
+        trials.show(found, sort_by, only_changed, json)
 
 
-def _cell(value: Any) -> Any:
-    """Returns a value as a table shows it: numbers with six significant digits, gaps empty."""
-    if value is None or value != value:  # pandas' gap is NaN
-        return ""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _clean(
+    study: str | None,
+    storage: str | None,
+    tracking_uri: str | None,
+    keep_models: int | None,
+    with_versions: bool,
+    yes: bool,
+    json: bool,
+) -> None:
+    from ncf.commands import clean
+
+    if study is None:
+        if keep_models is not None or with_versions or yes:
+            raise ValueError(
+                "name the study that is to be cleaned; without options, all are listed"
+            )
+        clean.show(storage, tracking_uri, json)
+    else:
+        clean.run(study, storage, tracking_uri, keep_models, with_versions, yes)
 
 
 def _status(study: str | None, storage: str | None) -> None:
-    print("\n".join(describe(_name(study), storage)))
+    from ncf.commands import status
 
-
-def describe(name: str, storage: str | None) -> list[str]:
-    """Returns what a study has and what is being done, as lines.
-
-    Args:
-        name: The name of the study.
-        storage: Optuna's record; None means the usual one.
-
-    Raises:
-        ValueError: There is no such study.
-    """
-    from optuna.trial import TrialState
-
-    from ncf.study import journal, presence
-
-    study = journal.load_study(name, storage)
-    trials = study.get_trials(deepcopy=False)
-    search = presence.last_search(name)
-    is_running = search is not None and presence.is_searched(name)
-    if storage is not None and "://" in storage:  # another machine may be searching it
-        from ncf.study.holder import holder_of
-
-        if (holder := holder_of(study)) is not None:
-            search, is_running = holder.search, True
-    states = Counter(trial.state for trial in trials)
-    n_trained = sum(map(journal.is_trained, trials))
-    wanted = f"/{search.n_trials}" if search is not None else ""
-    lines = [
-        f"study {name}: {n_trained}{wanted} trials; {states[TrialState.COMPLETE]} finished, "
-        f"{states[TrialState.PRUNED]} pruned, {states[TrialState.FAIL]} failed"
-    ]
-    lines += [
-        f"best on validation: {best.value:.4f} (trial {best.number})"
-        for best in journal.best_first(trials)[:1]
-    ]
-    if search is not None and is_running:
-        phase = _phase(study, search, n_trained, storage)
-        lines.append(f"being searched by process {search.pid} on {search.host}: {phase}")
-    elif "conclusion" in study.user_attrs:
-        lines.append("concluded; nobody is searching it")
-    else:
-        lines.append("not concluded, and nobody is searching it: the same command goes on")
-    return lines
-
-
-def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | None) -> str:
-    from tqdm import tqdm
-
-    from ncf.commands.options import BASELINES
-    from ncf.study import journal
-
-    if n_trained < search.n_trials:
-        seconds = journal.seconds_of(study.get_trials(deepcopy=False))
-        left = (search.n_trials - n_trained) * seconds / max(n_trained, 1) / search.jobs
-        about = f"; about {tqdm.format_interval(left)} left" if n_trained else ""
-        return f"training trials{about} until they are confirmed and baselines tuned"
-    for name in reversed(BASELINES):
-        try:
-            tuned = journal.load_study(f"{study.study_name}/{name}", storage)
-        except ValueError:  # not yet
-            continue
-        n_settings = sum(map(journal.is_trained, tuned.get_trials(deepcopy=False)))
-        return f"tuning the baselines, or after them ({name} has had {n_settings} settings)"
-    return "training the best trials again with fresh seeds"
+    print("\n".join(status.describe(_name(study), storage)))
 
 
 def _stop(study: str | None) -> None:

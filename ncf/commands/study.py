@@ -22,7 +22,6 @@ from ncf.commands.options import Options
 from ncf.commands.report_file import write_report
 from ncf.data.files import RESULTS
 from ncf.report import words
-from ncf.report.contest import verdict
 from ncf.serving.catalogue import Catalogue
 from ncf.study import journal, presence
 from ncf.study.again import train_again
@@ -31,7 +30,7 @@ from ncf.study.coordinator import Coordinator, Space
 from ncf.study.cost import Cost, cost_of
 from ncf.study.lease import Lease, SupersededError
 from ncf.study.plan import Plan
-from ncf.study.results import Conclusion
+from ncf.study.results import Conclusion, counted
 from ncf.study.verdict import conclude
 from ncf.tracking import next_steps, publication, trial_events
 from ncf.tracking.checked import checked_first
@@ -69,6 +68,7 @@ def carry_out(
         The exit status of the command.
     """
     tracker = _open(options.tracking_uri or default_uri(), study, plan, lease)
+    progress.say(f"watch it in the MLflow UI: {ui_command(tracker.uri)}\n  {tracker.ui_link()}")
     presence.note(folder, plan.settings.n_trials, workers.n_idle)
     mirror = Mirror(guard(tracker.uri), n_threads_for(tracker.uri), SupersededError)
     split = plan.split
@@ -92,7 +92,7 @@ def carry_out(
             published = _published_digest(study, tracker)
             conclusion = conclude(study, plan, workers, folder, contestants, published)
         terminal.show_results(conclusion, objective)
-        sentences = verdict(conclusion, objective)
+        sentences = words.findings(study, conclusion, objective)
         terminal.show_verdict(sentences)
         study.set_user_attr("verdict", sentences)
         name = f"gmf-{plan.facts.name}" if options.register is None else options.register
@@ -196,7 +196,7 @@ def _train_lost(
     missing = not_logged(trained, tracker)
     lost = [trial for trial in missing if not models.weights(trial.number).exists()]
     if lost:
-        what = f"training {len(lost)} trials again, of which MLflow lacks the models"
+        what = f"training {counted(len(lost), 'trial')} again, of which MLflow lacks the models"
         with progress.working(what):
             for _ in train_again(lost, plan, workers, models.weights, is_stopped):
                 pass

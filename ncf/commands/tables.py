@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 from ncf.serving.answers import COLUMNS, Recommendations
+
+_NARROWEST = 20  # characters that a column is given even where the terminal has no room
 
 
 def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]:
@@ -30,6 +35,67 @@ def aligned(rows: Sequence[Sequence[str]], is_text: Sequence[bool]) -> list[str]
     ]
 
 
+def for_terminal(rows: Sequence[Sequence[str]], is_text: Sequence[bool], indent: str) -> list[str]:
+    """Returns the lines of a table as `aligned` does, or as `in_width` where a terminal is narrow.
+
+    A cell without a header belongs to the cell before it, and stays beside it.
+
+    Args:
+        rows: The header and the rows, all with the same number of cells.
+        is_text: For each column, whether it is text.
+        indent: What each line begins with.
+    """
+    lines = [f"{indent}{line}" for line in aligned(rows, is_text)]
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or max(map(len, lines)) <= width:
+        return lines
+    first, *others = zip(*rows, strict=True)
+    columns = [first]
+    for column in others:
+        if column[0]:
+            columns.append(column)
+        else:
+            pairs = zip(columns[-1], column, strict=True)
+            columns[-1] = tuple(" ".join(filter(None, pair)) for pair in pairs)
+    joined = [*zip(*columns, strict=True)]
+    return [f"{indent}{line}" for line in in_width(joined, width - len(indent))]
+
+
+def in_width(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Returns the lines of a table that fits into a width, so that no terminal breaks a number.
+
+    Columns that do not fit stand below the others, each time with the first column. A cell that is
+    too wide by itself is wrapped between its words.
+
+    Args:
+        rows: The header and the rows, all with the same number of cells.
+        width: The number of characters of a line.
+    """
+    first, *others = zip(*rows, strict=True)
+    widest = max(map(len, first))
+    room = max(width - widest - 2, _NARROWEST)
+    blocks: list[list[Sequence[str]]] = [[]]
+    left = room
+    for column in others:
+        needed = min(max(map(len, column)), room) + 2
+        if blocks[-1] and needed > left + 2:
+            blocks.append([])
+            left = room
+        blocks[-1].append(column)
+        left -= needed
+    lines: list[str] = []
+    for block in blocks:
+        cells = [line for row in zip(first, *block, strict=True) for line in _wrapped(row, room)]
+        lines += ["", *aligned(cells, [True] * (1 + len(block)))]
+    return lines[1:]
+
+
+def _wrapped(row: Sequence[str], width: int) -> list[list[str]]:
+    """Returns the lines of a row whose cells are at most so wide, where they have blanks."""
+    parts = [[row[0]], *(textwrap.wrap(cell, width, break_long_words=False) for cell in row[1:])]
+    return [[*line] for line in zip_longest(*parts, fillvalue="")]
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Prints rows that have the same columns; for no rows, nothing or the empty list of JSON."""
     if as_json:
@@ -38,7 +104,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         return
     elif sys.stdout.isatty():
         cells = [[*rows[0]], *([str(cell) for cell in row.values()] for row in rows)]
-        print("\n".join(aligned(cells, [True] * len(rows[0]))))
+        print("\n".join(in_width(cells, shutil.get_terminal_size().columns)))
     else:
         writer = csv.DictWriter(sys.stdout, [*rows[0]], lineterminator="\n")
         writer.writeheader()

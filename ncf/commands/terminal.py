@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.commands.tables import aligned
+from ncf.commands.tables import for_terminal
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words
 from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.experiment import DataFacts
-from ncf.study.results import Conclusion, Confirmed
+from ncf.study.results import Conclusion, Confirmed, counted
 from ncf.trials.estimate import Estimate
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
@@ -48,17 +50,25 @@ def show_full_ranking(sentence: str) -> None:
         print(f"  {sentence}")
 
 
+def show_lag(lag: int, n_jobs: int) -> None:
+    """Prints the lag of a study that was begun with many jobs."""
+    print(
+        f"New study, lag {lag} for {n_jobs} jobs: it may be continued with any number of jobs; to "
+        f"begin the same one with fewer, give --lag {lag}"
+    )
+
+
 def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(
-        f"{n_workers} trials at once, each of up to about {largest.n_bytes / 2**30:.1f} GiB and "
-        f"{largest.seconds_per_epoch:.2g} s per epoch"
+        f"{counted(n_workers, 'trial')} at once, each of up to about "
+        f"{largest.n_bytes / 2**30:.1f} GiB and {largest.seconds_per_epoch:.2g} s per epoch"
     )
 
 
 def show_nothing_to_do(study: str, n_trials: int) -> None:
     """Prints that the study has all its trials."""
-    print(f"Study {study!r} has its {n_trials} trials already: no trial is left to train.")
+    print(f"Study {study!r} has {counted(n_trials, 'trial')} already: no trial is left to train.")
 
 
 def show_interruption(study: str = "") -> None:
@@ -104,7 +114,7 @@ def show_trials(trials: Sequence[FrozenTrial], objective: Objective) -> None:
             ]
         )
     print("\nBest trials, by validation:")
-    print("\n".join(aligned(rows, is_text=(*[False] * (len(rows[0]) - 1), True))))
+    print("\n".join(for_terminal(rows, (*[False] * (len(rows[0]) - 1), True), "")))
     states = [trial.state for trial in trials]
     print(
         f"{states.count(TrialState.COMPLETE)} finished, {states.count(TrialState.PRUNED)} pruned, "
@@ -117,7 +127,7 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
     if not confirmed:
         return
     n_seeds = max(len(one.values) for one in confirmed)
-    seeds = "one fresh seed" if n_seeds == 1 else f"{n_seeds} fresh seeds"
+    seeds = "one fresh seed" if n_seeds == 1 else counted(n_seeds, "fresh seed")
     print(f"\nTrained again with {seeds}, validation {objective.label}:")
     for one in confirmed:
         values = f"mean {one.mean:.4f}  sd {one.sd:.4f}   "
@@ -156,14 +166,15 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
             cells += [f"{mean:+.4f}", f"[{low:+.3f}, {high:+.3f}]", p_in_words(p_value)]
         rows.append(cells + [""] * (len(header) - len(cells)))
     is_text = (True, *[False] * (len(header) - 1))
-    print("\n".join(f"  {line}" for line in aligned(rows, is_text)))
+    print("\n".join(for_terminal(rows, is_text, "  ")))
 
 
 def show_verdict(sentences: Sequence[str]) -> None:
     """Prints what the results do and do not establish."""
     print()
+    width = min(100, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
     for sentence in sentences:
-        print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="    "))
+        print(textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    "))
 
 
 def show_model(name: str, version: str, decision: str) -> None:

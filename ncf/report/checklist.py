@@ -18,7 +18,7 @@ from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.cost import WATTS, Cost
 from ncf.study.plan import Plan
-from ncf.study.results import Conclusion, readings_in_words
+from ncf.study.results import Conclusion, counted, readings_in_words
 
 _PACKAGES = ("numpy", "scipy", "numba", "optuna", "mlflow")
 
@@ -118,10 +118,10 @@ def _budget(plan: Plan, trials: Sequence[FrozenTrial]) -> str:
     trained = [trial for trial in trials if journal.is_trained(trial)]
     epochs = sum(journal.outcome_of(trial).epochs for trial in trained)
     return (
-        f"{len(trials)} trials: {states.count(TrialState.COMPLETE)} finished, "
+        f"{counted(len(trials), 'trial')}: {states.count(TrialState.COMPLETE)} finished, "
         f"{states.count(TrialState.PRUNED)} stopped early, {states.count(TrialState.FAIL)} failed; "
-        f"{epochs:,} epochs of at most {plan.experiment.epochs} each. The search space stands "
-        "above under What was searched."
+        f"{counted(epochs, 'epoch')} of at most {plan.experiment.epochs} each. The search space "
+        "stands above under What was searched."
     )
 
 

@@ -14,14 +14,16 @@ from jinja2 import StrictUndefined, Template
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ncf.report import contest, words
+from ncf.report import words
 from ncf.report.checklist import checklist as answered
 from ncf.report.parts import parts_note, parts_table
 from ncf.study.agreement import agreement_of
+from ncf.study.best import title_of
 from ncf.study.cost import Cost
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion
 
+_N_ABOVE = 3  # lines of the verdict above the table, so that both are on the first screen
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -39,7 +41,7 @@ def report_study(
         command: The command that repeats the study.
     """
     objective = plan.settings.objective
-    verdict = contest.verdict(conclusion, objective)
+    found_out = words.findings(study, conclusion, objective)
     found = conclusion.breakdown
     alike = agreement_of(study, conclusion.best_trial.number)
     counts = plan.facts.counts
@@ -53,7 +55,7 @@ def report_study(
     return build_report(
         study,
         f"Study {plan.study_name}",
-        "\n".join([words.headline(conclusion, objective.k), *verdict]),
+        "\n".join([words.headline(conclusion, objective.k), *found_out]),
         words.table_rows(conclusion, objective),
         facts,
         words.describe_protocol(plan),
@@ -61,6 +63,10 @@ def report_study(
         f"validation {objective.label}",
         conclusion.best_trial.number,
         answered(plan, study.get_trials(deepcopy=False), conclusion, cost, code, alike),
+        (
+            f"winner: {title_of(conclusion.winner)}, validation {objective.label}",
+            f"{conclusion.winner.value(objective):.4f}",
+        ),
         None if found is None else (parts_note(found, objective), parts_table(found)),
     )
 
@@ -76,6 +82,7 @@ def build_report(
     objective: str,
     winner: int | None = None,
     checklist: Mapping[str, str] | None = None,
+    best: tuple[str, str] | None = None,
     parts: tuple[str, Sequence[Sequence[str]]] | None = None,
 ) -> str:
     """Returns the page as HTML.
@@ -84,7 +91,7 @@ def build_report(
         study: The study. The trials hold the objective after each epoch as intermediate values,
             and that of their best epoch as their value.
         title: The heading of the page.
-        verdict: The result of the study in a sentence or two.
+        verdict: The result of the study in sentences, a line each, what matters most first.
         results: The rows of the results table, for the winner and the baselines.
         facts: The rows of the table on the data.
         protocol: How the data were split and sampled and the winner chosen; blank lines separate
@@ -93,6 +100,7 @@ def build_report(
         objective: The name of the metric that the trials were chosen by: "validation nDCG@10".
         winner: The number of the trial that is the best of the study's.
         checklist: What reviewers ask, and the answers; None for no such section.
+        best: The name and the value of the tile for the winner; None means the best trial's.
         parts: What the table of the results in parts shows, and its rows with a header; None for no
             such section.
     """
@@ -108,9 +116,10 @@ def build_report(
     )
     html: str = template.render(
         title=title,
-        verdict=verdict,
+        verdict=verdict.splitlines(),
+        n_above=_N_ABOVE,
         results=_table_of(results),
-        tiles=_tiles(trials, objective, winner),
+        tiles=_tiles(trials, objective, winner, best),
         facts=facts,
         fixed=_fixed(trials),
         space=_space(trials, winner),
@@ -136,15 +145,18 @@ def _table_of(results: Sequence[Mapping[str, str]]) -> list[list[str]]:
 
 
 def _narrow(cell: str) -> str:
-    """Returns the cell with its interval and its p-value, if any, on lines of their own."""
+    """Returns the cell with its interval, if any, on a line of its own, after the p-value."""
     value, bracket, rest = cell.partition(" [")
     interval, comma, p_value = rest.partition("], ")
-    lines = [value, f"[{interval}]", p_value] if comma else [value, f"[{rest}"]
+    lines = [f"{value} {p_value}", f"[{interval}]"] if comma else [value, f"[{rest}"]
     return "\n".join(line.replace(" ", _NO_BREAK_SPACE) for line in lines) if bracket else cell
 
 
 def _tiles(
-    trials: Sequence[FrozenTrial], objective: str, winner: int | None
+    trials: Sequence[FrozenTrial],
+    objective: str,
+    winner: int | None,
+    best: tuple[str, str] | None,
 ) -> dict[str, str | int]:
     states = [trial.state for trial in trials]
     tiles: dict[str, str | int] = {
@@ -153,7 +165,9 @@ def _tiles(
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAIL),
     }
-    if winner is not None:
+    if best is not None:
+        tiles[best[0]] = best[1]
+    elif winner is not None:
         value = trials[winner].value
         tiles[f"best trial ({winner}), {objective}"] = "-" if value is None else f"{value:.4f}"
     return tiles

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
+import optuna
+
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.protocol.ranks import MOST_USERS
 from ncf.report.contest import p_in_words, verdict, with_ends
+from ncf.report.edges import edges_of
 from ncf.study.best import title_of
 from ncf.study.plan import Plan
-from ncf.study.results import Conclusion, Result
+from ncf.study.results import Conclusion, Result, counted
 
 
 def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
@@ -37,7 +40,7 @@ def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
 
 {" ".join(verdict(conclusion, objective))}
 
-{n_trials} trials on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
+{counted(n_trials, "trial")} on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
 
 {table}
 
@@ -47,6 +50,12 @@ The report with figures is `report.html`, below Artifacts. Search space:
 
 {spaces}
 """
+
+
+def findings(study: optuna.Study, conclusion: Conclusion, objective: Objective) -> list[str]:
+    """Returns the verdict on a study, and which bounds its best trial is at, as sentences."""
+    best_trial = study.get_trials(deepcopy=False)[conclusion.best_trial.number]
+    return [*verdict(conclusion, objective), *edges_of(best_trial)]
 
 
 def describe_protocol(plan: Plan) -> str:

@@ -23,7 +23,7 @@ from ncf.study import journal
 from ncf.study.coordinator import Coordinator, Event, Space
 from ncf.study.plan import Plan
 from ncf.study.proposals import describe_space
-from ncf.study.results import Contestant
+from ncf.study.results import Contestant, counted
 from ncf.trials.workers import Workers
 
 FEWEST = 20  # settings that are tried of a baseline with hyperparameters
@@ -37,14 +37,17 @@ def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
         names: The names of baselines in the table of models.
         plan: The plan of the study, which has the data.
     """
-    fitting, history = [], plan.split.train_and_validation
+    fitting, reasons = list[str](), list[str]()
+    history = plan.split.train_and_validation
     for name in names:
         try:
             if (check_size := MODELS[name].check_size) is not None:
                 check_size(history)
             fitting.append(name)
         except ValueError as error:  # the search is worth its results without it
-            _logger.warning("%s", error)
+            reasons.append(str(error))
+    for reason in dict.fromkeys(reasons):  # Markov counts and their mixture have the same
+        _logger.warning("%s", reason)
     return tuple(fitting)
 
 
@@ -90,8 +93,7 @@ def contestant(name: str, study: optuna.Study) -> Contestant | None:
     if not ranking:
         return None
     n_trained = sum(map(journal.is_trained, trials))
-    settings = "1 setting" if n_trained == 1 else f"{n_trained} settings"
-    note = f"{settings} in {journal.seconds_of(trials):.0f} s of worker time"
+    note = f"{counted(n_trained, 'setting')} in {journal.seconds_of(trials):.0f} s of worker time"
     found = journal.contestant_of(ranking[0], 0, note)
     return replace(found, name=name, n_settings=n_trained, is_trial=False)
 
@@ -110,7 +112,7 @@ def _of_old_record(name: str, before: Mapping[str, Any]) -> Contestant:
     """Returns a baseline that was tuned when baselines had no record of their own."""
     setting = before["setting"]
     metrics = before["outcome"]["metrics"]
-    note = f"{before['n_trials']} settings in {before['seconds']:.0f} s of worker time"
+    note = f"{counted(before['n_trials'], 'setting')} in {before['seconds']:.0f} s of worker time"
     found = table.setting_of(name, setting)
     n_settings = before["n_trials"]
     return Contestant(name, 0, found, setting, 0, metrics, note, n_settings, is_trial=False)

@@ -17,7 +17,7 @@ import optuna
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.study import journal
 from ncf.study.plan import Plan
-from ncf.study.results import Confirmed, Contestant
+from ncf.study.results import Confirmed, Contestant, counted
 from ncf.trials.messages import Failure, Outcome, Task
 from ncf.trials.workers import Workers, run_tasks
 
@@ -110,7 +110,7 @@ def choose(study: optuna.Study, confirmed: list[Confirmed]) -> Contestant:
     epochs = outcome.best_epoch
     values: tuple[float, ...] = ()
     if confirmed:
-        note += f", confirmed by {len(confirmed[0].values)} seeds"
+        note += f", confirmed by {counted(len(confirmed[0].values), 'seed')}"
         epochs, values = confirmed[0].best_epoch, confirmed[0].values
     n_settings = sum(map(journal.is_trained, trials))
     contestant = journal.contestant_of(best, epochs, note)

@@ -20,8 +20,8 @@ from ncf.models.table import Setting, model_of
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.study import journal
 from ncf.study.plan import Plan
-from ncf.study.proposals import Proposals, is_decidable, known_outcomes
-from ncf.study.pruning import stopping_thresholds
+from ncf.study.proposals import Proposals, n_known
+from ncf.study.pruning import Curves
 from ncf.trials.messages import EpochReport, Failure, Outcome, Task
 from ncf.trials.workers import Workers, run_tasks
 
@@ -83,19 +83,29 @@ class Coordinator:
             space: The search space and the budget.
             plan: The plan of the study, which makes the tasks.
         """
-        trials = study.get_trials(deepcopy=False)
         self._study = study
         self._space = space
         self._plan = plan
-        self._proposals = Proposals(space.name, space.defaults, space.suggest, space.seed)
-        self._again = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        self._lag = plan.settings.lag
+        self._proposals = Proposals(
+            space.name,
+            space.defaults,
+            space.suggest,
+            space.seed,
+            self._lag,
+            digits=plan.settings.digits,
+        )
+        # Kept up to date, since reading a thousand trials again takes longer than one decision.
+        self._trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
+        self._n_ended = 0  # of the first trials, all of which have ended
+        self._n_trained = sum(map(journal.is_trained, self._trials))
+        self._curves = Curves(plan.experiment.epochs)
+        self._again = [trial for trial in self._trials if trial.state == TrialState.RUNNING]
         self._running: dict[int, optuna.Trial] = {}
         self._reports: dict[int, list[EpochReport]] = {}  # of each running trial
         self._decided: tuple[Setting, FrozenTrial] | None = None
         self._deadline = math.inf
-        # Kept up to date, since reading a thousand trials again takes longer than one decision.
-        self._n_trained = sum(map(journal.is_trained, trials))
-        self._curves: list[list[float]] = []
+        self._count_ended()
 
     def run(
         self, workers: Workers, is_stopped: Callable[[], bool] = lambda: False
@@ -127,12 +137,19 @@ class Coordinator:
 
     def _decide(self) -> None:
         """Decides the next trial, if one is wanted and the outcomes that it needs are known."""
-        trials = self._trials()
+        number = len(self._trials)
         n_open = len(self._running) + self._n_trained
         is_late = time.monotonic() > self._deadline
         is_wanted = n_open < self._space.n_trials and not self._again and not is_late
-        if is_wanted and self._decided is None and is_decidable(trials, len(trials)):
-            self._decided = self._proposals.next(trials)
+        if is_wanted and self._decided is None and n_known(number, self._lag) <= self._n_ended:
+            self._decided = self._proposals.next(self._trials)
+
+    def _count_ended(self) -> None:
+        """Counts the first trials, up to one that has not ended."""
+        for trial in self._trials[self._n_ended :]:
+            if not trial.state.is_finished():
+                break
+            self._n_ended += 1
 
     def _next_task(self) -> Task | None:
         if self._again:
@@ -145,34 +162,31 @@ class Coordinator:
             (setting, proposal), self._decided = self._decided, None
             proposal.set_user_attr("model", model_of(setting).name)
             proposal.set_user_attr("hyperparameters", asdict(setting))
-            self._study.add_trial(proposal)
-            frozen = self._trials()[-1]
+            frozen = journal.add(self._study, proposal)
+            self._trials.append(frozen)
         self._running[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
         self._reports[frozen.number] = []
         return self._task(frozen.number, setting)
 
     def _task(self, number: int, setting: Setting) -> Task:
-        known = known_outcomes(self._trials(), number)
-        for ended in known[len(self._curves) :]:
+        known = n_known(number, self._lag)
+        for ended in self._trials[len(self._curves) : known]:
             values = ended.intermediate_values.values() if journal.is_trained(ended) else []
             self._curves.append([*values])
-        curves = [curve for curve in self._curves[: len(known)] if curve]
-        epochs = self._plan.experiment.epochs
-        stop_below = stopping_thresholds(curves if self._space.prune else [], epochs)
+        stop_below = self._curves.thresholds(known) if self._space.prune else None
         seed = spawn(self._space.seed, Purpose.TRIAL, number)
         weights = self._space.weights(number) if self._space.weights else None
         return self._plan.task(number, setting, seed, weights, stop_below, self._space.beside)
 
     def _record(self, end: Outcome | Failure) -> TrialEnded:
-        trial, reports = self._running[end.number], self._reports.pop(end.number)
+        trial, reports = self._running.pop(end.number), self._reports.pop(end.number)
         if isinstance(end, Outcome):
-            value = self._plan.settings.objective.value(end.metrics)
-            journal.record_outcome(self._study, trial, end, reports, value)
+            metrics = reports[-1].metrics if end.pruned else end.metrics
+            value = self._plan.settings.objective.value(metrics)
+            frozen = journal.record_outcome(self._study, trial, end, reports, value)
             self._n_trained += 1
         else:
-            journal.record_failure(self._study, trial, end, reports)
-        del self._running[end.number]
-        return TrialEnded(self._trials()[end.number])
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+            frozen = journal.record_failure(self._study, trial, end, reports)
+        self._trials[end.number] = frozen
+        self._count_ended()
+        return TrialEnded(frozen)

@@ -33,7 +33,7 @@ def load_experiment(path: Path) -> Experiment:
         raise ValueError(f"{path}: must define `experiment = Experiment(...)`, see template.py")
     with _errors_with_line(path):
         name, defaults = experiment.name, experiment.defaults
-        Proposals(name, defaults, experiment.search_space, seed=0).next([])
+        Proposals(name, defaults, experiment.search_space, seed=0, lag=1).next([])
         examples(experiment.search_space)
     return experiment
 

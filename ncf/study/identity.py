@@ -21,6 +21,12 @@ def full_users_of(identity: Mapping[str, Any]) -> int | None:
     return int(identity[FULL_USERS]) if FULL_USERS in identity else None
 
 
+def recorded_lag(identity: Mapping[str, Any] | None) -> int | None:
+    """Returns the recorded lag; None where there is no record, or none of it in the record."""
+    lag = None if identity is None else identity.get("lag")
+    return None if lag is None else int(lag)
+
+
 def objective_of(identity: Mapping[str, Any]) -> Objective:
     """Returns the recorded objective, given a study's identity or the parameters of its run."""
     return Objective(str(identity.get("objective", Objective.metric)), int(identity["k"]))

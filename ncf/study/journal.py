@@ -99,29 +99,49 @@ def load_study(name: str, location: str | None = None) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
+def add(study: optuna.Study, proposal: FrozenTrial) -> FrozenTrial:
+    """Adds a trial to the record; returns it with its number there."""
+    storage = study._storage  # of whose trials `Study` would read all again
+    trial_id = storage.create_new_trial(study._study_id, template_trial=proposal)
+    return storage.get_trial(trial_id)
+
+
 def record_outcome(
     study: optuna.Study,
     trial: optuna.Trial,
     outcome: Outcome,
     reports: Sequence[EpochReport],
     value: float,
-) -> None:
-    """Ends a trial that was trained; its value is the objective of its best epoch."""
-    trial.set_user_attr("epochs", [asdict(report) for report in reports])
-    trial.set_user_attr("outcome", asdict(outcome))
-    if outcome.pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, value)
+) -> FrozenTrial:
+    """Ends a trial that was trained, and returns it as it is recorded.
+
+    Its value is the objective of its best epoch; of a trial that was pruned, that of its last one.
+    """
+    state = TrialState.PRUNED if outcome.pruned else TrialState.COMPLETE
+    return _end(study, trial, reports, {"outcome": asdict(outcome)}, state, [value])
 
 
 def record_failure(
     study: optuna.Study, trial: optuna.Trial, failure: Failure, reports: Sequence[EpochReport]
-) -> None:
-    """Ends a trial that failed."""
-    trial.set_user_attr("epochs", [asdict(report) for report in reports])
-    trial.set_user_attr("failure", asdict(failure))
-    study.tell(trial, state=TrialState.FAIL)
+) -> FrozenTrial:
+    """Ends a trial that failed, and returns it as it is recorded."""
+    return _end(study, trial, reports, {"failure": asdict(failure)}, TrialState.FAIL, None)
+
+
+def _end(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    reports: Sequence[EpochReport],
+    notes: Mapping[str, Any],
+    state: TrialState,
+    values: list[float] | None,
+) -> FrozenTrial:
+    """Records the notes of a trial and its end; a journal writes both together, at the end."""
+    storage = study._storage  # `Study.tell` would have to read the notes before
+    for key, note in {"epochs": [asdict(report) for report in reports], **notes}.items():
+        storage.set_trial_user_attr(trial._trial_id, key, note)
+    storage.set_trial_state_values(trial._trial_id, state, values)
+    return storage.get_trial(trial._trial_id)
 
 
 def reports_of(trial: FrozenTrial) -> list[EpochReport]:

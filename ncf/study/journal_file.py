@@ -32,9 +32,10 @@ PATIENCE = 10.0  # seconds to wait for the lock before it is told
 class JournalFile(BaseJournalBackend):
     """A journal file, as Optuna's storage reads and writes it.
 
-    Intermediate values are written together with the next other entry, at the latest when the trial
-    ends. Nothing is lost by that, since a trial that has not ended is trained again, and it spares
-    a wait for the disk in every epoch.
+    What is noted of a running trial, its values after each epoch too, is written together with the
+    next entry of another kind, at the latest when the trial ends. Nothing is lost by that, since a
+    trial that has not ended is trained again, and it spares waits for the disk: a trial has two, at
+    its beginning and at its end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +82,7 @@ class JournalFile(BaseJournalBackend):
             OSError: It cannot be written, or the disk has been full for ten minutes.
         """
         records = [*self._waiting, *logs]
-        if not all("intermediate_value" in record for record in logs):
+        if not all(map(_can_wait, logs)):
             lines = b"".join(map(line_of, records))
             wait_for_room(partial(self._append, lines), self.path)
             records = []
@@ -112,6 +113,11 @@ class JournalFile(BaseJournalBackend):
                 )
             end_last_line(file, self.path)
             yield file
+
+
+def _can_wait(record: Mapping[str, Any]) -> bool:
+    """Returns whether a record is a value or a note of a running trial."""
+    return "trial_id" in record and ("intermediate_value" in record or "user_attr" in record)
 
 
 def backup_of(path: Path) -> Path:

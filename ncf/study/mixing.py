@@ -23,7 +23,7 @@ from ncf.study import baselines, journal
 from ncf.study.confirmation import choose, confirm, confirmed_of
 from ncf.study.coordinator import Coordinator, Event, Space
 from ncf.study.plan import Plan
-from ncf.study.results import Contestant
+from ncf.study.results import Contestant, counted
 from ncf.trials.messages import Failure, Task
 from ncf.trials.workers import Workers, run_tasks
 
@@ -105,8 +105,8 @@ def contestant(best_trial: Contestant, study: optuna.Study, plan: Plan) -> Conte
     best = choose(record, confirmed_of(record, plan, n_trials if n_seeds else 0))
     seconds = journal.seconds_of(record.get_trials(deepcopy=False))
     note = (
-        f"{best_trial.name} trial {best_trial.number} with Markov counts, {best.n_settings} "
-        f"settings in {seconds:.0f} s of worker time"
+        f"{best_trial.name} trial {best_trial.number} with Markov counts, "
+        f"{counted(best.n_settings, 'setting')} in {seconds:.0f} s of worker time"
     )
     return replace(best, name=NAME, epochs=0, note=note, is_trial=False)
 

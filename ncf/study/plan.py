@@ -25,7 +25,7 @@ from ncf.protocol.seeds import Purpose, spawn_int
 from ncf.protocol.splitting import HeldOut, Split
 from ncf.study.experiment import DataFacts, Experiment
 from ncf.study.identity import FULL_USERS, full_users_of
-from ncf.study.proposals import LAG, describe_space, examples
+from ncf.study.proposals import SHORTEST_LAG, describe_space, examples
 from ncf.study.source import Source, read
 from ncf.trials.data import TrialData
 from ncf.trials.estimate import Estimate, estimate
@@ -43,8 +43,10 @@ class Settings:
         device: The device of the models that PyTorch trains.
         timeout: Seconds after which no new trial starts.
         prune: Whether trials stop early where the others' learning curves were better.
+        digits: The significant digits of proposed numbers; None, as in older studies, means all.
         full_users: For how many users a trial ranks the full catalogue at most, always the same
             ones; None means for all at its end, as in studies of before there was a sample.
+        lag: How far behind a trial those are from whose outcomes it is decided.
     """
 
     n_trials: int
@@ -53,7 +55,9 @@ class Settings:
     device: str = "auto"
     timeout: float | None = None
     prune: bool = True
+    digits: int | None = 3
     full_users: int | None = MOST_USERS
+    lag: int = SHORTEST_LAG
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ class Plan:
         objective = self.settings.objective
         # nDCG is left out, as in the records of before there was a choice
         other = {} if objective.metric == Objective.metric else {"objective": objective.metric}
+        digits = {} if self.settings.digits is None else {"digits": self.settings.digits}
         full_users = {} if self.sample is None else {FULL_USERS: self.sample.n_users}
         return {
             "data": self.interactions.name,
@@ -141,22 +146,20 @@ class Plan:
             "epochs": self.experiment.epochs,
             "patience": self.experiment.patience,
             "prune": self.settings.prune,
-            "lag": LAG,
+            "lag": self.settings.lag,
             "defaults": asdict(self.experiment.defaults),
             "space": describe_space(self.experiment.search_space),
             **other,
+            **digits,
             **full_users,
         }
 
     def begun_as(self, identity: Mapping[str, Any] | None) -> Plan:
-        """Returns the plan with what a study keeps that an older version began.
-
-        Args:
-            identity: The identity that the study recorded; None where it is new.
-        """
-        if identity is None or self.sample is None:
-            return self
-        settings = replace(self.settings, full_users=full_users_of(identity))
+        """Returns the plan with what a study that has recorded this identity keeps; None is new."""
+        identity = self.identity if identity is None else identity
+        settings = replace(self.settings, digits=identity.get("digits"))
+        if self.sample is not None:
+            settings = replace(settings, full_users=full_users_of(identity))
         return replace(self, settings=settings)
 
     def task(

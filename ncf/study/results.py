@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ncf.models.table import Setting, model_of
 from ncf.protocol.metrics import Objective
-from ncf.study.breakdown import Breakdown
 from ncf.trials.messages import Outcome
+
+if TYPE_CHECKING:  # it needs pandas and numba, which `status` does without
+    from ncf.study.breakdown import Breakdown
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,15 @@ class Reading:
     what: str
     why: str
     digest: str
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number of things in words.
+
+    >>> counted(1, "setting"), counted(1200, "setting")
+    ('1 setting', '1,200 settings')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def in_words(at: float) -> str:

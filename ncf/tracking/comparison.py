@@ -7,6 +7,7 @@ chooses by them again and again makes them a second validation set.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,42 @@ def compare(
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
     asked = _held_out(client, first, second, "test")
-    first_metrics, second_metrics = (
-        _metrics(registry.read(client, f"models:/{name}"), asked) for name in names
-    )
-    k = asked.k
+    metrics = [_metrics(registry.read(client, f"models:/{name}"), asked) for name in names]
+    return _rows(names, metrics, asked.k)
+
+
+def compare_trials(
+    client: MlflowClient, study_run_id: str, models: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Returns rows as `compare` does, of the models of two trials of a study on validation.
+
+    Args:
+        client: A client of the store.
+        study_run_id: The id of the study's run.
+        models: The ids of the two logged models, by the names that they have in the rows.
+
+    Raises:
+        ValueError: A model cannot be read, or the study lacks the candidates.
+    """
+    missing = f"{study_run_id}: the run of the study was deleted in MLflow"
+    asked = _asked(client, versions.run_of(client, study_run_id, missing), "validation")
+    metrics = [_metrics(registry.read(client, f"models:/{one}"), asked) for one in models.values()]
+    return _rows([*models], metrics, asked.k)
+
+
+def _rows(
+    names: Sequence[str], metrics: Sequence[Mapping[str, NDArray[np.float64]]], k: int
+) -> list[dict[str, Any]]:
+    """Returns a row for each metric of two models, given the values of each user by metric."""
+    first, second = metrics
     rows = []
     for metric in (f"{full}{name}_{k}" for full in ("", "full_") for name in ("hit_ratio", "ndcg")):
-        d = paired_difference(first_metrics[metric], second_metrics[metric], _SEED)
+        d = paired_difference(first[metric], second[metric], _SEED)
         rows.append(
             {
                 "metric": label(metric),
-                names[0]: round(float(first_metrics[metric].mean()), 4),
-                names[1]: round(float(second_metrics[metric].mean()), 4),
+                names[0]: round(float(first[metric].mean()), 4),
+                names[1]: round(float(second[metric].mean()), 4),
                 "difference": round(d.mean, 4),
                 "low": round(d.low, 4),
                 "high": round(d.high, 4),
@@ -111,22 +136,29 @@ def _held_out(
     client: MlflowClient, first: ModelVersion, second: ModelVersion, part: str
 ) -> _HeldOut:
     """Returns what the first version's study asks for on validation or test."""
-    named = f"{first.name}/{first.version}"
     run = _study_run(client, first, second)
+    try:
+        return _asked(client, run, part)
+    except ValueError as error:
+        raise ValueError(f"{first.name}/{first.version}: {error}") from error
+
+
+def _asked(client: MlflowClient, run: Run, part: str) -> _HeldOut:
+    """Returns what a study asks for on validation or test, given its run."""
     try:
         file = client.download_artifacts(run.info.run_id, "candidates.npz")
     except (MlflowException, OSError) as error:
         reason = places.moved(file_of(client.tracking_uri), run.info.artifact_uri) or error
-        raise ValueError(f"{named}: its study's candidates.npz cannot be read: {reason}") from error
+        raise ValueError(f"its study's candidates.npz cannot be read: {reason}") from error
     names = (f"{part}_users", part, *(("later_users", "later_items") if part != "test" else ()))
     try:
         checks.archive(Path(file), names)
         with np.load(file) as arrays:
             users, candidates, *later = (arrays[name] for name in names)
     except KeyError as error:
-        raise ValueError(f"{named}: its study is of an older version of this project") from error
+        raise ValueError("its study is of an older version of this project") from error
     except Exception as error:  # a dozen kinds, by which byte is lost
-        raise ValueError(f"{named}: its study's candidates.npz is damaged: {error}") from error
+        raise ValueError(f"its study's candidates.npz is damaged: {error}") from error
     return _HeldOut(
         users, candidates, int(run.data.params["k"]), HeldOut(*later) if later else None
     )

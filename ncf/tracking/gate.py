@@ -17,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ncf.protocol.metrics import label
-from ncf.tracking import comparison, next_steps, registry, versions
+from ncf.tracking import comparison, marks, next_steps, registry
 
 _COMPARABLE = ("fingerprint", "protocol")  # tags that must be equal for two versions to be compared
 _AGAINST, DECISION = "held_against", "decision"  # tags of a version that tell what was found
@@ -49,7 +49,7 @@ def crown_if_better(client: MlflowClient, new: ModelVersion) -> str:
     Returns:
         The decision and the reason, as a sentence.
     """
-    old = registry.champion(client, new.name)
+    old = _champion(client, new.name)
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
         return old.tags.get(DECISION, f"version {new.version} is the champion")
@@ -81,8 +81,8 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
     Raises:
         ValueError: There is no such version, it does not load, or it is not known to be better.
     """
-    new = versions.find(client, text)
-    old = registry.champion(client, new.name)
+    new = marks.find(client, text)
+    old = _champion(client, new.name)
     if old is not None and old.version == new.version:
         registry.note_reign(client, old)
         return f"{new.name}: version {new.version} is the champion already"
@@ -96,13 +96,38 @@ def promote(client: MlflowClient, text: str, force: bool) -> str:
         _note(client, old, new, f"version {old.version} stayed champion: {judgement.in_words}")
         pair = [f"{new.name}/{version.version}" for version in (old, new)]
         raise ValueError(
-            f"{text}: version {old.version} stays champion: {judgement.in_words}; --force promotes "
-            f"it anyway, `{next_steps.command('compare', *pair)}` shows all metrics"
+            f"{text}: version {old.version} stays champion: {judgement.in_words}. "
+            f"{_needed(old, new)}; --force promotes it anyway, "
+            f"`{next_steps.command('compare', *pair)}` shows all metrics"
         )
     forced = " by --force, though" if judgement.objection else ":"
     decision = f"{registry.crown(client, new, old)}{forced} {judgement.in_words}"
     _note(client, old, new, decision)
     return f"{new.name}: {decision}"
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
+    """Returns the version in use, if any, with its tags also where the UI has registered it."""
+    version = registry.champion(client, name)
+    return None if version is None else marks.mark(client, version)
+
+
+def _needed(old: ModelVersion, new: ModelVersion) -> str:
+    """Returns what a new champion needs, in a sentence.
+
+    With it stand the values of two versions that cannot be compared; else the objection has them.
+    """
+    values = ", ".join(
+        f"version {version.version} {label(tag.removeprefix(registry.OBJECTIVE))} "
+        f"{float(version.tags[tag]):.4f}"
+        for version in (old, new)
+        if (tag := registry.objective_tag(version)) is not None
+    )
+    had = f"On validation: {values}. " if _incomparable(old, new) else ""
+    return (
+        f"{had}Needed is a better value than the champion's, of the same data "
+        "and protocol, and that a paired comparison on what neither was fitted on finds no loss"
+    )
 
 
 def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgement:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ncf.protocol.metrics import Objective
 from ncf.serving.catalogue import Catalogue
 from ncf.study.cost import Cost
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion, Contestant, Result, readings_in_words
 from ncf.study.verdict import RANKS, WEIGHTS
 from ncf.tracking import gate, registry, versions
-from ncf.tracking.contest_runs import log_contestant
+from ncf.tracking.contest_runs import WON, crown, log_contestant
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model
+from ncf.tracking.outcome_metrics import best_name, confirmed_metrics, prefixed
 from ncf.tracking.packaging import package
 from ncf.tracking.tracker import Tracker
 
@@ -90,23 +92,24 @@ def publish(
         decided: The version of which it was decided before whether it becomes champion. It does
             not take the place of another that has become champion since.
     """
-    others = conclusion.contestants[1:]
     model_id = _log_winner(conclusion, tracker, catalogue)
     if conclusion.folder.exists():  # or MLflow has the ranks from an earlier call
         tracker.keep(conclusion.folder / RANKS)
-    winner_metrics, *other_metrics = [
-        metrics_of(result) | _confirmed(contestant, plan)
-        for result, contestant in zip(conclusion.results, conclusion.contestants, strict=True)
-    ]
-    tracker.log_result(winner_metrics, conclusion.at, model_id)
+    objective = plan.settings.objective
+    both = list(zip(conclusion.results, conclusion.contestants, strict=True))
+    metrics = [metrics_of(result, contestant, objective) for result, contestant in both]
+    tracker.log_result(metrics[0], conclusion.at, model_id)
     spent = tracker.metrics(rounded(spent_on(conclusion, cost)), 0, conclusion.at)
     tracker.client.log_batch(tracker.parent, metrics=spent)
-    tracker.set_tags(tracker.parent, {READINGS_TAG: readings_in_words(conclusion.readings)})
-    for contestant, metrics in zip(others, other_metrics, strict=True):
+    readings = {READINGS_TAG: readings_in_words(conclusion.readings)}
+    tracker.set_tags(tracker.parent, readings | intervals_of(conclusion.results[0]))
+    runs = []
+    for (result, contestant), values in zip(both, metrics, strict=True):
         note = f"{contestant.note}: tuned by the same study code."
         if contestant.name in cost.seconds:
-            metrics["cost/processor_seconds"] = cost.seconds[contestant.name]
-        log_contestant(tracker, contestant, metrics, note, conclusion.at)
+            values["cost/processor_seconds"] = cost.seconds[contestant.name]
+        tags = intervals_of(result)
+        runs.append(log_contestant(tracker, contestant, values, tags, note, conclusion.at))
     published = Published(f"models:/{model_id}")
     if name:
         version = versions.register_winner(tracker, name, model_id, plan, conclusion)
@@ -118,7 +121,21 @@ def publish(
         else:
             decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
+    _crown(tracker, runs[0], plan.study_name, published)
+    tracker.save_view([*plan.identity["space"]], objective, runs[0])
     return published
+
+
+def _crown(tracker: Tracker, winner: str, study: str, published: Published) -> None:
+    """Marks the winner's run as the winner's, with its registered version."""
+    won, note = "not registered", f"{WON}study {study}**, not registered."
+    if published.name:
+        won = f"{published.name}/{published.version}"
+        note = (
+            f"{WON}study {study}**, fitted on validation too and registered as **{won}**: "
+            f"{published.decision}."
+        )
+    crown(tracker, winner, won, note)
 
 
 def remove_files(folder: Path) -> None:
@@ -142,30 +159,31 @@ def spent_on(conclusion: Conclusion, cost: Cost) -> dict[str, float]:
     return spent
 
 
-def _confirmed(contestant: Contestant, plan: Plan) -> dict[str, float]:
-    """Returns the mean over fresh seeds by which a contestant was compared, where there are any."""
-    objective = plan.settings.objective
-    if not contestant.seed_values:
-        return {}
-    return {f"validation_confirmed/{objective.name}": contestant.value(objective)}
+def metrics_of(result: Result, contestant: Contestant, objective: Objective) -> dict[str, float]:
+    """Returns a contestant's metrics under the names that MLflow shows.
 
-
-def metrics_of(result: Result) -> dict[str, float]:
-    """Returns a result's metrics and intervals under the names that MLflow shows."""
+    The objective on validation is the value that contestants were compared by, and stands once.
+    """
     groups: dict[str, Mapping[str, float]] = {
         "validation_best": result.validation,
         "test": result.test,
         "test_full": result.test_full,
     }
-    metrics = {
-        f"{group}/{name}": value
-        for group, values in groups.items()
-        for name, value in values.items()
-    }
-    for name, (low, high) in result.intervals.items():
-        group, metric = ("test_full", name[5:]) if name.startswith("full_") else ("test", name)
-        metrics |= {f"{group}/{metric}_low": low, f"{group}/{metric}_high": high}
+    metrics = {best_name(objective): contestant.value(objective)}
+    metrics |= confirmed_metrics(contestant.seed_values)
+    for group, values in groups.items():
+        metrics |= prefixed(group, values)
+    metrics.pop(f"validation_best/{objective.name}", None)
     return metrics
+
+
+def intervals_of(result: Result) -> dict[str, str]:
+    """Returns the test metrics with the ends of their intervals, as tags by metric."""
+    values = result.test | {f"full_{name}": value for name, value in result.test_full.items()}
+    return {
+        f"test_{name}": f"{values[name]:.4f} [{low:.4f}, {high:.4f}]"
+        for name, (low, high) in result.intervals.items()
+    }
 
 
 def _log_winner(conclusion: Conclusion, tracker: Tracker, catalogue: Catalogue) -> str:

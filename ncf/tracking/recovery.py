@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ncf.tracking.logged_models import ModelFiles
+from ncf.tracking.recorded import logged_trials
 from ncf.tracking.tracker import PARENT_TAG, Tracker
-from ncf.tracking.trial_runs import logged_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -30,7 +30,7 @@ def adopt(tracker: Tracker, models: ModelFiles) -> None:
 def not_logged(trials: Sequence[FrozenTrial], tracker: Tracker) -> list[FrozenTrial]:
     """Returns the trials that MLflow lacks; none where it does not answer just now."""
     try:
-        logged = logged_trials(tracker) if trials else set()
+        logged = logged_trials(tracker) if trials else {}
     except Exception:  # of any kind: MLflow must not end the search
         return []
     return [trial for trial in trials if trial.number not in logged]

@@ -7,6 +7,7 @@ in `gate.py`.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from ncf.tracking.database import file_of
 from ncf.tracking.packaging import DATA_FOLDER, complete, stands_alone
 from ncf.tracking.store import open_client
 
+_logger = logging.getLogger(__name__)
 CHAMPION = "champion"
 SINCE = "champion_since"  # the tag that notes when a version became champion, and of which other
 SEEDS = "confirming_seeds"  # the tag with the number of seeds that the objective is a mean over
@@ -214,6 +216,13 @@ def _latest_champion(client: MlflowClient) -> str:
     if not versions:
         raise ValueError("no model is registered as champion yet: run search.py, or give --model")
     latest = max(versions, key=lambda version: version.creation_timestamp)
+    if others := [f"{one.name}@{CHAMPION}" for one in versions if one is not latest]:
+        _logger.warning(
+            "there are several champions; %s, which was registered last, answers, and not %s: "
+            "--model models:/NAME@champion names another",
+            f"{latest.name}@{CHAMPION}",
+            ", ".join(others),
+        )
     return f"models:/{latest.name}@{CHAMPION}"
 
 

@@ -36,10 +36,10 @@ from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.store import open_client, open_experiment, patiently, source_tags, version_tags
 
 STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
-TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", "ncf.state"
+TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", views.STATE_TAG
 MODEL_TAG = "ncf.model"  # the name of a trial's model in the table of models
 PARENT_TAG, NOTE_TAG = "mlflow.parentRunId", "mlflow.note.content"
-STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "FAILED"}
+STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "FAILED"}
 _KEPT_TAG = "ncf.kept"
 
 
@@ -61,6 +61,7 @@ class Tracker:
         self.uri = tracking_uri
         self._data = data
         self.parent = ""  # the study's run id
+        self.objective = Objective()
         self._study = ""
         self._study_id = ""
         self.source_tags = source_tags()
@@ -87,6 +88,7 @@ class Tracker:
         """
         self._study = study
         self._study_id = study_id
+        self.objective = Objective(params.get("objective", Objective.metric), params.get("k", 10))
         patiently(self.uri, self._close_running)
         self.parent = patiently(self.uri, lambda: self._open_parent(params))
         return self.parent
@@ -120,15 +122,18 @@ class Tracker:
                 self.set_tags(run_id, {STATE_TAG: "interrupted"})
                 self.client.set_terminated(run_id, STATUS["interrupted"])
 
-    def save_view(self, searched: Sequence[str], objective: Objective) -> None:
-        """Saves a view of this study's trials, best first, which the UI then lists.
+    def save_view(
+        self, searched: Sequence[str], objective: Objective, winner: str | None = None
+    ) -> None:
+        """Saves a view of this study's trials and contestants, best first, which the UI then lists.
 
         Args:
             searched: The names of the parameters that differ between trials.
             objective: The metric by which they are ordered.
+            winner: The id of the run that is to stand above the others, where one has won.
         """
-        trials = f"tags.`{STUDY_TAG}` = '{self._study}' and tags.`{TRIAL_TAG}` != ''"
-        view = views.trials_view(self._study, trials, searched, objective, time.time())
+        shown = f"tags.`{STUDY_TAG}` = '{self._study}' and tags.`{MODEL_TAG}` != ''"
+        view = views.trials_view(self._study, shown, searched, objective, time.time(), winner)
         tag = views.TAG + views.key_of(self._study_id)
         self.client.set_experiment_tag(self.experiment_id, tag, view)
 

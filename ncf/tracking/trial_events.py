@@ -15,8 +15,9 @@ from ncf.study.coordinator import Event, TrialStarted
 from ncf.tracking.kept import Kept
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.mirror import Mirror
+from ncf.tracking.recorded import complete, logged_trials
 from ncf.tracking.tracker import Tracker
-from ncf.tracking.trial_runs import TrialRecord, logged_trials, write_trial
+from ncf.tracking.trial_runs import TrialRecord, write_trial
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def follow(
         for trial in earlier:
             if trial.number not in logged:
                 put(_record_of(trial))
-            else:  # a killed process may have left the weights
+            else:
+                complete(tracker, logged[trial.number], trial)
+                # a killed process may have left the weights
                 models.weights(trial.number).unlink(missing_ok=True)
 
     mirror.put("earlier trials", put_missing)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 
-from ncf.models.table import Setting, describe, model_of, setting_of
+from ncf.models.table import Setting, describe, model_of
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
-from ncf.tracking.outcome_metrics import best_metrics, prefixed, spent_seconds
+from ncf.tracking.outcome_metrics import best_metrics, best_name, prefixed, spent_seconds
 from ncf.tracking.tracker import (
     MODEL_TAG,
     NOTE_TAG,
@@ -93,22 +93,14 @@ def write_trial(
     elif outcome:
         why_not = "its weights were gone when it was to be kept"
         _logger.warning("trial %d: MLflow gets no model of it: %s", record.number, why_not)
-    _log_trial(tracker, record.run_id, params, reports, outcome, model_id, why_not)
+    # MLflow shows first what was logged first, and compares runs by it.
+    best = _best(tracker, record.reports, outcome, model_id)
+    _log_trial(tracker, record.run_id, params, best, reports, outcome, model_id, why_not)
     record.n_written += len(reports)
     if isinstance(end, Failure):
         _fail_trial(tracker, record.run_id, end, record.is_interrupted)
     elif outcome:
         weights.unlink(missing_ok=True)  # only now, so that a call that failed can be repeated
-
-
-def logged_trials(tracker: Tracker) -> set[int]:
-    """Returns the numbers of the trials whose runs are complete in MLflow."""
-    return {
-        int(run.data.tags[TRIAL_TAG])
-        for run in tracker.runs()
-        if TRIAL_TAG in run.data.tags
-        and run.data.tags.get(STATE_TAG) in ("finished", "pruned", "failed")
-    }
 
 
 def _start_trial(tracker: Tracker, record: TrialRecord) -> str:
@@ -128,6 +120,7 @@ def _log_trial(
     tracker: Tracker,
     run_id: str,
     params: Mapping[str, Any],
+    best: Sequence[Metric],
     reports: Sequence[EpochReport],
     outcome: Outcome | None,
     model_id: str | None,
@@ -138,7 +131,7 @@ def _log_trial(
     `params` is empty and `reports` holds new ones alone, as far as the run has the others. The
     model, if any, gets the metrics of the outcome too; `why_not` says why there is none.
     """
-    metrics = [metric for report in reports for metric in _epoch(tracker, report)]
+    metrics = [*best, *(metric for report in reports for metric in _epoch(tracker, report))]
     tags: dict[str, str] = {}
     if outcome is not None:
         state = "pruned" if outcome.pruned else "finished"
@@ -158,6 +151,21 @@ def _log_trial(
         tracker.client.set_terminated(run_id, STATUS[tags[STATE_TAG]], int(outcome.time * 1000))
 
 
+def _best(
+    tracker: Tracker,
+    reports: Sequence[EpochReport],
+    outcome: Outcome | None,
+    model_id: str | None,
+) -> list[Metric]:
+    """Returns the objective of a trial's best epoch, among all of its reports while it runs."""
+    objective = tracker.objective
+    values = [objective.value(one.metrics) for one in (reports if outcome is None else [outcome])]
+    if not values:
+        return []
+    at = reports[-1].time if outcome is None else outcome.time
+    return tracker.metrics(rounded({best_name(objective): max(values)}), 0, at, model_id)
+
+
 def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted: bool) -> None:
     """Closes the run of a trial that failed or was interrupted, with the reason."""
     state = "interrupted" if is_interrupted else "failed"
@@ -167,12 +175,6 @@ def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted:
     tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], NOTE_TAG: note}
     tracker.set_tags(run_id, tags)
     tracker.client.set_terminated(run_id, STATUS[state])
-
-
-def setting_of_run(run: Run) -> Setting:
-    """Returns the setting of a trial, as its run has it."""
-    name = run.data.tags.get(MODEL_TAG, "gmf")  # older runs name none: there was no other model
-    return setting_of(name, run.data.params)
 
 
 def _epoch(tracker: Tracker, report: EpochReport) -> list[Metric]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
@@ -14,11 +14,13 @@ from mlflow.exceptions import MlflowException
 from ncf.models.table import Setting, describe, model_of
 from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
-from ncf.study.plan import Plan
-from ncf.study.results import Conclusion
 from ncf.tracking import next_steps, notes, registry
+from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
-from ncf.tracking.trial_runs import setting_of_run
+
+if TYPE_CHECKING:  # they need Optuna and numba, which take half a second to load
+    from ncf.study.plan import Plan
+    from ncf.study.results import Conclusion
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for a wrong name
 
@@ -53,7 +55,7 @@ def register_winner(
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
         **seeds,
-        **_tags(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
+        **tags_of(winner.setting, fitted_on, number, plan.study_name, plan.identity, is_confirmed),
     }
     of_metrics = (f"{label(metric)} {value:.4f}" for metric, value in result.test.items())
     test = f"{conclusion.reading}: {', '.join(of_metrics)}"
@@ -87,7 +89,7 @@ def register_run(client: MlflowClient, run_id: str, name: str | None) -> ModelVe
     study = run.data.tags[STUDY_TAG]
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
-        **_tags(setting, fitted_on, number, study, identity, is_confirmed=False),
+        **tags_of(setting, fitted_on, number, study, identity, is_confirmed=False),
     }
     description = notes.describe_version(setting, fitted_on, f"{objective.label} {value:.4f}")
     name = name or f"gmf-{identity['data']}"
@@ -174,7 +176,7 @@ def listed(client: MlflowClient) -> list[dict[str, str]]:
     return rows
 
 
-def _tags(
+def tags_of(
     setting: Setting,
     fitted_on: str,
     number: str,
@@ -182,6 +184,16 @@ def _tags(
     identity: Mapping[str, Any],
     is_confirmed: bool,
 ) -> dict[str, str]:
+    """Returns the tags that say what a version is, its results aside.
+
+    Args:
+        setting: The setting of its model.
+        fitted_on: The parts of the data that it was fitted on.
+        number: Which trial it is of, in words.
+        study: The name of its study.
+        identity: The identity of its study.
+        is_confirmed: Whether its objective is a mean over fresh seeds, or has nothing random.
+    """
     return {
         "model": model_of(setting).title,
         "setting": describe(setting),

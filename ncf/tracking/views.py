@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncf.protocol.metrics import Objective
+from ncf.tracking.outcome_metrics import CONFIRMED, WINNER_TAG, best_name
 
 TAG = "mlflow.sharedViewState."  # the view's key follows
 
+STATE_TAG = "ncf.state"  # of a run: whether its trial finished, was pruned or failed
 _HYPERPARAMETERS, _CURVES = "ncf-hyperparameters", "ncf-curves"  # sections of charts
 
 
@@ -31,23 +33,39 @@ def link(server: str, experiment_id: str, study_id: str) -> str:
 
 
 def trials_view(
-    study: str, filter_string: str, searched: Sequence[str], objective: Objective, at: float
+    study: str,
+    filter_string: str,
+    searched: Sequence[str],
+    objective: Objective,
+    at: float,
+    winner: str | None = None,
 ) -> str:
     """Returns the value of the tag.
 
     Args:
         study: The name of the study.
-        filter_string: The query that finds its trials.
+        filter_string: The query that finds its trials and contestants.
         searched: The names of the parameters that differ between trials.
         objective: The metric by which the trials are ordered.
         at: When the view was made, in seconds since 1970.
+        winner: The id of the run that is pinned above the others; None for none.
     """
-    best, k = f"validation_best/{objective.name}", objective.k
-    others = (f"validation_best/ndcg_{k}", f"validation_best/hit_ratio_{k}")
-    metrics = tuple(dict.fromkeys((best, *others, f"validation_full/ndcg_{k}")))
+    best, k = best_name(objective), objective.k
+    shown = (
+        f"validation_best/ndcg_{k}",
+        f"validation_full/ndcg_{k}",
+        f"validation_best/hit_ratio_{k}",
+    )
+    metrics = [name for name in shown if name != f"validation_best/{objective.name}"]
     widths = {
-        "attributes.`Run Name`": 320,
-        "runDateAndNestInfo": 140,
+        "attributes.`Run Name`": 250,
+        "runDateAndNestInfo": 145,
+        f"tags.`{WINNER_TAG}`": 120,
+        f"metrics.`{best}`": 120,
+        f"metrics.`{CONFIRMED}`": 135,
+        f"tags.`{STATE_TAG}`": 95,
+        f"metrics.`test/ndcg_{k}`": 110,
+        "metrics.`confirmed/sd`": 115,
         **{f"metrics.`{name}`": 190 for name in metrics},
         "metrics.`trial/best_epoch`": 125,
         **{f"params.`{name}`": 130 for name in searched},
@@ -68,6 +86,8 @@ def trials_view(
         "columnOrder": [*widths],
         "columnWidths": widths,
         "runsHiddenMode": "FIRST_10_RUNS",
+        "isAccordionReordered": True,  # or the sections stand in the order of the alphabet
+        "runsPinned": [] if winner is None else [winner],
         "compareRunCharts": charts,
         "compareRunSections": [
             _section(_HYPERPARAMETERS, "Hyperparameters and the best epoch", n_columns=1),

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,7 @@ MAX_FAILURES = 10  # tasks that may fail in a row, before the cause cannot be th
 MAX_SETBACKS = 10  # of one task in a row, before the search stops; two minutes with the pauses
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds; it doubles from one setback to the next
 _POLL_SECONDS = 0.5  # the longest wait before an interruption is noticed
+_MOST_AT_ONCE = 8  # tasks that begin between two looks at what has happened; each may take 20 ms
 _logger = logging.getLogger(__name__)
 
 
@@ -74,10 +75,10 @@ def run_tasks(
     """
     tasks = _Tasks(what)
     while not is_stopped():
-        yield from _hand_out(tasks, workers, next_task)
+        n_begun = yield from _hand_out(tasks, workers, next_task)
         if not tasks.open:
             return
-        events = workers.receive(_POLL_SECONDS)
+        events = workers.receive(_POLL_SECONDS if n_begun < _MOST_AT_ONCE else 0.0)
         if not is_stopped():
             # Before the events are looked at: an idle worker is waiting, and what has ended is not.
             yield from _hand_out(tasks, workers, next_task)
@@ -97,14 +98,24 @@ def run_tasks(
 
 def _hand_out(
     tasks: _Tasks, workers: Workers, next_task: Callable[[], Task | Refit | None]
-) -> Iterator[Task | Refit]:
-    """Gives tasks to the idle workers, those that were begun before first; yields the new ones."""
+) -> Generator[Task | Refit, None, int]:
+    """Gives tasks to some idle workers, those that were begun before first; yields the new ones.
+
+    Returns:
+        How many new ones there were. Where there were _MOST_AT_ONCE, more may begin at once.
+    """
     while workers.n_idle and (again := tasks.take_due()) is not None:
         workers.submit(again)
-    while workers.n_idle and not tasks.due and (task := next_task()) is not None:
+    n_begun = 0
+    while n_begun < _MOST_AT_ONCE and workers.n_idle and not tasks.due:
+        task = next_task()
+        if task is None:
+            break
         tasks.open[task.number] = task
         workers.submit(task)
+        n_begun += 1
         yield task
+    return n_begun
 
 
 def _let_end(tasks: _Tasks, workers: Workers) -> None:

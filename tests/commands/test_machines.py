@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 
 from ncf.commands.options import parse
 from ncf.commands.search import run
-from ncf.commands.studies import describe
+from ncf.commands.status import describe
 from ncf.study import journal
 from ncf.study.database import IDLE_SECONDS, Database
 from ncf.study.holder import holder_of

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
+import logging
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +22,7 @@ from ncf.__main__ import main as ask
 from ncf.commands.ending import End
 from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
-from ncf.commands.search import run
+from ncf.commands.search import lag_of, run
 from ncf.protocol.metrics import summarize
 from ncf.tracking import registry
 from ncf.tracking.entities import rounded
@@ -56,11 +59,12 @@ def test_every_trial_is_a_child_run_with_metrics_by_epoch(
     parent, trials = runs_of(client)
     assert sorted(trials) == list(range(N_TRIALS))
     assert parent.info.status == "FINISHED"
-    states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
     for trial in study.get_trials():
         run = trials[trial.number]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.info.status == states[trial.state.name]
+        assert run.info.status == "FINISHED"  # the UI shows "KILLED" as an error
+        state = {"COMPLETE": "finished", "PRUNED": "pruned"}[trial.state.name]
+        assert run.data.tags["ncf.state"] == state
         assert {k: run.data.params[k] for k in trial.params} == {
             k: str(v) for k, v in trial.params.items()
         }
@@ -110,9 +114,9 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
     assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 7}
     means = {
-        int(key.split("_")[2]): value
-        for key, value in parent.data.metrics.items()
-        if key.startswith("validation_confirmed/") and key.endswith("_mean")
+        int(run.data.tags["ncf.trial"]): run.data.metrics["confirmed/mean"]
+        for run in runs
+        if "confirmed/mean" in run.data.metrics and "ncf.trial" in run.data.tags
     }
     assert len(means) == 3
     assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output
@@ -125,8 +129,23 @@ def test_the_best_are_confirmed_and_held_against_baselines(
                 assert logged.items() <= rounded(summarize(ranks[f"{name}_sampled"], 10)).items()
         of_winner = summarize(ranks["GMF_sampled"], 10)
     assert parent.data.metrics["test/ndcg_10"] == round(of_winner["ndcg_10"], 6)
-    low, high = (parent.data.metrics[f"test/ndcg_10_{end}"] for end in ("low", "high"))
-    assert low < of_winner["ndcg_10"] < high
+    value, low, high = map(float, re.findall(r"[\d.]+", parent.data.tags["test_ndcg_10"]))
+    assert low < value == round(of_winner["ndcg_10"], 4) < high
+    (version,) = client.search_model_versions(f"run_id = '{parent.info.run_id}'")
+    (winner,) = (run for run in runs if "winner" in run.data.tags)
+    assert int(winner.data.tags["ncf.trial"]) == max(means, key=lambda number: means[number])
+    assert winner.data.tags["winner"] == f"gmf-shop/{version.version}"
+    assert winner.data.tags["mlflow.note.content"].startswith("**Winner of study shop**")
+    # validation nDCG@10 is one number wherever the winner's stands
+    on_page, on_version = parent.data.metrics["best/ndcg_10"], version.tags["validation_ndcg_10"]
+    assert on_page == float(on_version) == winner.data.metrics["confirmed/mean"]
+    assert "validation_best/ndcg_10" not in parent.data.metrics
+    named = client.get_experiment(experiment_id).tags
+    (view,) = (named[name] for name in named if name.startswith("mlflow.sharedViewState."))
+    state = json.loads(json.loads(view)["state"])
+    assert state["runsPinned"] == [winner.info.run_id]
+    shown = client.search_runs([experiment_id], state["searchFilter"])
+    assert Counter("ncf.trial" in run.data.tags for run in shown) == {True: N_TRIALS, False: 7}
 
 
 def test_the_same_command_again_has_nothing_to_do(
@@ -224,6 +243,42 @@ def test_other_settings_are_refused_by_name(
     assert "seed was 0, now 1" in error
 
 
+def test_a_study_keeps_the_lag_that_it_was_begun_with(
+    searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(searched[0])
+    assert run(parse([*COMMON, "--trials", "20", "--lag", "9"])) == 2  # the last of two counts
+    assert "lag was 8, now 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "lag", "is_told", "is_warned"),
+    [
+        ("--jobs 2 --trials 20", None, 8, False, False),
+        ("--jobs 4", None, 8, False, False),
+        ("--jobs 12 --trials 72", None, 24, True, False),
+        ("--jobs 12 --trials 71", None, 24, True, True),
+        ("--jobs 2 --lag 32 --trials 50", None, 32, False, True),
+        ("--jobs 2 --lag 4", None, 4, False, False),
+        ("--jobs 12", 8, 8, False, False),
+        ("--jobs 12 --lag 9", 8, 9, False, False),  # which the record then refuses
+    ],
+)
+def test_a_new_study_has_a_lag_for_its_jobs_and_an_old_one_its_own(
+    asked: str,
+    recorded: int | None,
+    lag: int,
+    is_told: bool,
+    is_warned: bool,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with caplog.at_level(logging.WARNING, "ncf"):
+        assert lag_of(parse(asked.split()), recorded) == lag
+    assert (f"give --lag {lag}" in capsys.readouterr().out) == is_told
+    assert (f"the first {lag + 9} are random" in caplog.text) == is_warned
+
+
 def test_a_trial_is_repeated_from_its_run_alone(
     searched: tuple[Path, str],
     client: MlflowClient,
@@ -303,6 +358,8 @@ def test_the_recommend_command_prints_a_list(
         (("--min-rating", "3"), "needs a rating column"),
         (("--study", "../outside"), "--study"),
         (("--register", "a/b"), "--register 'a/b'"),
+        (("--titles", "absent.csv"), "--titles absent.csv: no such file"),
+        (("--titles", "shop.csv"), "needs a column for the item and one for its title"),
         (("--storage", "shop.csv"), "not an Optuna journal"),
         (("--storage", "nonsense://me:secret@host"), "--storage nonsense://***@host: cannot be op"),
         (("--tracking-uri", "nonsense://me:secret@host"), "--tracking-uri nonsense://***@host: no"),

@@ -21,6 +21,7 @@ from ncf.study.storage import lock_study
 from tests.conftest import N_TRIALS
 
 pytestmark = pytest.mark.usefixtures("in_folder")
+SEARCH = Path(__file__).parents[2] / "search.py"
 
 
 @pytest.fixture
@@ -114,11 +115,14 @@ SCRIPT = """
 import pandas as pd
 import ncf
 table = pd.read_csv("shop.csv").rename(columns={"customer": "user", "sku": "item"})
+table["title"] = "The " + table["item"]
 study = ncf.search(table, study="table", trials=3, epochs=2, confirm=1, confirm_seeds=1,
                    columns="user=user,item=item,timestamp=bought", baselines=("popularity",),
                    jobs=2, quiet=True)
 print("trials", len(study.trials), "of", study.name, "winner", study.results["name"][0])
-print(study.load_model().recommend(["c1"], k=2)[0].known)
+lists = study.load_model().table(["c1"], k=2, exclude=["SKU-4"])
+assert (lists["title"] == "The " + lists["item_id"]).all()
+print(lists["known"].all())
 """
 
 
@@ -144,3 +148,108 @@ def test_a_table_needs_the_name_of_a_study() -> None:
         ncf.search(pd.DataFrame({"user": [1], "item": [2]}))
     with pytest.raises(ValueError, match="got list"):
         ncf.search([1, 2], study="x")  # type: ignore[arg-type]
+
+
+def test_two_trials_stand_side_by_side_with_a_paired_interval(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["trials", "shop", "0", "1", "--json"]) == 0
+    said = capsys.readouterr()
+    rows = {row["metric"]: row for row in json.loads(said.out)}
+    trials = ncf.load_study("shop").trials.set_index("number")
+    ndcg = rows["nDCG@10"]
+    assert ndcg["trial 0"] == pytest.approx(trials["ndcg_10"][0], abs=1e-4)
+    assert ndcg["trial 1"] == pytest.approx(trials["ndcg_10"][1], abs=1e-4)
+    assert ndcg["difference"] == pytest.approx(ndcg["trial 0"] - ndcg["trial 1"], abs=2e-4)
+    assert ndcg["low"] <= ndcg["difference"] <= ndcg["high"]
+    assert rows["learning_rate"]["trial 0"] != rows["learning_rate"]["trial 1"]
+    assert "optimizer" not in rows  # the same in both
+    assert "On validation" in said.err
+
+
+def test_two_trials_are_named_by_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, complaint in (
+        (["0"], "no trial or the numbers of two"),
+        (["shop", "0", "99"], "no trial 99"),
+        (["shop", "other"], "give one study"),
+    ):
+        assert main(["trials", *words]) == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_a_search_that_is_starting_has_a_status(
+    capsys: pytest.CaptureFixture[str], searched: tuple[Path, str]
+) -> None:
+    folder = searched[0] / "mlruns" / "studies" / "new"
+    folder.mkdir()
+    lock = lock_study(folder)
+    try:
+        assert main(["status"]) == 0
+    finally:
+        lock.release()
+        shutil.rmtree(folder)
+    assert capsys.readouterr().out.startswith("study new: its search is starting")
+
+
+def test_clean_lists_studies_with_what_they_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clean", "--json"]) == 0
+    (row,) = (row for row in json.loads(capsys.readouterr().out) if row["study"] == "shop")
+    assert row["trials"] == N_TRIALS
+    assert row["models"] > N_TRIALS / 2
+    assert row["MB"] > 1
+    assert "gmf-shop/1" in row["versions"]
+
+
+def test_clean_asks_and_refuses_what_is_registered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clean", "shop", "--yes"]) == 2
+    assert "--with-versions" in capsys.readouterr().err
+    assert main(["clean", "shop", "--with-versions"]) == 2  # there is no terminal to ask on
+    assert "nothing was deleted" in capsys.readouterr().err
+    assert main(["clean", "--yes"]) == 2
+    assert len(ncf.load_study("shop").trials) == N_TRIALS
+
+
+def test_a_study_that_is_being_searched_is_not_cleaned(
+    capsys: pytest.CaptureFixture[str], searched: tuple[Path, str]
+) -> None:
+    lock = lock_study(searched[0] / "mlruns" / "studies" / "shop")
+    try:
+        assert main(["clean", "shop", "--with-versions", "--yes"]) == 2
+    finally:
+        lock.release()
+    assert "being searched" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_study_is_cleaned_in_the_record_in_mlflow_and_on_the_disk(
+    capsys: pytest.CaptureFixture[str], searched: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copy(searched[0] / "shop.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    search = [sys.executable, str(SEARCH), "--data", "shop.csv", "--epochs", "2", "--confirm", "1",
+              "--columns", "user=customer,item=sku,timestamp=bought", "--confirm-seeds", "1",
+              "--baselines", "popularity", "--study", "gone", "--trials", "4"]  # fmt: skip
+    subprocess.run(search, check=True, capture_output=True)
+    files = {path.parent.parent for path in Path("mlruns/artifacts").rglob("MLmodel")}
+    assert main(["clean", "gone", "--keep-models", "1", "--yes"]) == 0
+    assert "3 models deleted" in capsys.readouterr().out
+    left = {path.parent.parent for path in Path("mlruns/artifacts").rglob("MLmodel")}
+    assert len(left) == len(files) - 3
+    best, second = ncf.load_study("gone").trials.sort_values("value", ascending=False)["number"][:2]
+    assert main(["trials", str(best), str(second)]) == 0
+    assert f"no model of trial {second}" in capsys.readouterr().err
+    subprocess.run([*search[:-1], "5"], check=True, capture_output=True)  # it goes on
+
+    assert main(["clean", "gone", "--with-versions", "--yes"]) == 0
+    assert not list(Path("mlruns/artifacts").rglob("*.npz"))
+    assert not list(Path("mlruns/artifacts").rglob("MLmodel"))
+    assert not Path("mlruns/studies/gone").exists()
+    with pytest.raises(ValueError, match="it has none yet"):
+        ncf.load_study("gone")
+    capsys.readouterr()
+    assert main(["models", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    subprocess.run(search, check=True, capture_output=True)  # of the same name, from the beginning
+    assert len(ncf.load_study("gone").trials) == 4
+    assert main(["check"]) == 0

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ncf.commands.tables import show_recommendations, show_rows
+from ncf.commands.tables import aligned, for_terminal, in_width, show_recommendations, show_rows
 from ncf.serving.answers import Recommendations
 
 ROWS = [{"item": "Café, old", "score": 0.5}, {"item": "b", "score": 0.25}]
@@ -49,3 +49,33 @@ def test_a_table_on_a_terminal(
     )
     show_rows([], as_json=False)
     assert capsys.readouterr().out == ""
+
+
+def test_a_table_that_is_too_wide_goes_on_below_and_breaks_no_number() -> None:
+    numbers = ["0.1234", "0.5678", "0.9012", "a long setting, of several words"]
+    rows = [["trial", "HR", "nDCG", "full nDCG", "setting"], ["7", *numbers]]
+    lines = in_width(rows, 30)
+    assert max(map(len, lines)) <= 30
+    assert [line for line in lines if line.startswith("trial")] == [
+        "trial  HR      nDCG",
+        "trial  full nDCG",
+        "trial  setting",
+    ]
+    text = "\n".join(lines)
+    assert all(number in text for number in numbers[:3])
+    assert "a long setting, of" in text
+    assert in_width(rows, 200) == aligned(rows, [True] * 5)
+
+
+def test_a_narrow_terminal_keeps_a_value_and_its_interval_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [["", "HR", "", "nDCG", ""], ["GMF", "0.5", "[0.4, 0.6]", "0.3", "[0.2, 0.4]"]]
+    is_text = (True, False, False, False, False)
+    assert for_terminal(rows, is_text, "") == aligned(rows, is_text)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "25")
+    lines = for_terminal(rows, is_text, "  ")
+    assert max(map(len, lines)) <= 25
+    assert "  GMF  0.5 [0.4, 0.6]" in lines
+    assert "  GMF  0.3 [0.2, 0.4]" in lines

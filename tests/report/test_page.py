@@ -264,7 +264,7 @@ def test_results_may_have_different_columns_and_keep_intervals_whole() -> None:
         searched(), results=[{"model": "a", "HR": "1 [0, 2], p 3"}, {"model": "b", "MRR": "2"}]
     )
     assert "<th>model</th><th>HR</th><th>MRR</th>" in html
-    assert "<td>1\n[0,\N{NO-BREAK SPACE}2]\np\N{NO-BREAK SPACE}3</td>" in html
+    assert "<td>1\N{NO-BREAK SPACE}p\N{NO-BREAK SPACE}3\n[0,\N{NO-BREAK SPACE}2]</td>" in html
     assert "<td>b</td><td></td><td>2</td>" in html
 
 

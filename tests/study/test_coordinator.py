@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,9 +45,10 @@ EXPERIMENT = Experiment(
 
 
 NOTHING = np.zeros((0, 2), np.int32)
+SETTINGS = Settings(N_TRIALS, seed=0, lag=8, full_users=None)
 PLAN = Plan(
-    "toy", EXPERIMENT, Settings(N_TRIALS, seed=0, full_users=None), Source("toy"),
-    cast(Any, None), cast(Any, None), "", NOTHING, NOTHING,
+    "toy", EXPERIMENT, SETTINGS, Source("toy"), cast(Any, None), cast(Any, None), "", NOTHING,
+    NOTHING,
 )  # fmt: skip
 
 
@@ -73,6 +75,7 @@ class PlantedWorkers:
         self.rng = random.Random(seed)
         self.tasks: list[Task] = []
         self.running: list[Iterator[Event]] = []
+        self.most_running = 0
 
     @property
     def n_idle(self) -> int:
@@ -82,6 +85,7 @@ class PlantedWorkers:
         assert isinstance(task, Task)
         self.tasks.append(task)
         self.running.append(self.answer(task))
+        self.most_running = max(self.most_running, len(self.running))
 
     def receive(self, timeout: float | None = None) -> list[Event]:
         events = self.rng.choice(self.running)
@@ -96,10 +100,11 @@ def run(
     workers: PlantedWorkers,
     is_stopped: Callable[[], bool] = lambda: False,
     n_trials: int = N_TRIALS,
+    lag: int = SETTINGS.lag,
 ) -> list[Happened]:
     """Runs the study of a folder to its end; returns what happened."""
     happened: list[Happened] = []
-    run_into(happened, folder, workers, is_stopped, n_trials)
+    run_into(happened, folder, workers, is_stopped, n_trials, lag)
     return happened
 
 
@@ -109,12 +114,14 @@ def run_into(
     workers: PlantedWorkers,
     is_stopped: Callable[[], bool] = lambda: False,
     n_trials: int = N_TRIALS,
+    lag: int = SETTINGS.lag,
 ) -> None:
     """The same; what happened is there too where it raises."""
     folder.mkdir(exist_ok=True)
     study = journal.open_study(open_storage(str(folder / "journal")), "toy", {})
     space = Space("trial", EXPERIMENT.defaults, search_space, 0, n_trials, prune=True)
-    for event in Coordinator(study, space, PLAN).run(workers, is_stopped):
+    plan = replace(PLAN, settings=replace(SETTINGS, lag=lag))
+    for event in Coordinator(study, space, plan).run(workers, is_stopped):
         happened.append(event)
 
 
@@ -290,3 +297,22 @@ def test_fewer_workers_after_an_interruption_train_no_trial_more(tmp_path: Path)
     assert sum(not trial.state.is_finished() for trial in trials_of(tmp_path)) >= 2
     run(tmp_path, PlantedWorkers(1), n_trials=9)
     assert len(trials_of(tmp_path)) == 9
+
+
+@pytest.mark.parametrize(("lag", "n_jobs", "most"), [(5, 9, 5), (16, 9, 9)])
+def test_as_many_run_at_once_as_the_lag_allows_and_jobs_change_no_trial(
+    lag: int, n_jobs: int, most: int, tmp_path: Path
+) -> None:
+    workers = PlantedWorkers(n_jobs)
+    run(tmp_path / "many", workers, lag=lag)
+    assert workers.most_running == most
+    run(tmp_path / "one", PlantedWorkers(1), lag=lag)
+    assert results_of(tmp_path / "many") == results_of(tmp_path / "one")
+
+
+def test_a_study_of_many_trials_is_that_of_one_that_was_begun_again(tmp_path: Path) -> None:
+    """What the coordinator keeps of the record is what another reads of it."""
+    for n_trials in (3, 11, 12, 40):
+        run(tmp_path / "in parts", PlantedWorkers(3, seed=n_trials), n_trials=n_trials)
+    run(tmp_path / "at once", PlantedWorkers(4), n_trials=40)
+    assert results_of(tmp_path / "in parts") == results_of(tmp_path / "at once")

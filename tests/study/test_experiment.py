@@ -151,7 +151,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_experiment_imports_modules_beside_it(beside: Path) -> None:
     experiment = load_experiment(beside)
     assert sys.path[0] != str(beside.parent)
-    record = Proposals("name", experiment.defaults, experiment.search_space, seed=0)
+    record = Proposals("name", experiment.defaults, experiment.search_space, seed=0, lag=8)
     setting, trial = record.next([])
     assert setting == experiment.defaults
     assert json.dumps(trial.params) == '{"embedding_dim": 32}'

@@ -20,9 +20,12 @@ from optuna.distributions import (
     FloatDistribution,
     distribution_to_json,
 )
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from ncf.study import journal
+from ncf.study.identity import recorded_lag
 from ncf.study.storage import lock_study, open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
@@ -55,6 +58,24 @@ def begin(study: optuna.Study) -> optuna.Trial:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "new" / "optuna.journal"
+
+
+# The lag
+
+
+def lag_of(storage: BaseStorage, name: str) -> int | None:
+    return recorded_lag(journal.identity_of(storage, name))
+
+
+def test_the_lag_of_a_study_is_known_before_it_is_opened(path: Path) -> None:
+    storage = open_storage(str(path))
+    assert lag_of(storage, "toy") is None
+    journal.open_study(storage, "toy", {**IDENTITY, "lag": 8})
+    journal.open_study(storage, "other", {**IDENTITY, "lag": 24})
+    storage.create_new_study([StudyDirection.MAXIMIZE], "by another program")
+    again = open_storage(str(path))
+    lags = [lag_of(again, name) for name in ("toy", "other", "by another program")]
+    assert lags == [8, 24, None]
 
 
 # Records
@@ -322,13 +343,33 @@ def test_a_full_disk_is_waited_for_and_nothing_is_there_in_part_or_twice(
 
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr("ncf.data.files.time.sleep", nap)
-    trial.set_user_attr("note", "there")
+    journal.record_outcome(study, trial, outcome(0), REPORTS, 0.2)
     assert naps == [0.5, 1.0, 2.0]
     assert caplog.text.count("the disk is full; waiting for room") == 1
-    journal.record_outcome(study, trial, outcome(0), REPORTS, 0.2)
     (ended,) = open_study(path).get_trials()
-    assert (ended.value, ended.user_attrs["note"]) == (0.2, "there")
-    assert path.read_text().count('"there"') == 1
+    assert (ended.value, journal.outcome_of(ended)) == (0.2, outcome(0))
+    assert path.read_text().count('"outcome"') == 1
+
+
+def test_a_trial_waits_for_the_disk_at_its_beginning_and_at_its_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(path)
+    fsync, n_waits = os.fsync, 0
+
+    def counted(descriptor: int) -> None:
+        nonlocal n_waits
+        n_waits += 1
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    trial = begin(study)
+    assert n_waits == 1
+    for report in REPORTS:
+        trial.report(report.metrics["ndcg_10"], report.epoch)
+    journal.record_outcome(study, trial, outcome(0), REPORTS, 0.2)
+    assert n_waits == 2
+    assert study.get_trials() == open_study(path).get_trials()
 
 
 def test_another_error_of_the_disk_is_raised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,20 +15,24 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.table import Setting
 from ncf.study import proposals
 from ncf.study.experiment import Experiment
-from ncf.study.proposals import LAG, Proposals, describe_space, is_decidable, known_outcomes
+from ncf.study.proposals import Proposals, describe_space, lag_for, n_known
 
+LAG = 8
 DEFAULTS = Hyperparameters(embedding_dim=32, learning_rate=0.01)
 Space = Callable[[optuna.Trial], Hyperparameters]
 
 
 def propose_for(
-    experiment: Experiment, trials: Sequence[FrozenTrial], seed: int
+    experiment: Experiment, trials: Sequence[FrozenTrial], seed: int, lag: int = LAG
 ) -> tuple[Setting, FrozenTrial]:
-    return proposals_for(experiment, seed).next(trials)
+    return proposals_for(experiment, seed, lag).next(trials)
 
 
-def proposals_for(experiment: Experiment, seed: int) -> Proposals[Setting]:
-    return Proposals(experiment.name, experiment.defaults, experiment.search_space, seed)
+def proposals_for(
+    experiment: Experiment, seed: int, lag: int = LAG, digits: int | None = None
+) -> Proposals[Setting]:
+    space = experiment.search_space
+    return Proposals(experiment.name, experiment.defaults, space, seed, lag, digits=digits)
 
 
 def space(trial: optuna.Trial) -> Hyperparameters:
@@ -79,25 +83,53 @@ TRIALS = searched(NUMBER)
 FIRST_UNKNOWN = NUMBER - LAG + 1
 
 
-def proposed(trials: Sequence[FrozenTrial], seed: int = 0) -> Setting:
-    return propose_for(EXPERIMENT, trials, seed)[0]
+def proposed(trials: Sequence[FrozenTrial], seed: int = 0, lag: int = LAG) -> Setting:
+    return propose_for(EXPERIMENT, trials, seed, lag)[0]
 
 
-@pytest.mark.parametrize(("block", "n_trials"), [(proposals.BLOCK, NUMBER), (20, 60)])
+@pytest.mark.parametrize(
+    ("block", "n_trials", "lag"), [(proposals.BLOCK, NUMBER, LAG), (20, 60, LAG), (20, 60, 25)]
+)
 def test_a_search_that_goes_on_decides_as_one_that_was_interrupted_before_each_trial(
-    block: int, n_trials: int, monkeypatch: pytest.MonkeyPatch
+    block: int, n_trials: int, lag: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposals, "BLOCK", block)
     monkeypatch.setattr(proposals, "N_REMEMBERED", 3)
     states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
-    going_on, trials = proposals_for(EXPERIMENT, 0), list[FrozenTrial]()
+    going_on, trials = proposals_for(EXPERIMENT, 0, lag), list[FrozenTrial]()
     for number in range(n_trials + 1):
         setting, proposal = going_on.next(trials)
-        assert setting == proposed(trials)
+        assert setting == proposed(trials, lag=lag)
         state = states[number % len(states)]
         value = None if state == TrialState.FAIL else value_of(proposal)
         trials.append(ended(proposal, value, state))
-    assert proposed(trials[:NUMBER]) != proposed(TRIALS)  # states matter
+    assert proposed(trials, lag=lag) != proposed(searched(n_trials + 1), lag=lag)  # states matter
+
+
+def test_rounded_numbers_are_what_is_trained_recorded_and_learned_from() -> None:
+    going_on, trials = proposals_for(EXPERIMENT, 0, digits=3), list[FrozenTrial]()
+    for _ in range(NUMBER):
+        setting, proposal = going_on.next(trials)
+        again = proposals_for(EXPERIMENT, 0, digits=3).next(trials)
+        assert again[0] == setting  # as a search that was interrupted before each trial
+        assert isinstance(setting, Hyperparameters)
+        rate = setting.learning_rate
+        assert proposal.params["learning_rate"] == rate == float(f"{rate:.3g}")
+        trials.append(ended(proposal, value_of(proposal)))
+    assert len({trial.params["learning_rate"] for trial in trials}) > NUMBER / 2
+
+
+def test_a_rounded_number_stays_in_its_range() -> None:
+    def narrow(trial: optuna.Trial) -> Hyperparameters:
+        rate = trial.suggest_float("learning_rate", 0.010001, 0.010004)
+        return replace(DEFAULTS, learning_rate=rate)
+
+    defaults = replace(DEFAULTS, learning_rate=0.010002)
+    setting, trial = proposals_for(experiment_of(narrow, defaults), 0, digits=3).next(
+        [ended(propose_for(experiment_of(narrow, defaults), [], 0)[1], 0.5)]
+    )
+    assert isinstance(setting, Hyperparameters)
+    assert setting.learning_rate == trial.params["learning_rate"] == 0.010001
 
 
 def test_of_the_trials_before_the_last_block_only_the_best_count(
@@ -197,18 +229,39 @@ def test_parameters_after_the_lag_count_as_running() -> None:
     assert proposed([*TRIALS[:FIRST_UNKNOWN], *elsewhere]) != proposed(TRIALS)
 
 
-def test_a_trial_is_decidable_when_all_that_it_is_decided_from_has_ended() -> None:
-    running = [ended(trial, None, TrialState.RUNNING) for trial in TRIALS]
-    for number in range(LAG):
-        assert is_decidable(running[:number], number)
-        assert list(known_outcomes(running[:number], number)) == []
-    assert not is_decidable(running[:LAG], LAG)
-    assert is_decidable([TRIALS[0], *running[1:LAG]], LAG)
-    assert list(known_outcomes(TRIALS[:LAG], LAG)) == TRIALS[:1]
-    late = [*TRIALS[:FIRST_UNKNOWN], *running[FIRST_UNKNOWN:]]
-    assert is_decidable(late, NUMBER)
-    assert not is_decidable([*TRIALS[: FIRST_UNKNOWN - 1], *running[FIRST_UNKNOWN - 1 :]], NUMBER)
-    assert list(known_outcomes(late, NUMBER)) == TRIALS[:FIRST_UNKNOWN]
+def test_a_trial_is_decided_from_those_up_to_the_lag_before_it() -> None:
+    assert [n_known(number, LAG) for number in (0, LAG - 1, LAG, LAG + 1, NUMBER)] == [
+        0, 0, 1, 2, FIRST_UNKNOWN,
+    ]  # fmt: skip
+    assert n_known(NUMBER, lag=1) == NUMBER
+
+
+def test_another_lag_is_another_search() -> None:
+    assert proposed(TRIALS, lag=LAG + 8) != proposed(TRIALS, lag=LAG)
+
+
+def test_a_lag_longer_than_a_block_leaves_ended_trials_to_learn_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proposals, "BLOCK", 20)
+    monkeypatch.setattr(proposals, "N_REMEMBERED", 1)
+    lag, number = 25, 60
+    searched_trials = searched(number)
+    before, known = proposed(searched_trials, lag=lag), n_known(number, lag)
+
+    def changed(number: int, value: float) -> bool:
+        trials = [*searched_trials]
+        trials[number] = ended(trials[number], value)
+        return proposed(trials, lag=lag) != before
+
+    best = max(range(known), key=lambda number: value_of(searched_trials[number]))
+    assert any(changed(number, -1.0) for number in range(known - 20, known))
+    assert not any(changed(number, -1.0) for number in range(known - 20) if number != best)
+
+
+def test_up_to_four_jobs_begin_the_same_study() -> None:
+    assert {lag_for(jobs) for jobs in range(1, 5)} == {8}
+    assert lag_for(100) == 200
 
 
 # Seeds and what is learnt

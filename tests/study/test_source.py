@@ -85,7 +85,10 @@ def test_large_sets_have_a_sample_in_their_identity_and_old_studies_none(shop: s
     assert few.identity == {**plan.identity, "full_users": 10}
     other_seed = replace(few, settings=replace(few.settings, seed=1))
     assert other_seed.sample != few.sample
-    assert few.begun_as(None) is few
+    assert few.begun_as(None).settings == few.settings
+    unrounded = {key: value for key, value in few.identity.items() if key != "digits"}
+    assert plan.identity["digits"] == 3
+    assert few.begun_as(unrounded).identity == unrounded
     assert few.begun_as(few.identity).sample == few.sample
     old = few.begun_as(plan.identity)
     assert old.sample is None

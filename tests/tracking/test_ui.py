@@ -47,14 +47,17 @@ def test_the_trials_are_listed_best_first_with_metrics_and_parameters(
 ) -> None:
     table = show("trials")
     assert "Trials of study shop" in table  # the saved view, named above the table
-    assert "14 matching runs" in table
-    for column in ("validation_best/ndcg_10", "validation_full/ndcg_10", "embedding_dim"):
+    assert "21 matching runs" in table  # the trials and the baselines
+    for column in ("winner", "best/ndcg_10", "confirmed/mean", "test/ndcg_10", "embedding_dim"):
         assert column in table
     assert "trial 0 · dim 64 · lr 0.025 · neg 6" in table
-    cells = page.locator(".ag-row [col-id='metrics.`validation_best/ndcg_10`']").all_inner_texts()
-    values = [float(cell) for cell in cells if cell]
-    assert len(values) == 14
+    cells = page.locator(".ag-row [col-id='metrics.`best/ndcg_10`']").all_inner_texts()
+    _, *values = [float(cell) for cell in cells if cell]
+    assert len(values) == 20
     assert values == sorted(values, reverse=True)
+    won = page.locator(".ag-row [col-id='tags.`winner`']").all_inner_texts()
+    assert [cell for cell in won if cell not in ("", "-")] == ["gmf-shop/1"]
+    assert won[0] == "gmf-shop/1"
 
 
 def test_charts_show_the_hyperparameters_and_the_learning_curves(show: Show) -> None:
@@ -62,6 +65,8 @@ def test_charts_show_the_hyperparameters_and_the_learning_curves(show: Show) -> 
     curves = ("Learning curves of the ten best", "validation/ndcg_10", "train/loss")
     for part in ("Hyperparameters and the best epoch", "Parallel Coordinates", *curves):
         assert part in charts
+    first = charts.index("Hyperparameters and the best epoch")
+    assert first < charts.index("Learning curves of the ten best") < charts.index("confirmed")
 
 
 def test_the_study_says_what_it_found_at_the_top(show: Show) -> None:

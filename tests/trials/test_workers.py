@@ -113,3 +113,39 @@ def test_reasons_that_differ_in_a_files_name_alone_are_one(clock: Clock) -> None
     with pytest.raises(RuntimeError, match=message):
         run(workers, MAX_FAILURES + 3)
     assert workers.waiting == []  # what still ran would be taken for the next tasks' end
+
+
+def test_what_has_happened_is_looked_at_before_a_thousand_tasks_have_begun() -> None:
+    calls: list[str] = []
+
+    class Thousand:
+        """Workers that answer once each of them has a task."""
+
+        def __init__(self) -> None:
+            self.waiting: list[int] = []
+
+        @property
+        def n_idle(self) -> int:
+            return 1000 - len(self.waiting)
+
+        def submit(self, task: Task | Refit) -> None:
+            calls.append("submit")
+            self.waiting.append(task.number)
+
+        def receive(self, timeout: float | None = None) -> list[Event]:
+            is_full = len(self.waiting) == 1000
+            assert is_full or n_left == 0 or timeout == 0.0  # there is something else to do
+            calls.append("receive")
+            return [outcome(self.waiting.pop())] if is_full or n_left == 0 else []
+
+    n_left = 1200
+
+    def next_task() -> Refit | None:
+        nonlocal n_left
+        n_left -= n_left > 0
+        return refit(n_left) if n_left else None
+
+    ended = [e for e in run_tasks(Thousand(), next_task) if isinstance(e, Outcome)]
+    assert len(ended) == 1199
+    longest = max(map(len, "".join(call[0] for call in calls).split("r")))
+    assert longest <= 20

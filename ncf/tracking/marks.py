@@ -1,0 +1,114 @@
+"""Versions that a person registered with the UI's own button, which has none of our tags.
+
+What such a version is stands in the run of its model. It is read from there and written on the
+version, so that all that reads the tags of versions knows it from then on.
+"""
+
+from __future__ import annotations
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from ncf.models.table import Setting, model_of, setting_of
+from ncf.study.identity import objective_of
+from ncf.tracking import registry, versions
+from ncf.tracking.outcome_metrics import CONFIRMED, validation_of
+from ncf.tracking.recorded import setting_of_run
+from ncf.tracking.tracker import KEY_TAG, MODEL_TAG, PARENT_TAG, STUDY_TAG, TRIAL_TAG
+
+_WINNER = "winner"  # what the key of a winner's model begins with
+
+
+def find(client: MlflowClient, text: str) -> ModelVersion:
+    """Returns the version that a text names, as `versions.find`, with the tags of this project."""
+    return mark(client, versions.find(client, text))
+
+
+def mark_all(client: MlflowClient) -> None:
+    """Marks every version that a model of this project was registered as."""
+    for version in client.search_model_versions():
+        mark(client, version)
+
+
+def mark(client: MlflowClient, version: ModelVersion) -> ModelVersion:
+    """Returns a version with the tags of this project, if its model is one of this project.
+
+    Args:
+        client: A client of its store.
+        version: The version; one that has the tags, or that another project made, is left as it is.
+    """
+    if registry.objective_tag(version) is not None:
+        return version
+    try:
+        tags = _tags_of(client, str(version.source).removeprefix("models:/"))
+    except (MlflowException, ValueError, KeyError):  # it was deleted, or is no model of ours
+        return version
+    for name, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, name, value)
+    return client.get_model_version(version.name, version.version)
+
+
+def _tags_of(client: MlflowClient, model_id: str) -> dict[str, str]:
+    """Returns the tags of a version that is made of a logged model.
+
+    Raises:
+        MlflowException: The model or its run is gone.
+        ValueError: It is no model of this project, or its study was deleted.
+        KeyError: The run has not what a run of this project has.
+    """
+    model = client.get_logged_model(model_id)
+    run = client.get_run(str(model.source_run_id))
+    parent = versions.study_run(client, run)
+    identity = parent.data.params
+    objective = objective_of(identity)
+    is_trial = TRIAL_TAG in run.data.tags
+    metrics = run.data.metrics
+    value = validation_of(metrics, objective)
+    if value is None or STUDY_TAG not in run.data.tags:
+        raise ValueError(f"{model_id}: no model of this project")
+    setting, number = _trial_of(run) if is_trial else _winner_of(client, model, run)
+    seeds = {}
+    if not is_trial and "confirmed/seeds" in metrics:
+        seeds = {registry.SEEDS: f"{metrics['confirmed/seeds']:.0f}"}
+    tested = {name: text for name, text in run.data.tags.items() if name.startswith("test_")}
+    was_confirmed = {CONFIRMED, f"validation_confirmed/{objective.name}"} & metrics.keys()
+    is_confirmed = not is_trial and (bool(was_confirmed) or not model_of(setting).is_seeded)
+    return {
+        registry.OBJECTIVE + objective.name: f"{value:.6f}",
+        **({} if is_trial else tested),
+        **seeds,
+        **versions.tags_of(
+            setting,
+            "train" if is_trial else "train + validation",
+            number,
+            run.data.tags[STUDY_TAG],
+            identity,
+            is_confirmed,
+        ),
+    }
+
+
+def _trial_of(run: Run) -> tuple[Setting, str]:
+    """Returns the setting of a trial and its number."""
+    return setting_of_run(run), run.data.tags[TRIAL_TAG]
+
+
+def _winner_of(client: MlflowClient, model: LoggedModel, run: Run) -> tuple[Setting, str]:
+    """Returns the setting of a winner, and its number as `register_winner` writes it.
+
+    Raises:
+        ValueError: It is no winner's model.
+    """
+    kind, *of_others = model.tags.get(KEY_TAG, "").split("-")
+    if kind != _WINNER or len(of_others) not in (2, 3):
+        raise ValueError(f"{model.model_id}: not the model of a winner")
+    number = of_others[-2]
+    if len(of_others) == 3:  # winner-mixture-3-0
+        name = of_others[0]
+        return setting_of(name, model.params or {}), f"{number} of {name}"
+    query = f"tags.`{TRIAL_TAG}` = '{number}' and tags.`{PARENT_TAG}` = '{run.info.run_id}'"
+    trials = client.search_runs([run.info.experiment_id], query, max_results=1)
+    name = trials[0].data.tags.get(MODEL_TAG, "gmf") if trials else "gmf"
+    return setting_of(name, model.params or {}), number

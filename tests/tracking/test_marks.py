@@ -1,0 +1,82 @@
+"""Versions that were registered with the UI's own button, and champions that it made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from ncf.__main__ import main
+from ncf.tracking import marks, registry
+
+
+@pytest.fixture
+def client(searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.chdir(searched[0])
+    mlflow.set_tracking_uri(f"sqlite:///{searched[0]}/mlruns/mlflow.db")
+    return MlflowClient()
+
+
+def test_a_version_without_tags_is_read_from_its_run(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the button does: a name, a source and a run, and no tag."""
+    ours = client.get_model_version("gmf-shop", "1")
+    experiment = client.get_run(str(ours.run_id)).info.experiment_id
+    trial = client.search_logged_models([experiment], "name = 'trial-0001'")[0]
+    client.create_registered_model("by-hand")
+    try:
+        for model_id, run_id in (
+            (str(ours.source).removeprefix("models:/"), str(ours.run_id)),
+            (str(trial.model_id), trial.source_run_id),
+        ):
+            client.create_model_version("by-hand", f"models:/{model_id}", run_id, model_id=model_id)
+        assert main(["models", "--json"]) == 0
+        rows = {row["version"]: row for row in json.loads(capsys.readouterr().out)}
+        winner, first, known = (rows[name] for name in ("by-hand/1", "by-hand/2", "gmf-shop/1"))
+        for column in ("metric", "validation", "test", "study", "trial", "model", "setting"):
+            assert winner[column] == known[column], column
+        assert (first["trial"], first["test"]) == ("1", "not read")
+        marked = marks.find(client, "by-hand/1").tags
+        names = ("protocol", "fingerprint", "fitted_on", registry.SEEDS)
+        assert {name: marked[name] for name in names} == {name: ours.tags[name] for name in names}
+        assert main(["compare", "gmf-shop/1", "by-hand/1", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[1]["difference"] == 0
+        assert main(["promote", "by-hand/2"]) == 0
+        assert "is the new champion" in capsys.readouterr().out
+        assert main(["promote", "by-hand/1"]) == 2
+        refusal = capsys.readouterr().err
+        assert "fitted on" in refusal
+        assert f"version 1 nDCG@10 {winner['validation']}" in refusal
+        assert f"version 2 nDCG@10 {first['validation']}" in refusal
+        assert "Needed is" in refusal
+    finally:
+        client.delete_registered_model("by-hand")
+
+
+def test_a_version_of_another_project_is_left_alone(client: MlflowClient) -> None:
+    client.create_registered_model("foreign")
+    try:
+        version = client.create_model_version("foreign", "file:///nowhere")
+        assert marks.mark(client, version).tags == {}
+    finally:
+        client.delete_registered_model("foreign")
+
+
+def test_of_several_champions_the_one_that_answers_and_the_others_are_named(
+    client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = client.get_model_version("gmf-shop", "1")
+    client.create_registered_model("later")
+    try:
+        version = client.create_model_version("later", str(ours.source), ours.run_id)
+        client.set_registered_model_alias("later", "champion", version.version)
+        uri, _ = registry.load(None, mlflow.get_tracking_uri())
+        assert uri == "models:/later@champion"
+        assert "later@champion" in caplog.text
+        assert "not gmf-shop@champion" in caplog.text
+    finally:
+        client.delete_registered_model("later")
