@@ -32,6 +32,7 @@ PARTS = {
     "budget1m": ("search_time", "measure_budget_1m"),
     "ranking": ("ranking", "measure"),
     "lists": ("lists", "measure"),
+    "registered": ("registered", "measure"),
     "scale": ("scale", "measure"),
     "scale100m": ("scale", "measure_100m"),
     "quality": ("quality", "measure"),

@@ -70,6 +70,7 @@ def search(
     experiment: str | Path | None = None,
     columns: str | None = None,
     min_rating: float | None = None,
+    titles: pd.DataFrame | str | Path | None = None,
     split: str = "leave-one-out",
     targets: str | None = None,
     jobs: int | None = None,
@@ -103,6 +104,9 @@ def search(
         experiment: A file with the search space; None means experiments/ml_100k.py.
         columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
         min_rating: The lowest rating that counts as an interaction.
+        titles: The titles of the items, which answers then have: a table or a file with a column
+            for the item and one for the title; None means the title column of a table of
+            interactions, or the file of titles beside a known data set.
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
         targets: Which items of a period a split by time holds out: "last", "first" or "all".
         jobs: The trials trained at once; None means one for each core.
@@ -130,7 +134,12 @@ def search(
         KeyboardInterrupt: The search was interrupted; the same call continues it.
     """
     if data is not None and not isinstance(data, str | Path):
-        data = _keep_table(data, study)
+        kept = _keep_table(data, study)
+        if titles is None and "title" in data.columns:
+            titles = kept
+        data = kept
+    if titles is not None and not isinstance(titles, str | Path):
+        titles = _keep_table(titles, study, "-titles")
     source = None if data is None else str(data)
     if isinstance(baselines, str):
         baselines = named(baselines)
@@ -140,7 +149,8 @@ def search(
         lag=lag, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
         confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
         tracking_uri=tracking_uri, storage=storage, split=split, targets=targets,
-        objective=objective, register_best=register_best, keep_models=keep_models, **chosen,
+        objective=objective, register_best=register_best, keep_models=keep_models,
+        titles=None if titles is None else str(titles), **chosen,
     )  # fmt: skip
     from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
 
@@ -211,8 +221,14 @@ def _cleanly(call: Callable[[], T], *addresses: str | None) -> T:
     raise ValueError(reason)  # in place of an error whose traceback shows a password
 
 
-def _keep_table(table: pd.DataFrame, study: str | None) -> Path:
-    """Writes a table of interactions where the study finds it again; returns the file."""
+def _keep_table(table: pd.DataFrame, study: str | None, kind: str = "") -> Path:
+    """Writes a table where the study finds it again; returns the file.
+
+    Args:
+        table: The table, of interactions or, as `kind` says, of titles.
+        study: The study's name.
+        kind: The end of the file's name.
+    """
     import pandas as pd
 
     from ncf.data.files import RESULTS, whole
@@ -225,7 +241,7 @@ def _keep_table(table: pd.DataFrame, study: str | None) -> Path:
     check_name("study", study)
     folder = RESULTS / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{study}.parquet"
+    path = folder / f"{study}{kind}.parquet"
     with whole(path) as draft:
         table.to_parquet(draft, index=False)
     return path

@@ -65,6 +65,7 @@ class Options:
     tracking_uri: str | None = None
     storage: str | None = None
     keep_models: int | None = None
+    titles: str | None = None
 
     def check(self) -> None:
         """Checks the values as far as that is possible without the data.
@@ -128,6 +129,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_contest(parser)
     _add_output(parser)
     values = vars(failures.parse(parser, arguments))
+    if values["register"] == "":
+        parser.error("--register needs a name; --no-register leaves the model registry alone")
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = named(baselines)
@@ -175,6 +178,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
+    add("--titles", metavar="FILE", help="titles for answers, given from the study's first command on: a "
+        "CSV or parquet file with a column for the item and one for the title")  # fmt: skip
     add(
         "--split",
         default="leave-one-out",

@@ -42,6 +42,11 @@ def describe(name: str, storage: str | None) -> list[str]:
         if not is_starting:
             raise
         return [f"study {name}: {_STARTS}"]
+    if storage is not None and "://" in storage:  # another machine may be searching it
+        from ncf.study.holder import holder_of
+
+        if (holder := holder_of(study)) is not None:
+            search, is_running, is_starting = holder.search, True, False
     trials = study.get_trials(deepcopy=False)
     states = Counter(trial.state for trial in trials)
     n_trained = sum(map(journal.is_trained, trials))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ncf.data.columns import parse_columns
 from ncf.data.datasets import load_interactions
+from ncf.data.titles import with_titles
 from ncf.protocol import given_split
 from ncf.protocol.choice import SplitChoice, SplitData, as_given, parse_split, split_as
 
@@ -21,12 +23,14 @@ class Source:
         columns: The value of the option `--columns`, as it was written.
         min_rating: The lowest rating that counts as an interaction.
         split: The split of data that come without one.
+        titles: A file with the titles of the items; None means those beside the data, if any.
     """
 
     data: str
     columns: str | None = None
     min_rating: float | None = None
     split: SplitChoice = field(default_factory=SplitChoice)
+    titles: str | None = None
 
     @property
     def params(self) -> dict[str, Any]:
@@ -57,14 +61,19 @@ def read(source: Source) -> SplitData:
         OSError: A file is not there, or cannot be read or downloaded.
     """
     train_file = given_split.find(source.data)
+    columns = parse_columns(source.columns)
     if train_file is None:
-        interactions = load_interactions(
-            source.data, parse_columns(source.columns), source.min_rating
-        )
+        interactions = load_interactions(source.data, columns, source.min_rating)
+        if source.titles is not None:
+            interactions = with_titles(interactions, Path(source.titles), columns.item)
         return split_as(source.split, interactions)
     if source.columns or source.min_rating is not None or source.split != SplitChoice():
         raise ValueError(
             f"{train_file}: a ready-made split is taken as it is; leave out --columns, "
             "--min-rating and --split"
         )
-    return as_given(given_split.load_ready_made(train_file))
+    given = given_split.load_ready_made(train_file)
+    if source.titles is not None:
+        titled = with_titles(given.interactions, Path(source.titles), columns.item)
+        given = replace(given, interactions=titled)
+    return as_given(given)

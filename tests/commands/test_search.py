@@ -358,6 +358,8 @@ def test_the_recommend_command_prints_a_list(
         (("--min-rating", "3"), "needs a rating column"),
         (("--study", "../outside"), "--study"),
         (("--register", "a/b"), "--register 'a/b'"),
+        (("--titles", "absent.csv"), "--titles absent.csv: no such file"),
+        (("--titles", "shop.csv"), "needs a column for the item and one for its title"),
         (("--storage", "shop.csv"), "not an Optuna journal"),
         (("--storage", "nonsense://me:secret@host"), "--storage nonsense://***@host: cannot be op"),
         (("--tracking-uri", "nonsense://me:secret@host"), "--tracking-uri nonsense://***@host: no"),

@@ -115,11 +115,14 @@ SCRIPT = """
 import pandas as pd
 import ncf
 table = pd.read_csv("shop.csv").rename(columns={"customer": "user", "sku": "item"})
+table["title"] = "The " + table["item"]
 study = ncf.search(table, study="table", trials=3, epochs=2, confirm=1, confirm_seeds=1,
                    columns="user=user,item=item,timestamp=bought", baselines=("popularity",),
                    jobs=2, quiet=True)
 print("trials", len(study.trials), "of", study.name, "winner", study.results["name"][0])
-print(study.load_model().recommend(["c1"], k=2)[0].known)
+lists = study.load_model().table(["c1"], k=2, exclude=["SKU-4"])
+assert (lists["title"] == "The " + lists["item_id"]).all()
+print(lists["known"].all())
 """
 
 
