@@ -28,6 +28,7 @@ from ncf.commands.search import run
 from ncf.commands.status import describe
 from ncf.study import journal
 from ncf.study.database import IDLE_SECONDS, Database
+from ncf.study.holder import holder_of
 from ncf.study.storage import open_storage
 from tests.conftest import COMMON, PROJECT, planted, serving, write_interactions
 from tests.postgres import Postgres
@@ -95,6 +96,12 @@ class Place:
                 trials = self.study(study).get_trials(deepcopy=False)
                 if sum(map(journal.is_trained, trials)) >= n:
                     return
+            time.sleep(0.1)
+
+    def wait_for_holder(self, study: str, process: subprocess.Popen[str]) -> None:
+        """Waits until a search has the lease of a study."""
+        while (found := holder_of(self.study(study))) is None or found.search.pid != process.pid:
+            assert process.poll() is None, process.communicate()[0]
             time.sleep(0.1)
 
     def assert_like_the_first(self, study: str) -> None:
@@ -236,7 +243,7 @@ def test_a_stopped_search_that_goes_on_finds_itself_replaced_and_writes_nothing(
         assert heir.returncode == 0, told
         before = place.all_of(study)
     else:
-        place.wait_for_trials(study, 5, heir)
+        place.wait_for_holder(study, heir)
     os.kill(stopped.pid, signal.SIGCONT)
     told, _ = stopped.communicate(timeout=DEADLINE)
     assert stopped.returncode == 2, told
