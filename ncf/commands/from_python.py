@@ -1,4 +1,4 @@
-"""A study from Python: `ncf.study` runs it, `ncf.load_study` reads what it came to.
+"""A study from Python: `ncf.search` runs it, `ncf.load_study` reads what it came to.
 
 Both read the same record as the command `search.py`, so that a study which one of them began can
 be continued and read by the other.
@@ -92,8 +92,7 @@ def search(
 ) -> Study:
     """Searches the best recommender for a data set, as `search.py` does, and returns the study.
 
-    The study is continued where one of this name has been begun. Each option is that of the command
-    of the same name, which `python search.py --help` explains.
+    A study of this name that was begun is continued. `python search.py --help` explains more.
 
     Args:
         data: The interactions: a table, or the name or path of a data set; None means the
@@ -104,9 +103,8 @@ def search(
         experiment: A file with the search space; None means experiments/ml_100k.py.
         columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
         min_rating: The lowest rating that counts as an interaction.
-        titles: The titles of the items, which answers then have: a table or a file with a column
-            for the item and one for the title; None means the title column of a table of
-            interactions, or the file of titles beside a known data set.
+        titles: The items' titles, which answers then have: a table or file of items and titles;
+            None means a table's title column, or the titles of a known data set.
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
         targets: Which items of a period a split by time holds out: "last", "first" or "all".
         jobs: The trials trained at once; None means one for each core.
@@ -121,8 +119,8 @@ def search(
         baselines: What to hold the winner against, also as "popularity,markov" or "none".
         register_best: What is registered: "any" for the best contestant, "gmf" for the best trial.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
-        keep_models: The models that MLflow is given, those of the best trials at any time; None
-            means all of a study of at most 100 trials, else 10.
+        keep_models: How many best trials' models MLflow is given; None means all up to 100
+            trials, else 10.
         quiet: Whether to print results alone, and no progress.
         tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
         storage: Optuna's record; None means mlruns/optuna.journal.
@@ -241,8 +239,7 @@ def _keep_table(table: pd.DataFrame, study: str | None, kind: str = "") -> Path:
     check_name("study", study)
     folder = RESULTS / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{study}{kind}.parquet"
-    with whole(path) as draft:
+    with whole(path := folder / f"{study}{kind}.parquet") as draft:
         table.to_parquet(draft, index=False)
     return path
 
