@@ -113,7 +113,7 @@ def quality(setting: Hyperparameters) -> float:
 
 def plan_of(experiment: Experiment, n_trials: int, lag: int) -> Plan:
     """Returns a plan without data."""
-    settings = Settings(n_trials, seed=0, lag=lag)
+    settings = Settings(n_trials, seed=0, lag=lag, full_users=None)
     missing = cast(Any, None)
     return Plan(
         "idle", experiment, settings, Source("idle"), missing, missing, "", NOTHING, NOTHING

@@ -22,6 +22,7 @@ from mlflow.entities.model_registry import ModelVersion
 from ncf.commands import tables
 from ncf.data.files import RESULTS
 from ncf.study import journal, presence
+from ncf.study.holder import holder_of
 from ncf.study.results import counted
 from ncf.study.storage import lock_study, open_storage
 from ncf.tracking import cleaning, store
@@ -109,6 +110,11 @@ def run(
     folder = RESULTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     with lock_study(folder):
+        if storage is not None and "://" in storage and (holder := holder_of(study)) is not None:
+            raise RuntimeError(
+                f"study {name} is being searched by process {holder.search.pid} on "
+                f"{holder.search.host}: stop it there"
+            )
         parts = _parts(_client(tracking_uri), study)
         if keep_models is not None:
             _delete_models(study, parts, keep_models, is_sure)

@@ -1,4 +1,4 @@
-"""A study from Python: `ncf.study` runs it, `ncf.load_study` reads what it came to.
+"""A study from Python: `ncf.search` runs it, `ncf.load_study` reads what it came to.
 
 Both read the record of the command `search.py`, so that either continues what the other began.
 """
@@ -92,7 +92,7 @@ def search(
 ) -> Study:
     """Searches the best recommender for a data set, as `search.py` does, and returns the study.
 
-    A study that has been begun is continued. `python search.py --help` explains each option.
+    A study of this name that was begun is continued. `python search.py --help` explains more.
 
     Args:
         data: The interactions: a table of users, items and perhaps ratings, times and titles,
@@ -102,8 +102,8 @@ def search(
         experiment: A file with the search space; None means experiments/ml_100k.py.
         columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
         min_rating: The lowest rating that counts as an interaction.
-        titles: Titles for answers: a table or a file with a column for the item and one for the
-            title; None means the title column of a table of interactions, or a known set's own.
+        titles: The items' titles, which answers then have: a table or file of items and titles;
+            None means a table's title column, or the titles of a known data set.
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
         targets: Which items of a period a split by time holds out: "last", "first" or "all".
         jobs: The trials trained at once; None means one for each core.
@@ -119,7 +119,8 @@ def search(
         baselines: What to hold the winner against, also as "popularity,markov" or "none".
         register_best: What is registered: "any" for the best contestant, "gmf" for the best trial.
         register: The name in the model registry; None means gmf-<data>, "" no registration.
-        keep_models: The models of best trials that MLflow is given; None: all up to 100, or 10.
+        keep_models: How many best trials' models MLflow is given; None means all up to 100
+            trials, else 10.
         quiet: Whether to print results alone, and no progress.
         tracking_uri: The MLflow store; None means `$MLFLOW_TRACKING_URI`, else mlruns/mlflow.db.
         storage: Optuna's record; None means mlruns/optuna.journal.
@@ -238,8 +239,7 @@ def _keep_table(table: pd.DataFrame, study: str | None, kind: str = "") -> Path:
     check_name("study", study)
     folder = RESULTS / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{study}{kind}.parquet"
-    with whole(path) as draft:
+    with whole(path := folder / f"{study}{kind}.parquet") as draft:
         table.to_parquet(draft, index=False)
     return path
 

@@ -17,7 +17,7 @@ from ncf.study.plan import Plan
 from ncf.tracking import notes
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import is_whole, log_model, model_name
-from ncf.tracking.outcome_metrics import best_metrics
+from ncf.tracking.outcome_metrics import best_metrics, best_name
 from ncf.tracking.packaging import package
 from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tracker import NOTE_TAG, PARENT_TAG, TRIAL_TAG, Tracker
@@ -67,7 +67,9 @@ def _log(tracker: Tracker, run: Run, plan: Plan, outcome: Outcome, weights: Path
     name = model_name(outcome.number)
     step = outcome.best_epoch
     model_id = log_model(tracker, run_id, name, name, folder, asdict(setting), step)
-    metrics = tracker.metrics(rounded(best_metrics(outcome)), 0, outcome.time, model_id)
+    objective = plan.settings.objective
+    values = {best_name(objective): objective.value(outcome.metrics), **best_metrics(outcome)}
+    metrics = tracker.metrics(rounded(values), 0, outcome.time, model_id)
     tracker.client.log_batch(run_id, metrics=metrics)
     tracker.set_tags(run_id, {NOTE_TAG: notes.describe_trial(outcome, run_id)})
 

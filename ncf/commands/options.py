@@ -187,8 +187,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--data", help="name (ml-100k, ml-1m, ...) or path (default: the experiment's)")
     add("--columns", help="its columns: user=...,item=...,rating=...,timestamp=...")
     add("--min-rating", type=float, help="keep only ratings at or above this (default: all)")
-    add("--titles", metavar="FILE", help="titles for answers, given from the study's first command "
-        "on: a CSV or parquet file with a column for the item and one for the title")  # fmt: skip
+    add("--titles", metavar="FILE", help="titles for answers, given from the study's first "
+        "command on: a CSV or parquet file with an item and a title column")  # fmt: skip
     add(
         "--split",
         default="leave-one-out",

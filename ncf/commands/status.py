@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import optuna
 from optuna.trial import TrialState
@@ -28,7 +29,13 @@ def describe(name: str, storage: str | None) -> list[str]:
     """
     search = presence.last_search(name)
     is_running = presence.is_searched(name)
-    is_starting = is_running and (search is None or not search.is_here)
+    if storage is not None and "://" in storage:  # another machine may be searching it
+        from ncf.study.holder import holder_of
+
+        with suppress(ValueError):  # there is no such study
+            if (holder := holder_of(journal.load_study(name, storage))) is not None:
+                search, is_running = holder.search, True
+    is_starting = is_running and (search is None or search.has_ended)
     try:
         study = journal.load_study(name, storage)
     except ValueError:

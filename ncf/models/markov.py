@@ -73,8 +73,9 @@ def check_size(history: History) -> None:
     n_bytes = min(_sparse_bytes(history), _dense_bytes(history))
     if n_bytes > MOST_BYTES:
         raise ValueError(
-            f"Markov counts of {history.n_items:,} items take {n_bytes / 1e9:.1f} GB, and are left "
-            f"out above {MOST_BYTES / 1e9:.1f} GB: name the other --baselines, without markov"
+            f"Markov counts of {history.n_items:,} items take up to {n_bytes / 1e9:.1f} GB, and "
+            f"are left out above {MOST_BYTES / 1e9:.1f} GB, and so is the mixture with them: name "
+            "the other --baselines, without markov and mixture"
         )
 
 

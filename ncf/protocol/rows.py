@@ -13,6 +13,17 @@ from numpy.typing import NDArray
 from ncf.protocol.random import read_only
 
 
+def counts_of(values: NDArray[np.int32], n: int) -> NDArray[np.int64]:
+    """Returns how often each number below n occurs, (n,); `np.bincount` widens the values first.
+
+    >>> counts_of(np.int32([0, 2, 2]), n=3)
+    array([1, 0, 2])
+    """
+    counts = np.zeros(n, np.int64)
+    _count(read_only(values), counts)
+    return counts
+
+
 def bounds_of(rows: NDArray[np.int32], n_rows: int) -> NDArray[np.int64]:
     """Returns the bounds (R + 1,) of rows, given the row of each value.
 
@@ -20,7 +31,7 @@ def bounds_of(rows: NDArray[np.int32], n_rows: int) -> NDArray[np.int64]:
     array([0, 1, 1, 3])
     """
     indptr = np.zeros(n_rows + 1, np.int64)
-    np.cumsum(np.bincount(rows, minlength=n_rows), out=indptr[1:])
+    np.cumsum(counts_of(rows, n_rows), out=indptr[1:])
     return indptr
 
 
@@ -98,6 +109,12 @@ def places_in(
     found = np.empty(len(rows), np.int64)
     _find(read_only(indptr), read_only(values), read_only(rows), read_only(wanted), found)
     return found
+
+
+@njit(cache=True)
+def _count(values: NDArray[np.int32], counts: NDArray[np.int64]) -> None:
+    for value in values:
+        counts[value] += 1
 
 
 @njit(cache=True)

@@ -48,7 +48,9 @@ class History:
     @property
     def popularity(self) -> NDArray[np.int64]:
         """The number of users of each item, (I,)."""
-        return np.bincount(self.items, minlength=self.n_items)
+        from ncf.protocol.rows import counts_of  # numba, which a server does without
+
+        return counts_of(self.items, self.n_items)
 
 
 @dataclass(frozen=True)

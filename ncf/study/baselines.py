@@ -37,14 +37,17 @@ def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
         names: The names of baselines in the table of models.
         plan: The plan of the study, which has the data.
     """
-    fitting, history = [], plan.split.train_and_validation
+    fitting, reasons = list[str](), list[str]()
+    history = plan.split.train_and_validation
     for name in names:
         try:
             if (check_size := MODELS[name].check_size) is not None:
                 check_size(history)
             fitting.append(name)
         except ValueError as error:  # the search is worth its results without it
-            _logger.warning("%s", error)
+            reasons.append(str(error))
+    for reason in dict.fromkeys(reasons):  # Markov counts and their mixture have the same
+        _logger.warning("%s", reason)
     return tuple(fitting)
 
 

@@ -203,6 +203,7 @@ def held(storage: BaseStorage, study: str, search: Search) -> Iterator[Lease]:
     for name, listener in listeners.items():
         event.listen(storage.engine, name, listener)
     beats.start()
+    storage.is_alone = True
     try:
         yield lease
     except Exception as error:
@@ -210,6 +211,7 @@ def held(storage: BaseStorage, study: str, search: Search) -> Iterator[Lease]:
             raise SupersededError(lease.lost) from error
         raise
     finally:
+        storage.is_alone = False
         is_over.set()
         beats.join(BEAT_SECONDS)
         for name, listener in listeners.items():

@@ -53,11 +53,6 @@ class Search:
         except psutil.NoSuchProcess:
             return False
 
-    @property
-    def is_here(self) -> bool:
-        """Whether it may be going on: its process is there, or on another machine."""
-        return self.host != platform.node() or self.is_alive
-
 
 def note(folder: Path, n_trials: int, jobs: int) -> None:
     """Notes in the study's folder, whose lock this process holds, that its search has begun."""
@@ -76,7 +71,7 @@ def last_searched() -> str | None:
     """Returns the name of the study whose search is starting, or that was searched last, if any."""
     for folder in (RESULTS / "studies").glob("*"):
         search = last_search(folder.name)
-        if (search is None or not search.is_here) and is_searched(folder.name):
+        if (search is None or search.has_ended) and is_searched(folder.name):
             return folder.name
     notes = (RESULTS / "studies").glob(f"*/{_NOTE}")
     last = max(notes, key=lambda file: file.stat().st_mtime, default=None)

@@ -104,7 +104,7 @@ def test_counts_that_are_too_large_are_refused_before_they_are_made() -> None:
     n_users, length = 4000, 1500
     items = np.zeros(1, np.int32)  # the check reads the lengths alone
     history = History(np.arange(n_users + 1) * length, items, 60_000, items)
-    with pytest.raises(ValueError, match=r"60,000 items take 2\.1 GB.* without markov"):
+    with pytest.raises(ValueError, match=r"60,000 items take up to 2\.1 GB.* without markov"):
         fitted(history, MarkovHyperparameters())
 
 

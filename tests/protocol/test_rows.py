@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ncf.protocol import rows
-from ncf.protocol.rows import ascending, bounds_of, grouped, joined
+from ncf.protocol.rows import ascending, bounds_of, counts_of, grouped, joined
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -22,6 +22,7 @@ def test_rows_are_those_of_lists(seed: int) -> None:
     for row, value in zip(of_row.tolist(), values.tolist(), strict=True):
         lists[row].append(value)
 
+    assert counts_of(of_row, n_rows).tolist() == [len(row) for row in lists]
     indptr = bounds_of(of_row, n_rows)
     assert np.diff(indptr).tolist() == [len(row) for row in lists]
     found = grouped(of_row, values, indptr)

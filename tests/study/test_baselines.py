@@ -149,3 +149,16 @@ def test_what_is_too_large_for_the_data_is_left_out_and_the_log_says_why(
     (line,) = caplog.messages
     assert line.startswith("EASE weighs each of 70,000 items")
     assert "without ease" in line
+
+
+def test_one_line_says_that_markov_counts_and_their_mixture_are_too_large(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    nothing = HeldOut(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    n_items = 60_000
+    items = np.broadcast_to(np.zeros(1, np.int32), 5_000_000)  # of which each has 30 after it
+    large = Split(History(np.array([0, len(items)]), items, n_items, items), nothing, nothing)
+    assert that_fit(("markov", "mixture"), replace(plan, split=large)) == ()
+    (line,) = caplog.messages
+    assert line.startswith("Markov counts of 60,000 items take up to 1.8 GB")
+    assert line.endswith("without markov and mixture")

@@ -73,6 +73,22 @@ def test_a_database_that_stays_away_ends_the_search_with_what_to_do(
         study.set_user_attr("a", 1)
 
 
+def test_who_alone_writes_reads_all_that_it_wrote(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/studies.db")
+    study = optuna.create_study(storage=storage, study_name="shop")
+    cast(Database, storage).is_alone = True
+    for number in range(3):
+        assert len(study.get_trials(deepcopy=False)) == number
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        assert study.get_trials(deepcopy=False)[-1].params == trial.params
+        trial.report(0.5, 1)
+        trial.set_user_attr("outcome", number)
+        assert study.get_trials(deepcopy=False)[-1].user_attrs == {"outcome": number}
+        study.tell(trial, float(number))
+        (*_, last) = study.get_trials(deepcopy=False)
+        assert (last.value, last.intermediate_values) == (float(number), {1: 0.5})
+
+
 def test_an_error_of_another_kind_is_told_at_once(tmp_path: Path) -> None:
     study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/a.db"))
     trial = study.ask()

@@ -71,6 +71,7 @@ def _factors(history: History, embedding_dim: int) -> NDArray[np.float32]:
     factors *= 0.01
     if rank > 0:
         left, singular_values, right = svds(matrix, k=rank, v0=first)
+        del matrix, values  # which for large data are as large as the factors
         right = right.T
         order = np.argsort(-singular_values)
         # a pair of singular vectors has a sign of its choice: here each item vector's largest is +
@@ -80,6 +81,8 @@ def _factors(history: History, embedding_dim: int) -> NDArray[np.float32]:
             (factors[:n_users], left, user_scale),
             (factors[n_users:], right, item_scale),
         ):
-            spectral = (scale[:, None] * vectors * half)[:, order]
+            spectral = scale[:, None] * vectors
+            spectral *= half
+            spectral = spectral[:, order]
             rows[:, :rank] = spectral / np.sqrt(np.mean(spectral**2))
     return factors
