@@ -27,7 +27,6 @@ PATIENCE = 30.0  # seconds without an answer; after 60 Ray itself would end this
 _ASK_SECONDS = 1.0  # between two questions for the nodes
 _LONGEST_LOOK = 2.0  # seconds between two looks at what was answered that count as silence
 _CONNECT_SECONDS = 10.0  # for an address to answer, on which Ray would spend five minutes
-_SHUTDOWN_SECONDS = 10.0  # for Ray to let go, which it does not where its head hangs
 
 
 class Cluster:
@@ -36,7 +35,10 @@ class Cluster:
     def __init__(self, address: str, patience: float) -> None:
         self._address = address
         self._patience = patience
-        self._own_node = str(ray.get_runtime_context().get_node_id())
+        context = ray.get_runtime_context()
+        self._own_node = str(context.get_node_id())
+        host, _, port = str(context.gcs_address).rpartition(":")
+        self._head = host, int(port)
         self._nodes = _alive()
         self._silence = 0.0  # seconds since it last answered, as `nodes` has counted them
         self._looked_at = time.monotonic()
@@ -57,7 +59,8 @@ class Cluster:
         is_lost = self._own_node not in [node.id for node in self._nodes]
         if self._silence < self._patience and not is_lost and not self._closed.is_set():
             return self._nodes
-        self.close()
+        if not self._closed.is_set():
+            self._give_up()
         why = f"has not answered for {self._patience:.0f} s"
         if is_lost:
             why = "has given up this machine's node"
@@ -67,14 +70,20 @@ class Cluster:
         )
 
     def close(self) -> None:
-        """Disconnects, for which a head that hangs does not matter."""
-        if self._closed.is_set():
-            return
+        """Disconnects."""
+        if not self._closed.is_set():
+            self._closed.set()
+            ray.shutdown()
+
+    def _give_up(self) -> None:
+        """Leaves a cluster that is lost, where Ray may wait for ever for an answer."""
         self._closed.set()
-        atexit.unregister(ray.shutdown)  # which would wait for ever
-        ending = threading.Thread(target=ray.shutdown, daemon=True, name="end of the cluster")
-        ending.start()
-        ending.join(_SHUTDOWN_SECONDS)
+        atexit.unregister(ray.shutdown)
+        with suppress(OSError):
+            try:
+                socket.create_connection(self._head, _CONNECT_SECONDS).close()
+            except ConnectionRefusedError:  # it has ended; where Ray is left, it ends this process
+                ray.shutdown()
 
     def _ask(self) -> None:
         while not self._closed.wait(_ASK_SECONDS):

@@ -66,6 +66,7 @@ def cluster(scratch: Path) -> Iterator[Any]:
                 started = Cluster(initialize_head=True, head_node_args=head)
         started.second = started.add_node(**NODE)
         yield started
+        ray.shutdown()  # where the last test has left it
         started.shutdown()
         for process in training(scratch):
             process.kill()
