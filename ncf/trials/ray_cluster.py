@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 from ncf.trials.nodes import Node
 from ncf.trials.start import ENDING_SIGNALS, ONE_THREAD
@@ -58,7 +57,7 @@ class Cluster:
         if is_lost:
             why = "has given up this machine's node"
         raise ConnectionError(
-            f"the cluster at {self._address} {why}, as if its head had ended or hung. What has "
+            f"the cluster {self._address} {why}, as if its head had ended or hung. What has "
             "ended is recorded: start the cluster again, and the same command goes on from here"
         )
 
@@ -110,11 +109,12 @@ def connected(
             runtime_env={"env_vars": ONE_THREAD},
         )
         cluster = Cluster(address, patience)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises that too, where a node does not start in time
         ray.shutdown()
         raise ValueError(
-            f"--cluster {address}: {' '.join(str(error).split())[:400]}; see that it runs, and "
-            "that `ray start` has made this machine a node of it"
+            f"--cluster {address}: {' '.join(str(error).split())[:400]}; see that it runs, "
+            "that `ray start` has made this machine a node of it, and that RAY_AUTH_MODE and the "
+            "token in ~/.ray/auth_token are the same here"
         ) from error
     except BaseException:
         ray.shutdown()

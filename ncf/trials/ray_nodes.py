@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import ray
@@ -22,15 +23,22 @@ def call_on(
     nodes: Iterable[Node], function: Callable[..., object], *arguments: Any
 ) -> dict[str, Any]:
     """Calls a function on each node; returns Ray's references to the answers, by the nodes' ids."""
-    remote = ray.remote(function)
     return {
-        node.id: remote.options(
+        node.id: _remote(function)
+        .options(
             num_cpus=0,
             max_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-        ).remote(*arguments)
+        )
+        .remote(*arguments)
         for node in nodes
     }
+
+
+@cache
+def _remote(function: Callable[..., object]) -> Any:
+    """Returns Ray's form of a function, which the head is told of at the first call alone."""
+    return ray.remote(function)
 
 
 def check_nodes(nodes: Sequence[Node]) -> set[str]:
