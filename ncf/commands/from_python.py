@@ -1,7 +1,6 @@
 """A study from Python: `ncf.search` runs it, `ncf.load_study` reads what it came to.
 
-Both read the same record as the command `search.py`, so that a study which one of them began can
-be continued and read by the other.
+Both read the record of the command `search.py`, so that either continues what the other began.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class Study:
         name: Its name.
         trials: A row for each ended trial: its number, model and state, the objective if it has
             finished, validation metrics, epochs, seconds, why it failed, and its hyperparameters.
-        results: A row for each contestant on test, the winner first: its metrics, their 95%
-            intervals, the winner's lead over it with interval and p-value, and its setting.
+        results: A row for each contestant on test, the winner first: metrics with 95% intervals,
+            the winner's lead over it with interval and p-value, and its setting.
         winner: The winner's hyperparameters.
         verdict: What the results do and do not establish, in sentences.
         model_uri: The registered version, or the logged model where none is registered.
@@ -74,6 +73,7 @@ def search(
     split: str = "leave-one-out",
     targets: str | None = None,
     jobs: int | None = None,
+    cluster: str | None = None,
     lag: int | None = None,
     epochs: int | None = None,
     timeout: float | None = None,
@@ -95,9 +95,8 @@ def search(
     A study of this name that was begun is continued. `python search.py --help` explains more.
 
     Args:
-        data: The interactions: a table, or the name or path of a data set; None means the
-            experiment's. A table needs columns for users and items, and may have some for ratings,
-            times and titles; it is kept in mlruns/data, so that the study can be continued.
+        data: The interactions: a table of users, items and perhaps ratings, times and titles,
+            which is kept in mlruns/data; or the name or path of a data set, or the experiment's.
         trials: The trials that the study has in the end.
         study: The name of the study; a table needs one.
         experiment: A file with the search space; None means experiments/ml_100k.py.
@@ -108,6 +107,7 @@ def search(
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
         targets: Which items of a period a split by time holds out: "last", "first" or "all".
         jobs: The trials trained at once; None means one for each core.
+        cluster: The Ray cluster that trains, "HOST:PORT", "auto" or "local"; None means none.
         lag: How far behind a trial those are that it is decided from; None means the study's.
         epochs: The most epochs of a trial; None means the experiment's.
         timeout: Seconds after which no new trial starts.
@@ -142,13 +142,13 @@ def search(
     if isinstance(baselines, str):
         baselines = named(baselines)
     chosen: dict[str, Any] = {} if experiment is None else {"experiment": Path(experiment)}
+    chosen["titles"] = None if titles is None else str(titles)
     options = Options(
         trials=trials, data=source, columns=columns, min_rating=min_rating, study=study, jobs=jobs,
-        lag=lag, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
+        cluster=cluster, lag=lag, epochs=epochs, timeout=timeout, seed=seed, k=k, confirm=confirm,
         confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
-        tracking_uri=tracking_uri, storage=storage, split=split, targets=targets,
+        tracking_uri=tracking_uri, storage=storage, split=split, targets=targets, **chosen,
         objective=objective, register_best=register_best, keep_models=keep_models,
-        titles=None if titles is None else str(titles), **chosen,
     )  # fmt: skip
     from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
 

@@ -24,7 +24,9 @@ class Options:
     """The options of a search; each field is the option of its name, explained by `--help`.
 
     Attributes:
-        jobs: The number of trials trained at once; None means one for each core.
+        jobs: The number of trials trained at once; None means one for each core, of a cluster as
+            many as it has room for.
+        cluster: The Ray cluster that trains: an address, or "local"; None means this machine alone.
         lag: How far behind a trial those are from whose outcomes it is decided; None means the
             study's own, or for a new one 8, or twice the jobs where that is more.
         baselines: The names of the baselines, in the order of the results.
@@ -45,6 +47,7 @@ class Options:
     targets: str | None = None
     study: str | None = None
     jobs: int | None = None
+    cluster: str | None = None
     lag: int | None = None
     epochs: int | None = None
     timeout: float | None = None
@@ -151,6 +154,12 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     )
     add("--study", help="name of the study (default: the experiment's)")
     add("--jobs", type=int, help="trials trained at once (default: the number of cores)")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="train on a Ray cluster: HOST:PORT of its head, auto for the one that this machine is "
+        'a node of, local to try it out here (needs pip install -e ".[cluster]")',
+    )
     add(
         "--lag",
         type=int,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from optuna.trial import FrozenTrial, TrialState
-from tqdm import tqdm
+from tqdm.auto import tqdm  # in a notebook with ipywidgets its bars are widgets
 
 from ncf.models.table import describe
 from ncf.protocol.metrics import label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +15,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
-from ncf.commands import interrupt, progress, terminal
+from ncf.commands import interrupt, progress, terminal, workplace
 from ncf.commands.facts import FEW_USERS
 from ncf.commands.failures import guarded
 from ncf.commands.options import Options, check_name
@@ -34,11 +33,10 @@ from ncf.study.presence import Search
 from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
-from ncf.trials.estimate import check_fits
-from ncf.trials.local import LocalWorkers
 
 if TYPE_CHECKING:
     from ncf.study.lease import Lease
+    from ncf.trials.ray_cluster import Cluster
 
 _logger = logging.getLogger(__name__)
 
@@ -76,8 +74,9 @@ def search_study(options: Options) -> tuple[str, int]:
     """
     with interrupt.handled():
         _set_up(options)
-        plan = plan_of(options)
-        return plan.study_name, _search(plan, options)
+        with workplace.opened(options) as cluster:
+            plan = plan_of(options)
+            return plan.study_name, _search(plan, options, cluster)
 
 
 def _set_up(options: Options) -> None:
@@ -133,7 +132,7 @@ def _experiment(options: Options) -> Experiment:
     return experiment
 
 
-def _search(plan: Plan, options: Options) -> int:
+def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
     """Searches under the study's lock; returns the exit status."""
     terminal.show_data(plan.facts)
     terminal.show_columns(plan.interactions.columns_read)
@@ -150,23 +149,21 @@ def _search(plan: Plan, options: Options) -> int:
     folder = RESULTS / "studies" / plan.study_name
     storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
-    with lock_study(folder), _leased(storage, plan, options) as lease:
+    n_jobs = options.jobs or workplace.n_cores(cluster)
+    with lock_study(folder), _leased(storage, plan, n_jobs) as lease:
         begun = journal.identity_of(storage, plan.study_name)
         plan = plan.begun_as(begun)
-        lag = lag_of(options, recorded_lag(begun))
+        lag = lag_of(options, recorded_lag(begun), n_jobs)
         plan = replace(plan, settings=replace(plan.settings, lag=lag))
         study = journal.open_study(storage, plan.study_name, plan.identity)
         terminal.show_full_ranking(full_ranking(plan))
         _remove_scratch(folder)
-        n_workers = _n_workers(options, lag)
-        n_at_once = min(n_workers, _n_to_train(study, plan))
-        if n_at_once > 0:
-            terminal.show_estimate(check_fits(plan.estimates, n_workers), n_at_once)
-        data_folder = folder / "data"
-        data_folder.mkdir(exist_ok=True)
+        n_workers = _n_workers(options, lag, n_jobs)
+        n_to_train = _n_to_train(study, plan)
         try:
-            wait_for_room(partial(plan.trial_data.save, data_folder), data_folder)
-            with LocalWorkers(n_workers, data_folder, n_at_once) as workers:
+            with workplace.working(
+                cluster, study, plan, folder / "data", options.jobs, n_workers, n_to_train
+            ) as workers:
                 from ncf.commands.study import carry_out  # MLflow loads while the workers start
 
                 return carry_out(study, plan, workers, folder, options, lease)
@@ -174,15 +171,13 @@ def _search(plan: Plan, options: Options) -> int:
             _remove_scratch(folder)
 
 
-def _leased(
-    storage: BaseStorage, plan: Plan, options: Options
-) -> AbstractContextManager[Lease | None]:
+def _leased(storage: BaseStorage, plan: Plan, n_jobs: int) -> AbstractContextManager[Lease | None]:
     """Keeps other machines from a study in a database; the lock is enough for a file here."""
     if isinstance(storage, JournalStorage):
         return nullcontext()
     from ncf.study import lease  # here: a file needs no SQLAlchemy
 
-    search = Search.of_this_process(plan.settings.n_trials, options.jobs or os.cpu_count() or 1)
+    search = Search.of_this_process(plan.settings.n_trials, n_jobs)
     return lease.held(storage, plan.study_name, search)
 
 
@@ -207,18 +202,19 @@ def _n_to_train(study: optuna.Study, plan: Plan) -> int:
     return max(n_missing, n_open)
 
 
-def lag_of(options: Options, recorded: int | None) -> int:
+def lag_of(options: Options, recorded: int | None, n_jobs: int) -> int:
     """Returns the lag of the study; tells of one that is longer than usual where it is begun.
 
     Args:
         options: The options of the command.
         recorded: The lag of the study, if it has been begun; `--lag` must be the same.
+        n_jobs: The number of trials trained at once.
     """
     if recorded is not None:
         return options.lag or recorded
-    lag = options.lag or lag_for(_n_jobs(options))
+    lag = options.lag or lag_for(n_jobs)
     if options.lag is None and lag > SHORTEST_LAG:
-        terminal.show_lag(lag, _n_jobs(options))
+        terminal.show_lag(lag, n_jobs)
     if options.trials < 3 * lag and lag > SHORTEST_LAG:
         _logger.warning(
             "--trials %d is few for a lag of %d, with which the first %d are random: give more "
@@ -230,11 +226,7 @@ def lag_of(options: Options, recorded: int | None) -> int:
     return lag
 
 
-def _n_jobs(options: Options) -> int:
-    return options.jobs or os.cpu_count() or 1
-
-
-def _n_workers(options: Options, lag: int) -> int:
+def _n_workers(options: Options, lag: int, n_jobs: int) -> int:
     """Returns how many trials are trained at once; warns where `--jobs` asks for more."""
     if options.jobs is not None and options.jobs > lag:
         _logger.warning(
@@ -244,4 +236,4 @@ def _n_workers(options: Options, lag: int) -> int:
             lag,
             lag,
         )
-    return min(_n_jobs(options), lag)
+    return min(n_jobs, lag)

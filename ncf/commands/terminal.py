@@ -17,7 +17,7 @@ from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.experiment import DataFacts
 from ncf.study.results import Conclusion, Confirmed, counted
-from ncf.trials.estimate import Estimate
+from ncf.trials.estimate import Estimate, in_gib
 
 _N_SHOWN = 10  # trials, or differing values, that are printed at most
 
@@ -62,7 +62,7 @@ def show_estimate(largest: Estimate, n_workers: int) -> None:
     """Prints the memory and the time of the largest trial of the search space."""
     print(
         f"{counted(n_workers, 'trial')} at once, each of up to about "
-        f"{largest.n_bytes / 2**30:.1f} GiB and {largest.seconds_per_epoch:.2g} s per epoch"
+        f"{in_gib(largest.n_bytes)} and {largest.seconds_per_epoch:.2g} s per epoch"
     )
 
 

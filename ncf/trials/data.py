@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from ncf.protocol.ranks import some_users
 from ncf.protocol.splitting import HeldOut, History, append
+
+_NAMES = ("indptr", "items", "by_time", "n_items", "users", "positives", "candidates")
+_OF_PERIOD = ("period_users", "period_items")  # only where there is a period
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ class TrialData:
         """Those for which an epoch ranks the full catalogue, where a study draws no sample."""
         return some_users(self.validation)
 
-    def save(self, folder: Path) -> None:
-        """Writes one array per file, for `load` in any number of processes."""
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that it is made of, by name, which `of` takes."""
         arrays: dict[str, NDArray[Any]] = {
             "indptr": self.train.indptr,
             "items": self.train.items,
@@ -62,22 +67,31 @@ class TrialData:
         }
         if self.period is not None:
             arrays |= {"period_users": self.period.users, "period_items": self.period.items}
-        for name, array in arrays.items():
+        return arrays
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], starts: Path) -> TrialData:
+        """Returns the data that are made of these arrays, without a copy of them."""
+        train = History(
+            arrays["indptr"], arrays["items"], int(arrays["n_items"]), arrays["by_time"]
+        )
+        validation = HeldOut(arrays["users"], arrays["positives"])
+        period = None
+        if "period_users" in arrays:
+            period = HeldOut(arrays["period_users"], arrays["period_items"])
+        return cls(train, validation, arrays["candidates"], starts, period)
+
+    def save(self, folder: Path) -> None:
+        """Writes one array per file, for `load` in any number of processes."""
+        for name, array in self.arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path) -> TrialData:
         """Maps the arrays of `save` into memory, so that all processes share one copy of them."""
-
-        def mapped(*names: str) -> list[NDArray[Any]]:
-            return [
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
-            ]
-
-        indptr, items, by_time, n_items = mapped("indptr", "items", "by_time", "n_items")
-        users, positives, candidates = mapped("users", "positives", "candidates")
-        train = History(indptr, items, int(n_items), by_time)
-        period = None
-        if (folder / "period_users.npy").exists():
-            period = HeldOut(*mapped("period_users", "period_items"))
-        return cls(train, HeldOut(users, positives), candidates, folder, period)
+        names = [*_NAMES, *(_OF_PERIOD if (folder / f"{_OF_PERIOD[0]}.npy").exists() else ())]
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in names
+        }
+        return cls.of(arrays, folder)

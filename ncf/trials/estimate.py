@@ -29,11 +29,13 @@ class Estimate:
     """What one trial takes.
 
     Attributes:
-        n_bytes: Memory of its worker process at its peak.
+        n_bytes: Memory of its worker process at its peak, beside the data.
+        n_shared_bytes: Memory of the data, which all workers of a machine share.
         seconds_per_epoch: Seconds of training in an epoch.
     """
 
     n_bytes: int
+    n_shared_bytes: int
     seconds_per_epoch: float
 
 
@@ -56,9 +58,9 @@ def estimate(history: History, n_candidates: int, setting: Setting) -> Estimate:
         per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
         per_sample = _SECONDS_PER_NEURAL_SAMPLE_AND_DIM * dim
         seconds = n_samples * (per_sample + per_step / setting.batch_size)
-        return Estimate(_PROCESS_BYTES + shared + epoch, seconds)
+        return Estimate(_PROCESS_BYTES + epoch, shared, seconds)
     if not isinstance(setting, Hyperparameters):
-        return Estimate(_PROCESS_BYTES + shared, 0.0)
+        return Estimate(_PROCESS_BYTES, shared, 0.0)
     recent_dim = setting.recent_dim if setting.n_recent else 0
     dim = setting.embedding_dim + recent_dim
     n_parameters = history.n_users * setting.embedding_dim + history.n_items * (dim + recent_dim)
@@ -82,23 +84,38 @@ def estimate(history: History, n_candidates: int, setting: Setting) -> Estimate:
     if setting.optimizer == "adam":
         per_step = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * n_parameters
         seconds += n_samples / setting.batch_size * per_step
-    return Estimate(_PROCESS_BYTES + shared + max(start, epoch), seconds)
+    return Estimate(_PROCESS_BYTES + max(start, epoch), shared, seconds)
 
 
-def check_fits(estimates: Sequence[Estimate], n_workers: int) -> Estimate:
-    """Returns the largest memory and the largest time, if the free memory suffices for all workers.
+def largest(estimates: Sequence[Estimate]) -> Estimate:
+    """Returns the largest memory and the largest time of any of the estimates."""
+    return Estimate(
+        max(one.n_bytes for one in estimates),
+        max(one.n_shared_bytes for one in estimates),
+        max(one.seconds_per_epoch for one in estimates),
+    )
+
+
+def check_fits(one: Estimate, n_workers: int) -> None:
+    """Checks that the free memory of this machine suffices for all workers and their data.
+
+    Args:
+        one: What a worker takes.
+        n_workers: The number of workers.
 
     Raises:
         ValueError: The free memory does not suffice.
     """
-    worst = Estimate(
-        max(one.n_bytes for one in estimates), max(one.seconds_per_epoch for one in estimates)
-    )
     free = psutil.virtual_memory().available
-    if worst.n_bytes * n_workers > free:
+    if one.n_shared_bytes + one.n_bytes * n_workers > free:
         raise ValueError(
-            f"{n_workers} trials at once of up to {worst.n_bytes / 2**30:.1f} GiB need more than "
-            f"the {free / 2**30:.1f} GiB of memory that is free: lower --jobs, or the largest "
-            "embedding_dim of the search space"
+            f"{n_workers} trials at once of up to {in_gib(one.n_bytes)} each, and "
+            f"{in_gib(one.n_shared_bytes)} of data that they share, need more than the "
+            f"{in_gib(free)} of memory that is free: lower --jobs, or the largest embedding_dim of "
+            "the search space"
         )
-    return worst
+
+
+def in_gib(n_bytes: int) -> str:
+    """Returns an amount of memory as a person reads it."""
+    return f"{n_bytes / 2**30:.1f} GiB"

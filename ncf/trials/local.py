@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
+from ncf.trials.messages import EpochReport, Event, Failure, Refit, Setback, Task
 from ncf.trials.pulse import PATIENCE, WORD_SECONDS, Pulse
 from ncf.trials.start import deaf, one_thread, without_main
 from ncf.trials.worker import Beat, NotStarted, Ready, work
@@ -27,8 +27,6 @@ from ncf.trials.worker import Beat, NotStarted, Ready, work
 _LOOK_SECONDS = 1.0  # between two looks at the workers that are awaited
 _JOIN_SECONDS = 5.0  # for a killed process to end; one that waits for a disk that hangs does not
 _logger = logging.getLogger(__name__)
-
-Event = EpochReport | Outcome | Failure | Setback
 
 
 @dataclass

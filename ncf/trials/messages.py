@@ -151,3 +151,7 @@ class Setback:
     number: int
     reason: str
     traceback: str = ""
+
+
+Event = EpochReport | Outcome | Failure | Setback
+"""What is told of a task."""

@@ -17,6 +17,9 @@ ENDING_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""The environment of a process in which numpy, torch and OpenMP have one thread each."""
+
 
 @contextmanager
 def deaf() -> Iterator[None]:
@@ -34,9 +37,8 @@ def deaf() -> Iterator[None]:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Limits numpy, torch and OpenMP to one thread each in the processes that start meanwhile."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +24,7 @@ from filelock import FileLock
 
 from ncf.data.files import wait_for_room
 from ncf.trials.data import TrialData
-from ncf.trials.messages import Failure, Refit, Setback
+from ncf.trials.messages import Event, Failure, Refit, Setback, Task
 from ncf.trials.pulse import BEAT_SECONDS
 from ncf.trials.start import ENDING_SIGNALS
 
@@ -89,48 +90,48 @@ def work(connection: Connection[Any, Any], data_folder: Path) -> None:
     link = _Link(connection)
     try:
         threading.Thread(target=link.beat, daemon=True, name="beat").start()
-        data = _prepare(data_folder)
+        data = TrialData.load(data_folder)
+        load_kernels(data_folder)
     except Exception as error:
-        link.send(NotStarted(_in_a_line(error), traceback.format_exc()))
+        link.send(NotStarted(in_a_line(error), traceback.format_exc()))
         sys.exit(1)
     try:
         link.send(Ready())
         while True:
-            _carry_out(link.receive(), data, link)
+            for event in carry_out(link.receive(), data):
+                link.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the coordinator has died, or needs this worker no longer
 
 
-def _prepare(data_folder: Path) -> TrialData:
-    """Loads the data and the compiled code."""
-    data = TrialData.load(data_folder)
+def load_kernels(folder: Path) -> None:
+    """Loads the compiled code, before the first trial, so that its seconds hold no compilation.
+
+    Args:
+        folder: A folder that the workers of this machine share. One of them compiles at a time, so
+            that the first one does it and the others load what it has left in numba's cache.
+    """
     from tqdm import tqdm
 
     from ncf.models.table import compile_kernels  # only here, since numba takes half a second
 
-    # Before the first trial, so that its seconds hold no compilation; one worker at a time, so that
-    # the first one compiles and the others load what it has left in numba's cache.
-    with FileLock(data_folder / "kernels.lock"):
+    with FileLock(folder / "kernels.lock"):
         wait_for_room(compile_kernels, "numba's cache folder")
     tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a killed process leaks
-    return data
 
 
-def _carry_out(task: Any, data: TrialData, link: _Link) -> None:
-    """Trains one task; an error of it must not end the worker."""
+def carry_out(task: Task | Refit, data: TrialData) -> Iterator[Event]:
+    """Trains one task, and yields what happens; an error of it is an event too."""
     from ncf.trials import trial
 
     try:
         if isinstance(task, Refit):
-            link.send(trial.refit(task, data))
-            return
-        for event in trial.run(task, data):
-            link.send(event)
-    except (BrokenPipeError, ConnectionResetError):
-        raise
+            yield trial.refit(task, data)
+        else:
+            yield from trial.run(task, data)
     except Exception as error:
         kind = Setback if _is_of_machine(error) else Failure
-        link.send(kind(task.number, _in_a_line(error), traceback.format_exc()))
+        yield kind(task.number, in_a_line(error), traceback.format_exc())
 
 
 def _is_of_machine(error: Exception) -> bool:
@@ -138,7 +139,8 @@ def _is_of_machine(error: Exception) -> bool:
     return isinstance(error, OSError | ImportError) or "can't start new thread" in str(error)
 
 
-def _in_a_line(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
+    """Returns what kind of error it is, and what it says."""
     return f"{type(error).__name__}: {error}"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ncf.trials.messages import EpochReport, Failure, Outcome, Refit, Setback, Task
+from ncf.trials.messages import EpochReport, Event, Failure, Outcome, Refit, Setback, Task
 
 MAX_DEATHS = 3  # workers that may die on one task, before the task counts as failed
 MAX_FAILURES = 10  # tasks that may fail in a row, before the cause cannot be their settings
@@ -37,9 +37,7 @@ class Workers(Protocol):
         """Hands a task to an idle worker; there must be one."""
         ...
 
-    def receive(
-        self, timeout: float | None = None
-    ) -> list[EpochReport | Outcome | Failure | Setback]:
+    def receive(self, timeout: float | None = None) -> list[Event]:
         """Returns what has happened, waiting up to `timeout` seconds for something, or for ever."""
         ...
 
@@ -158,9 +156,7 @@ class _Tasks:
         del self.due[number]
         return self.open[number]
 
-    def settle(
-        self, event: EpochReport | Outcome | Failure | Setback
-    ) -> Iterator[EpochReport | Outcome | Failure]:
+    def settle(self, event: Event) -> Iterator[EpochReport | Outcome | Failure]:
         """Notes what has happened to a task, and yields it where the caller is to know it.
 
         Raises:

@@ -20,8 +20,8 @@ def test_nothing_given_is_the_defaults() -> None:
 def test_every_option_reaches_its_field(capsys: pytest.CaptureFixture[str]) -> None:
     line = (
         "--trials 7 --experiment e.py --data d.csv --columns user=u --min-rating 4 --split time "
-        "--targets all --study s --jobs 3 --lag 6 --epochs 5 --timeout 9.5 --seed 2 --k 20 "
-        "--objective mrr "
+        "--targets all --study s --jobs 3 --cluster h:1 --lag 6 --epochs 5 --timeout 9.5 --seed 2 "
+        "--k 20 --objective mrr "
         "--device cpu --no-prune --confirm 1 --confirm-seeds 2 --baselines ials,popularity "
         "--register-best gmf --register r "
         "--repeat id --quiet --verbose --log-file l --tracking-uri u --storage o "
@@ -29,9 +29,9 @@ def test_every_option_reaches_its_field(capsys: pytest.CaptureFixture[str]) -> N
     )
     given = parse(line.split())
     assert given == Options(
-        7, Path("e.py"), "d.csv", "user=u", 4.0, "time", "all", "s", 3, 6, 5, 9.5, 2, 20, "mrr",
-        "cpu", False, 1, 2, ("ials", "popularity"), "gmf", "r", "id", True, True, "l", "u", "o", 4,
-        "t",
+        7, Path("e.py"), "d.csv", "user=u", 4.0, "time", "all", "s", 3, "h:1", 6, 5, 9.5, 2, 20,
+        "mrr", "cpu", False, 1, 2, ("ials", "popularity"), "gmf", "r", "id", True, True, "l", "u",
+        "o", 4, "t",
     )  # fmt: skip
     same = {f.name for f in fields(Options) if getattr(given, f.name) == getattr(Options(), f.name)}
     assert same == set()  # each of them was set

@@ -274,7 +274,8 @@ def test_a_new_study_has_a_lag_for_its_jobs_and_an_old_one_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with caplog.at_level(logging.WARNING, "ncf"):
-        assert lag_of(parse(asked.split()), recorded) == lag
+        options = parse(asked.split())
+        assert lag_of(options, recorded, options.jobs or 1) == lag
     assert (f"give --lag {lag}" in capsys.readouterr().out) == is_told
     assert (f"the first {lag + 9} are random" in caplog.text) == is_warned
 

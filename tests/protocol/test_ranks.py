@@ -108,6 +108,7 @@ def test_a_users_other_items_do_not_compete_though_each_is_asked_for() -> None:
         np.array([0, 0, 0, 1, 1], np.int32), np.array([0, 1, 2, 0, 3], np.int32), 2, 4
     )
     assert full_ranks(scorer, held_out, touched).tolist() == [1, 1, 3]
+    assert scorer.asked == [2]  # users, not items
 
 
 @pytest.mark.parametrize("constant", [0.0, math.nan, math.inf, -math.inf])

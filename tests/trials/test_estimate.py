@@ -7,11 +7,12 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.protocol.splitting import History
-from ncf.trials.estimate import Estimate, check_fits, estimate
+from ncf.trials.estimate import Estimate, check_fits, estimate, largest
 
 SIZE = "n_users, n_items, per_user = 40_000, 20_000, 50"
 TRIAL = f"""
@@ -39,7 +40,8 @@ def test_memory_is_right_within_a_factor_of_two() -> None:
     indptr = np.arange(40_001) * 50
     history = History(indptr, np.zeros(2_000_000, np.int32), 20_000)
     setting = Hyperparameters(initialization="xavier", embedding_dim=256, n_negatives=1)
-    expected = estimate(history, 0, setting).n_bytes
+    found = estimate(history, 0, setting)
+    expected = found.n_bytes + found.n_shared_bytes
     assert expected / 2 < int(result.stdout) < 2 * expected
 
 
@@ -58,7 +60,23 @@ def test_more_of_anything_takes_more() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_a_remedy() -> None:
-    fits, too_large = Estimate(1 << 20, 1.0), Estimate(1 << 60, 1.0)
-    assert check_fits([fits], 2) == fits
-    with pytest.raises(ValueError, match=r"lower --jobs, or the largest embedding_dim"):
-        check_fits([fits, too_large], 1)
+    check_fits(Estimate(1 << 20, 1 << 20, 1.0), 2)
+    for n_bytes, n_shared_bytes in ((1 << 60, 0), (1 << 20, 1 << 60)):
+        with pytest.raises(ValueError, match=r"lower --jobs, or the largest embedding_dim"):
+            check_fits(Estimate(n_bytes, n_shared_bytes, 1.0), 1)
+
+
+def test_data_that_workers_share_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = psutil.virtual_memory()._replace(available=100)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    check_fits(Estimate(10, 50, 1.0), 5)
+    with pytest.raises(ValueError, match="6 trials at once"):
+        check_fits(Estimate(10, 50, 1.0), 6)
+    history = History(np.array([0, 1000, 2000]), np.zeros(2000, np.int32), 5000)
+    more = [estimate(history, n, Hyperparameters()) for n in (0, 1000)]
+    assert more[1].n_shared_bytes == more[0].n_shared_bytes + 4 * 1000
+    assert more[1].n_bytes == more[0].n_bytes
+
+
+def test_the_largest_of_several_is_taken_of_each() -> None:
+    assert largest([Estimate(1, 5, 2.0), Estimate(3, 4, 1.0)]) == Estimate(3, 5, 2.0)

@@ -1,0 +1,281 @@
+"""Trials on a real Ray cluster of two nodes: what they compute, and what they outlast. Slow.
+
+Both nodes are processes of this machine, with a processor each. Ray is an extra, without which
+these tests are skipped: `pip install -e ".[test,cluster]" && pytest -m slow tests/trials`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ncf.commands.options import parse
+from ncf.commands.search import run
+from ncf.protocol.seeds import Purpose, spawn
+from ncf.trials import trial
+from ncf.trials.data import TrialData
+from ncf.trials.estimate import Estimate
+from ncf.trials.messages import EpochReport, Event, Failure, Outcome, Refit, Setback
+from tests.conftest import COMMON, PROJECT, planted, write_interactions
+from tests.studies import results_of, study_of
+from tests.trials.test_local import ADAM, DEADLINE, SGD, endless, task_of, without_times
+
+ray = pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[cluster]"')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="stops and kills processes by their names"),
+]
+ONE = Estimate(n_bytes=1 << 20, n_shared_bytes=1 << 20, seconds_per_epoch=0.0)
+NODE = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+# So that a node that hangs counts as dead after ten seconds, in place of a minute.
+CHECKS = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of the nodes."""
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="module")
+def cluster(scratch: Path) -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(scratch))
+        head = NODE | {"_system_config": CHECKS}
+        started = Cluster(initialize_head=True, head_node_args=head)
+        started.second = started.add_node(**NODE)
+        yield started
+        started.shutdown()
+        for process in trained_by(None):
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def workers(cluster: Any, trial_data: TrialData, scratch: Path) -> Iterator[Any]:
+    """Two workers that every test leaves idle; where a search was killed that left its scratch."""
+    from ncf.trials.ray_cluster import connected
+    from ncf.trials.ray_workers import RayWorkers
+
+    left = scratch / f"ncf-trials-{os.getuid()}-0123-4567"
+    left.mkdir()
+    (left / "spectral-8.npy").touch()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = [*map(signal.getsignal, signals)]
+    with connected(cluster.address, patience=10.0) as connection:
+        assert [*map(signal.getsignal, signals)] == handlers
+        with RayWorkers(connection, 2, trial_data, ONE, patience=3.0) as started:
+            assert not left.exists()
+            yield started
+
+
+def trained_by(node: Any) -> list[psutil.Process]:
+    """Returns the processes that train on a node now; None means any node."""
+    raylets = None if node is None else {raylet.pid for raylet in processes_of(node, "raylet")}
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            is_there = raylets is None or process.ppid() in raylets
+            if is_there and " ".join(process.cmdline()).startswith("ray::train"):
+                found.append(process)
+    return found
+
+
+def processes_of(node: Any, *names: str) -> list[psutil.Process]:
+    """Returns Ray's own processes of a node: those of these names, or all."""
+    return [
+        psutil.Process(one.process.pid)
+        for name, ones in node.all_processes.items()
+        for one in ones
+        if (not names or name in names) and one.process.poll() is None
+    ]
+
+
+def until_ended(workers: Any, n: int = 1) -> list[Event]:
+    """Returns the events until so many tasks have ended, whether well or not."""
+    end = time.monotonic() + DEADLINE
+    events: list[Event] = []
+    while sum(not isinstance(event, EpochReport) for event in events) < n:
+        assert time.monotonic() < end
+        events += workers.receive(timeout=1.0)
+    return events
+
+
+def begin_two(workers: Any, folder: Path) -> None:
+    """Has both nodes begin with a task that does not end."""
+    for number in (4, 5):
+        workers.submit(endless(number, folder))
+    begun: set[int] = set()
+    end = time.monotonic() + DEADLINE
+    while begun < {4, 5}:
+        assert time.monotonic() < end
+        begun |= {event.number for event in workers.receive(timeout=1.0)}
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
+    from ncf.trials.ray_cluster import connected
+
+    for address, reason in (
+        ("127.0.0.1:1", "nothing answers there"),
+        ("ray://127.0.0.1:10001", "give local, auto, or HOST:PORT"),
+        ("head", "give local, auto, or HOST:PORT"),
+    ):
+        with pytest.raises(ValueError, match=reason), connected(address):
+            pass
+
+
+EIGHT = ("--trials", "8", "--confirm", "1", "--confirm-seeds", "2", "--no-register")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("person")
+    write_interactions(planted(n_users=1200, n_items=160, seed=0), made / "shop.csv")
+    return made
+
+
+def test_a_search_on_two_nodes_is_that_of_this_machine(
+    cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    options = [*COMMON, *EIGHT, "--baselines", "popularity,markov,mixture", "--quiet"]
+    assert run(parse([*options, "--study", "here", "--jobs", "2"])) == 0
+    assert run(parse([*options, "--study", "there", "--cluster", cluster.address])) == 0
+    here, there = study_of(folder, "here"), study_of(folder, "there")
+    assert results_of(there) == results_of(here)
+    for name in ("confirmation", "conclusion"):
+        assert metrics_in(there.user_attrs[name]) == metrics_in(here.user_attrs[name])
+    assert "cpus" not in there.user_attrs  # of one kind
+    assert trained_by(None) == []
+
+
+def metrics_in(value: Any) -> list[Any]:
+    """Returns all metrics in a record, in its order."""
+    if isinstance(value, dict):
+        return [(k, v) if "metrics" in k else metrics_in(v) for k, v in sorted(value.items())]
+    return [metrics_in(one) for one in value] if isinstance(value, list) else []
+
+
+def test_ctrl_c_lets_the_epochs_end_and_leaves_nothing_on_the_nodes(
+    cluster: Any, folder: Path, scratch: Path
+) -> None:
+    options = [*COMMON, *EIGHT, "--study", "stopped", "--epochs", "500", "--baselines", "none"]
+    with subprocess.Popen(
+        [sys.executable, PROJECT / "search.py", *options, "--cluster", cluster.address],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        end = time.monotonic() + DEADLINE
+        while len(trained_by(None)) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Interrupted." in output
+    assert [*scratch.glob("ncf-trials-*")] == []
+    assert len(study_of(folder, "stopped").get_trials()) == 2
+
+
+def test_nodes_compute_what_this_process_computes(
+    workers: Any, trial_data: TrialData, tmp_path: Path
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    assert workers.n_idle == 2
+    for number, setting in enumerate([SGD, ADAM]):
+        workers.submit(task_of(number, there, setting=setting))
+    assert workers.n_idle == 0
+    events = until_ended(workers, 2)
+    for number, setting in enumerate([SGD, ADAM]):
+        task = task_of(number, here, setting=setting)
+        expected = [*map(without_times, trial.run(task, trial_data))]
+        assert [without_times(one) for one in events if one.number == number] == expected
+        assert task.weights is not None
+        assert (there / task.weights.name).read_bytes() == task.weights.read_bytes()
+    refits = [Refit(4, SGD, spawn(3, Purpose.REFIT), 3, "cpu", f / "refit") for f in (there, here)]
+    workers.submit(refits[0])
+    workers.submit(task_of(5, there, setting=SGD, beside=tmp_path / "missing"))
+    setback, outcome = sorted(map(without_times, until_ended(workers, 2)), key=str, reverse=True)
+    assert outcome == without_times(trial.refit(refits[1], trial_data))
+    assert (there / "refit").read_bytes() == (here / "refit").read_bytes()
+    assert isinstance(setback, Setback)
+    assert "No such file" in setback.reason
+    assert workers.n_idle == 2
+
+
+def test_a_killed_worker_is_a_failure_and_a_stopped_one_is_ended(
+    cluster: Any, workers: Any, tmp_path: Path
+) -> None:
+    begin_two(workers, tmp_path)
+    (killed,), (stopped,) = trained_by(cluster.head_node), trained_by(cluster.second)
+    killed.kill()
+    stopped.suspend()
+    failure, setback = [one for one in until_ended(workers, 2) if not isinstance(one, EpochReport)]
+    assert isinstance(failure, Failure)
+    assert failure.died
+    assert isinstance(setback, Setback)
+    assert "gave no sign of life" in setback.reason
+    assert {failure.number, setback.number} == {4, 5}
+    assert not stopped.is_running()
+    assert workers.n_idle == 2
+    assert [*tmp_path.iterdir()] == []  # no weights
+
+
+@pytest.mark.parametrize("what", ["killed", "hung"])
+def test_a_trial_of_a_lost_node_is_set_back_and_trained_elsewhere(
+    what: str, cluster: Any, workers: Any, tmp_path: Path
+) -> None:
+    begin_two(workers, tmp_path)
+    (other,) = trained_by(cluster.head_node)
+    lost = [*processes_of(cluster.second), *trained_by(cluster.second)]
+    for process in lost:
+        process.kill() if what == "killed" else process.suspend()
+    (setback,) = [one for one in until_ended(workers) if not isinstance(one, EpochReport)]
+    assert isinstance(setback, Setback)
+    assert "its node has died" in setback.reason
+    assert workers.n_idle == 0  # there is one node now, which trains the other
+    other.kill()
+    until_ended(workers)
+    workers.submit(task_of(setback.number, tmp_path))
+    assert isinstance(until_ended(workers)[-1], Outcome)
+    for process in lost:
+        with suppress(psutil.Error):
+            process.kill()
+    cluster.second = cluster.add_node(**NODE)
+    while workers.n_idle < 2:  # a node that joins is used
+        time.sleep(0.1)
+
+
+def test_a_head_that_hangs_ends_the_search(cluster: Any, workers: Any, tmp_path: Path) -> None:
+    """Were it killed, Ray would end this very process a minute later."""
+    begin_two(workers, tmp_path)
+    (head,) = processes_of(cluster.head_node, "gcs_server")
+    head.suspend()
+    try:
+        with pytest.raises(ConnectionError, match="the same command goes on from here"):
+            until_ended(workers)
+    finally:
+        head.resume()
