@@ -137,7 +137,10 @@ def _copy_code(folder: Path) -> Path:
 def _example(catalogue: Catalogue) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Returns a request that the UI shows with the model: two users, and a param."""
     users = catalogue.user_ids[catalogue.fitted_users[:2]].tolist()
-    return pd.DataFrame({"user_id": users}), {"k": _EXAMPLE_ITEMS}
+    table = pd.DataFrame({"user_id": users})
+    # MLflow compares the names with numbers, at which pandas 3.0.0 fails where they are of arrow.
+    table.columns = pd.Index(["user_id"], dtype=object)
+    return table, {"k": _EXAMPLE_ITEMS}
 
 
 def _signature(catalogue: Catalogue) -> ModelSignature:
