@@ -40,11 +40,11 @@ pytestmark = [
 ]
 ONE = Estimate(n_bytes=1 << 20, n_shared_bytes=1 << 20, seconds_per_epoch=0.0)
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-# So that a node that hangs counts as dead after ten seconds, in place of a minute.
+# So that a node that hangs counts as dead after 15 seconds, in place of a minute.
 CHECKS = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 1000,
-    "health_check_timeout_ms": 2000,
+    "health_check_timeout_ms": 4000,
     "health_check_failure_threshold": 3,
 }
 
@@ -85,7 +85,7 @@ def workers(cluster: Any, trial_data: TrialData, scratch: Path) -> Iterator[Any]
     (left / "spectral-8.npy").touch()
     signals = (signal.SIGINT, signal.SIGTERM)
     handlers = [*map(signal.getsignal, signals)]
-    with connected(cluster.address, patience=10.0) as connection:
+    with connected(cluster.address, patience=20.0) as connection:
         assert [*map(signal.getsignal, signals)] == handlers
         with RayWorkers(connection, 2, trial_data, ONE, patience=3.0) as started:
             assert not left.exists()
@@ -126,6 +126,7 @@ def until_ended(workers: Any, n: int = 1) -> list[Event]:
 
 def begin_two(workers: Any, folder: Path) -> None:
     """Has both nodes begin with a task that does not end."""
+    assert workers.n_idle == 2
     for number in (4, 5):
         workers.submit(endless(number, folder))
     begun: set[int] = set()
