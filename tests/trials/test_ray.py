@@ -7,11 +7,9 @@ these tests are skipped: `pip install -e ".[test,cluster]" && pytest -m slow tes
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -50,11 +48,9 @@ CHECKS = {
 
 
 @pytest.fixture(scope="module")
-def scratch() -> Iterator[Path]:
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The temporary folder of the nodes."""
-    folder = Path(tempfile.mkdtemp(prefix="ncf-"))  # a short path, as Ray's sockets need one
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    return tmp_path_factory.mktemp("scratch")
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +64,8 @@ def cluster(scratch: Path) -> Iterator[Any]:
         started.second = started.add_node(**NODE)
         yield started
         started.shutdown()
-        for process in trained_by(None):
-            with suppress(psutil.Error):  # of this cluster alone, and not of another on the machine
-                if process.environ().get("TMPDIR") == str(scratch):
-                    process.kill()
+        for process in training(scratch):
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +86,21 @@ def workers(cluster: Any, trial_data: TrialData, scratch: Path) -> Iterator[Any]
             yield started
 
 
-def trained_by(node: Any) -> list[psutil.Process]:
-    """Returns the processes that train on a node now; None means any node."""
-    raylets = None if node is None else {raylet.pid for raylet in processes_of(node, "raylet")}
+def training(scratch: Path) -> list[psutil.Process]:
+    """Returns the processes that train now on nodes with this temporary folder."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            is_there = raylets is None or process.ppid() in raylets
-            if is_there and " ".join(process.cmdline()).startswith("ray::train"):
+            is_ours = process.environ().get("TMPDIR") == str(scratch)
+            if is_ours and " ".join(process.cmdline()).startswith("ray::train"):
                 found.append(process)
     return found
+
+
+def trained_by(node: Any, scratch: Path) -> list[psutil.Process]:
+    """Returns the processes that train now on a node that is alive."""
+    raylets = {raylet.pid for raylet in processes_of(node, "raylet")}
+    return [process for process in training(scratch) if process.ppid() in raylets]
 
 
 def processes_of(node: Any, *names: str) -> list[psutil.Process]:
@@ -159,7 +158,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_search_on_two_nodes_is_that_of_this_machine(
-    cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, folder: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     options = [*COMMON, *EIGHT, "--baselines", "popularity,markov,mixture", "--quiet"]
@@ -170,7 +169,7 @@ def test_a_search_on_two_nodes_is_that_of_this_machine(
     for name in ("confirmation", "conclusion"):
         assert metrics_in(there.user_attrs[name]) == metrics_in(here.user_attrs[name])
     assert "cpus" not in there.user_attrs  # of one kind
-    assert trained_by(None) == []
+    assert training(scratch) == []
 
 
 def metrics_in(value: Any) -> list[Any]:
@@ -193,7 +192,7 @@ def test_ctrl_c_lets_the_epochs_end_and_leaves_nothing_on_the_nodes(
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         end = time.monotonic() + DEADLINE
-        while len(trained_by(None)) < 2:
+        while len(training(scratch)) < 2:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -234,10 +233,11 @@ def test_nodes_compute_what_this_process_computes(
 
 
 def test_a_killed_worker_is_a_failure_and_a_stopped_one_is_ended(
-    cluster: Any, workers: Any, tmp_path: Path
+    cluster: Any, workers: Any, scratch: Path, tmp_path: Path
 ) -> None:
     begin_two(workers, tmp_path)
-    (killed,), (stopped,) = trained_by(cluster.head_node), trained_by(cluster.second)
+    (killed,) = trained_by(cluster.head_node, scratch)
+    (stopped,) = trained_by(cluster.second, scratch)
     killed.kill()
     stopped.suspend()
     failure, setback = [one for one in until_ended(workers, 2) if not isinstance(one, EpochReport)]
@@ -246,18 +246,18 @@ def test_a_killed_worker_is_a_failure_and_a_stopped_one_is_ended(
     assert isinstance(setback, Setback)
     assert "gave no sign of life" in setback.reason
     assert {failure.number, setback.number} == {4, 5}
-    stopped.wait(DEADLINE)  # until it has gone
+    assert not stopped.is_running()
     assert workers.n_idle == 2
     assert [*tmp_path.iterdir()] == []  # no weights
 
 
 @pytest.mark.parametrize("what", ["killed", "hung"])
 def test_a_trial_of_a_lost_node_is_set_back_and_trained_elsewhere(
-    what: str, cluster: Any, workers: Any, tmp_path: Path
+    what: str, cluster: Any, workers: Any, scratch: Path, tmp_path: Path
 ) -> None:
     begin_two(workers, tmp_path)
-    (other,) = trained_by(cluster.head_node)
-    lost = [*processes_of(cluster.second), *trained_by(cluster.second)]
+    (other,) = trained_by(cluster.head_node, scratch)
+    lost = [*processes_of(cluster.second), *trained_by(cluster.second, scratch)]
     for process in lost:
         process.kill() if what == "killed" else process.suspend()
     (setback,) = [one for one in until_ended(workers) if not isinstance(one, EpochReport)]
