@@ -77,7 +77,7 @@ def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, tuple[str
         "charts": (f"{view}&compareRunsMode=CHART", ("Learning curves",)),
         "study": (
             f"{experiment}/runs/{run.info.run_id}?{MODE}",
-            ("On test, read once", version.name),
+            ("On test, read once", version.name, "baseline"),
         ),
         "models": (f"{experiment}/models?{MODE}", ("winner",)),
         "registered": (f"#/models/{version.name}?{MODE}", ("validation_ndcg",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 from mlflow.entities import Run
 
 from ncf.models.table import describe
+from ncf.protocol.metrics import Objective
 from ncf.study import mixing
 from ncf.study.best import title_of
 from ncf.study.results import Confirmed, Contestant
 from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.outcome_metrics import (
+    CONFIRMED,
+    RANK,
     WINNER_TAG,
     best_metrics,
+    best_name,
     confirmed_metrics,
     spent_seconds,
 )
@@ -30,6 +35,7 @@ from ncf.tracking.tracker import (
     Tracker,
 )
 
+_N_RANKED = 200  # runs; those of bigger studies come after them, the latest first
 WON = "**Winner of "  # what the Markdown of a winner's run begins with
 
 _ON_TEST = (
@@ -124,6 +130,25 @@ def crown(tracker: Tracker, winner: str, won: str, note: str) -> None:
             tracker.client.delete_tag(run_id, WINNER_TAG)
     rest = _uncrowned(tracker.client.get_run(winner))
     tracker.set_tags(winner, {WINNER_TAG: won, NOTE_TAG: f"{note}\n\n{rest}"})
+
+
+def rank(tracker: Tracker, winner: str, objective: Objective) -> None:
+    """Gives the winner's run rank 1, and then the best of the study's other runs theirs.
+
+    The UI orders runs by one metric alone, and pins no child run, so that the winner would not be
+    the first where another trial was luckier.
+    """
+    found = {}
+    for run in tracker.runs(f"tags.`{MODEL_TAG}` != ''"):
+        metrics = run.data.metrics
+        value = metrics.get(CONFIRMED, metrics.get(best_name(objective)))
+        if value is not None and run.data.tags.get(STATE_TAG) in ("finished", "pruned"):
+            found[str(run.info.run_id)] = value, metrics.get(RANK)
+    ranking = sorted(found, key=lambda run_id: (run_id != winner, -found[run_id][0]))
+    for number, run_id in enumerate(ranking[:_N_RANKED], start=1):
+        if found[run_id][1] != number:
+            ranked = tracker.metrics({RANK: number}, 0, time.time())
+            tracker.client.log_batch(run_id, metrics=ranked)
 
 
 def _uncrowned(run: Run) -> str:

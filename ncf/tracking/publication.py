@@ -19,7 +19,7 @@ from ncf.study.plan import Plan
 from ncf.study.results import Conclusion, Contestant, Result, readings_in_words
 from ncf.study.verdict import RANKS, WEIGHTS
 from ncf.tracking import gate, registry, versions
-from ncf.tracking.contest_runs import WON, crown, log_contestant
+from ncf.tracking.contest_runs import WON, crown, log_contestant, rank
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.outcome_metrics import best_name, confirmed_metrics, prefixed
@@ -122,7 +122,8 @@ def publish(
             decision = gate.crown_if_better(tracker.client, version)
         published = replace(published, name=name, version=str(version.version), decision=decision)
     _crown(tracker, runs[0], plan.study_name, published)
-    tracker.save_view([*plan.identity["space"]], objective, runs[0])
+    rank(tracker, runs[0], objective)
+    tracker.save_view([*plan.identity["space"]], objective, is_ranked=True)
     return published
 
 

@@ -123,17 +123,17 @@ class Tracker:
                 self.client.set_terminated(run_id, STATUS["interrupted"])
 
     def save_view(
-        self, searched: Sequence[str], objective: Objective, winner: str | None = None
+        self, searched: Sequence[str], objective: Objective, is_ranked: bool = False
     ) -> None:
         """Saves a view of this study's trials and contestants, best first, which the UI then lists.
 
         Args:
             searched: The names of the parameters that differ between trials.
             objective: The metric by which they are ordered.
-            winner: The id of the run that is to stand above the others, where one has won.
+            is_ranked: Whether they have ranks by now, so that the winner is the first.
         """
         shown = f"tags.`{STUDY_TAG}` = '{self._study}' and tags.`{MODEL_TAG}` != ''"
-        view = views.trials_view(self._study, shown, searched, objective, time.time(), winner)
+        view = views.trials_view(self._study, shown, searched, objective, time.time(), is_ranked)
         tag = views.TAG + views.key_of(self._study_id)
         self.client.set_experiment_tag(self.experiment_id, tag, view)
 

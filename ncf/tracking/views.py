@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncf.protocol.metrics import Objective
-from ncf.tracking.outcome_metrics import CONFIRMED, WINNER_TAG, best_name
+from ncf.tracking.outcome_metrics import CONFIRMED, RANK, WINNER_TAG, best_name
 
 TAG = "mlflow.sharedViewState."  # the view's key follows
 
@@ -38,7 +38,7 @@ def trials_view(
     searched: Sequence[str],
     objective: Objective,
     at: float,
-    winner: str | None = None,
+    is_ranked: bool = False,
 ) -> str:
     """Returns the value of the tag.
 
@@ -48,7 +48,7 @@ def trials_view(
         searched: The names of the parameters that differ between trials.
         objective: The metric by which the trials are ordered.
         at: When the view was made, in seconds since 1970.
-        winner: The id of the run that is pinned above the others; None for none.
+        is_ranked: Whether the runs have ranks, by which they are then ordered: the winner is first.
     """
     best, k = best_name(objective), objective.k
     shown = (
@@ -58,8 +58,9 @@ def trials_view(
     )
     metrics = [name for name in shown if name != f"validation_best/{objective.name}"]
     widths = {
-        "attributes.`Run Name`": 250,
+        "attributes.`Run Name`": 230,
         "runDateAndNestInfo": 145,
+        f"metrics.`{RANK}`": 75,
         f"tags.`{WINNER_TAG}`": 120,
         f"metrics.`{best}`": 120,
         f"metrics.`{CONFIRMED}`": 135,
@@ -80,14 +81,13 @@ def trials_view(
     ]
     state = {
         "searchFilter": filter_string,
-        "orderByKey": f"metrics.`{best}`",
-        "orderByAsc": False,
+        "orderByKey": f"metrics.`{RANK if is_ranked else best}`",
+        "orderByAsc": is_ranked,
         "selectedColumns": [name for name in widths if name not in fixed],
         "columnOrder": [*widths],
         "columnWidths": widths,
         "runsHiddenMode": "FIRST_10_RUNS",
         "isAccordionReordered": True,  # or the sections stand in the order of the alphabet
-        "runsPinned": [] if winner is None else [winner],
         "compareRunCharts": charts,
         "compareRunSections": [
             _section(_HYPERPARAMETERS, "Hyperparameters and the best epoch", n_columns=1),

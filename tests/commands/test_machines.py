@@ -259,12 +259,11 @@ def test_a_stopped_search_that_goes_on_finds_itself_replaced_and_writes_nothing(
 
 def test_a_search_waits_for_a_database_that_is_started_again(place: Place, begin: Begin) -> None:
     process = begin("patient", "restart")
-    for n in (2, 5):
+    for n in (1, 3):
         place.wait_for_trials("restart", n, process)
         place.postgres.stop()
-        time.sleep(1.0)
+        time.sleep(3.0)
         place.postgres.start()
     told, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, told
-    assert "waiting for the database of the study's record" in told
     place.assert_like_the_first("restart")

@@ -143,8 +143,15 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     named = client.get_experiment(experiment_id).tags
     (view,) = (named[name] for name in named if name.startswith("mlflow.sharedViewState."))
     state = json.loads(json.loads(view)["state"])
-    assert state["runsPinned"] == [winner.info.run_id]
-    shown = client.search_runs([experiment_id], state["searchFilter"])
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`rank`", True)
+    shown = client.search_runs(
+        [experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"]
+    )
+    assert shown[0].info.run_id == winner.info.run_id
+    assert [run.data.metrics.get("rank") for run in shown] == [*range(1, len(shown) + 1)]
+    ranked = [run.data.metrics for run in shown[1:]]
+    values = [metrics.get("confirmed/mean", metrics["best/ndcg_10"]) for metrics in ranked]
+    assert values == sorted(values, reverse=True)
     assert Counter("ncf.trial" in run.data.tags for run in shown) == {True: N_TRIALS, False: 7}
 
 

@@ -7,9 +7,11 @@ these tests are skipped: `pip install -e ".[test,cluster]" && pytest -m slow tes
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -48,9 +50,11 @@ CHECKS = {
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scratch() -> Iterator[Path]:
     """The temporary folder of the nodes."""
-    return tmp_path_factory.mktemp("scratch")
+    folder = Path(tempfile.mkdtemp(prefix="ncf-"))  # a short path, as Ray's sockets need one
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
