@@ -1,9 +1,10 @@
 """What a trial costs the coordinator where workers are processes of this machine, or tasks of Ray.
 
-    python experiments/benchmarks/cluster.py --trials 200        # needs pip install -e ".[cluster]"
+    python experiments/benchmarks/cluster.py --trials 300        # needs pip install -e ".[cluster]"
 
 The trials are those of small made data, of four epochs each, so that little but the messages and
 the weights is left of them. The processor time is that of this process alone, with all its threads.
+With `--lose-nodes` it also tells how long a node that dies or hangs goes unnoticed.
 """
 
 from __future__ import annotations
@@ -95,11 +96,45 @@ def _seconds_until_noticed(workers: Workers, folder: Path) -> float:
     return time.monotonic() - begin
 
 
+def _lose_nodes(data: TrialData, folder: Path) -> None:
+    """Prints after how many seconds a trial is set back whose node was killed, and hangs."""
+    from ray.cluster_utils import Cluster
+
+    from ncf.trials.ray_cluster import connected
+    from ncf.trials.ray_workers import RayWorkers
+
+    node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0})
+    one = Estimate(1 << 20, 1 << 20, 0.0)
+    for what in ("killed", "hung"):
+        lost = nodes.add_node(**node)
+        nodes.wait_for_nodes()
+        with connected(nodes.address) as cluster, RayWorkers(cluster, 1, data, one) as workers:
+            workers.submit(_task(0, folder, epochs=1_000_000))
+            while not any(isinstance(event, EpochReport) for event in workers.receive(1.0)):
+                pass
+            own = [one.process.pid for ones in lost.all_processes.values() for one in ones]
+            processes = [psutil.Process(pid) for pid in own]
+            processes += [child for process in processes for child in process.children()]
+            begin = time.monotonic()
+            for process in processes:
+                with suppress(psutil.Error):
+                    process.kill() if what == "killed" else process.suspend()
+            while all(isinstance(event, EpochReport) for event in workers.receive(1.0)):
+                pass
+            print(f"ray: a node that was {what} noticed after {time.monotonic() - begin:.1f} s")
+            for process in processes:
+                with suppress(psutil.Error):
+                    process.kill()
+    nodes.shutdown()
+
+
 def main() -> None:
     """Prints a line for each kind of workers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--lose-nodes", action="store_true")
     options = parser.parse_args()
     data = _data()
     for kind in ("local", "ray"):
@@ -118,6 +153,9 @@ def main() -> None:
             f"{kind}: {1000 * used / options.trials:.1f} ms of the coordinator's processor per "
             f"trial, {options.trials / wall:.1f} trials/s{told}"
         )
+    if options.lose_nodes:
+        with tempfile.TemporaryDirectory() as name:
+            _lose_nodes(data, Path(name))
 
 
 if __name__ == "__main__":

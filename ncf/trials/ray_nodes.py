@@ -16,6 +16,7 @@ from ncf.trials import ray_task
 from ncf.trials.nodes import Node, check_alike, installation
 
 _INTRODUCTION_SECONDS = 120.0  # for a process to start on each node and to load the package
+_ANSWER_SECONDS = 3.0  # for a node that is alive to accept a connection
 _logger = logging.getLogger(__name__)
 
 
@@ -53,6 +54,8 @@ def check_nodes(nodes: Sequence[Node]) -> set[str]:
         try:
             host, there, cpu = ray.get(answers[node.id], timeout=_INTRODUCTION_SECONDS)
         except RayError as error:
+            if not node.answers(_ANSWER_SECONDS):
+                continue  # it has just died, and the cluster will notice
             raise ValueError(
                 f"node {node.host} of the cluster cannot run ncf-search: {in_short(error)}; "
                 'install it there, pip install -e ".[cluster]", and start the node again'
