@@ -29,7 +29,7 @@ Show = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def page(searched: tuple[Path, str]) -> Iterator[Page]:
-    with take.opened(CHROMIUM, width=2200) as page:  # columns beyond the right edge are not there
+    with take.opened(CHROMIUM, width=3000) as page:  # columns beyond the right edge are not there
         yield page
 
 
