@@ -85,7 +85,7 @@ def _seconds_until_noticed(workers: Workers, folder: Path) -> float:
     workers.submit(_task(0, folder, epochs=1_000_000))
     while not any(isinstance(event, EpochReport) for event in workers.receive(1.0)):
         pass
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if " ".join(process.cmdline()).startswith("ray::train"):
                 process.kill()

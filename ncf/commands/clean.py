@@ -10,65 +10,33 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, Run, ViewType
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities import ViewType
 
 from ncf.commands import tables
+from ncf.commands.parts import Parts, check_again, check_free, check_place, client_of, parts_of
 from ncf.data.files import RESULTS
 from ncf.study import journal, presence
-from ncf.study.holder import holder_of
 from ncf.study.results import counted
 from ncf.study.storage import lock_study, open_storage
-from ncf.tracking import cleaning, store
-from ncf.tracking.database import file_of
+from ncf.tracking import cleaning
 
 _MODEL_IS_GONE = "Its model was deleted by `python -m ncf clean`; `--repeat` trains it again."
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What there is of a study beside its record.
-
-    Attributes:
-        client: A client of MLflow's store; None where there is no store.
-        runs: Its runs in MLflow.
-        models: The models of these runs.
-        versions: The registered versions that are made of these models.
-        folder: Its folder.
-        table: The table that it was searched on from Python, where there is one.
-    """
-
-    client: MlflowClient | None
-    folder: Path
-    table: Path
-    runs: list[Run] = field(default_factory=list)
-    models: list[LoggedModel] = field(default_factory=list)
-    versions: list[ModelVersion] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """The bytes that it takes on this machine, less those of its record."""
-        files = cleaning.size_of_folder(self.folder)
-        files += self.table.stat().st_size if self.table.exists() else 0
-        return files + cleaning.size_of(self.runs, self.models)
-
-
 def show(storage: str | None, tracking_uri: str | None, as_json: bool) -> None:
     """Prints a row for each study: its trials, the models that are kept, and what it takes."""
-    client = _client(tracking_uri)
+    client = client_of(tracking_uri)
     location = storage or str(RESULTS / "optuna.journal")
     if "://" not in location and not Path(location).exists():
         raise ValueError(f"{location}: no such record; run search.py here, or give --storage")
     rows = []
     for name in _names(open_storage(location)):
         study = journal.load_study(name, storage)
-        parts = _parts(client, study)
+        parts = parts_of(client, study)
         search = presence.last_search(name)
         began = "" if search is None else time.strftime("%Y-%m-%d", time.gmtime(search.began))
         rows.append(
@@ -106,18 +74,17 @@ def run(
         ValueError: There is no such study, versions of it are registered, or nobody said yes.
         RuntimeError: It is being searched.
     """
+    if "/" in name:
+        raise ValueError(f"{name} is the record of a baseline: give its study")
     study = journal.load_study(name, storage)
     folder = RESULTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     with lock_study(folder):
-        if storage is not None and "://" in storage and (holder := holder_of(study)) is not None:
-            raise RuntimeError(
-                f"study {name} is being searched by process {holder.search.pid} on "
-                f"{holder.search.host}: stop it there"
-            )
-        parts = _parts(_client(tracking_uri), study)
+        check_free(study, storage)
+        parts = parts_of(client_of(tracking_uri), study)
+        check_place(study, parts)
         if keep_models is not None:
-            _delete_models(study, parts, keep_models, is_sure)
+            _delete_models(study, parts, storage, keep_models, is_sure)
             return
         if parts.versions and not with_versions:
             named = ", ".join(f"{one.name}/{one.version}" for one in parts.versions)
@@ -126,12 +93,13 @@ def run(
                 "--keep-models N deletes the models of all but its N best trials"
             )
         _ask(_what(study, parts), is_sure)
+        check_again(study, parts, storage)
         _delete(study, parts, storage)
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # while no search can have it
     print(f"study {name}: deleted; MLflow keeps its runs in the bin, which `mlflow gc` empties")
 
 
-def _delete(study: optuna.Study, parts: _Parts, storage: str | None) -> None:
+def _delete(study: optuna.Study, parts: Parts, storage: str | None) -> None:
     """Deletes all that there is of a study but its folder, in which its lock lies."""
     if parts.client is not None:
         cleaning.delete_versions(parts.client, parts.versions)
@@ -147,7 +115,9 @@ def _delete(study: optuna.Study, parts: _Parts, storage: str | None) -> None:
     parts.table.unlink(missing_ok=True)
 
 
-def _delete_models(study: optuna.Study, parts: _Parts, n_kept: int, is_sure: bool) -> None:
+def _delete_models(
+    study: optuna.Study, parts: Parts, storage: str | None, n_kept: int, is_sure: bool
+) -> None:
     """Deletes the models of all trials but the best and those with a registered version."""
     name = study.study_name
     if n_kept < 0:
@@ -170,6 +140,7 @@ def _delete_models(study: optuna.Study, parts: _Parts, n_kept: int, is_sure: boo
         return
     size = cleaning.size_of([], gone) / 1e6
     _ask(f"{counted(len(gone), 'model')} of study {name}, {size:.1f} MB", is_sure)
+    check_again(study, parts, storage)
     own = {model.source_run_id for model in gone}
     for run in parts.runs:
         if run.info.run_id in own:
@@ -178,28 +149,11 @@ def _delete_models(study: optuna.Study, parts: _Parts, n_kept: int, is_sure: boo
     print(f"study {name}: {counted(len(gone), 'model')} deleted, {size:.1f} MB")
 
 
-def _parts(client: MlflowClient | None, study: optuna.Study) -> _Parts:
-    folder = RESULTS / "studies" / study.study_name
-    table = RESULTS / "data" / f"{study.study_name}.parquet"
-    if client is None or "id" not in study.user_attrs:
-        return _Parts(client, folder, table)
-    runs = cleaning.runs_of(client, study.user_attrs["id"])
-    models = cleaning.models_of(client, runs)
-    return _Parts(client, folder, table, runs, models, cleaning.versions_of(client, models))
-
-
-def _client(tracking_uri: str | None) -> MlflowClient | None:
-    """Returns a client of the store; None where the file of the store is not there."""
-    uri = tracking_uri or store.default_uri()
-    database = file_of(uri)
-    return None if database is not None and not database.exists() else store.open_client(uri)
-
-
 def _names(storage: Any) -> list[str]:
     return [one.study_name for one in storage.get_all_studies() if "/" not in one.study_name]
 
 
-def _what(study: optuna.Study, parts: _Parts) -> str:
+def _what(study: optuna.Study, parts: Parts) -> str:
     """Returns what is about to be deleted, in words."""
     n_trials = len(study.get_trials(deepcopy=False))
     versions = ", ".join(f"{one.name}/{one.version}" for one in parts.versions)

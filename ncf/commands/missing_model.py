@@ -61,7 +61,8 @@ def make(client: MlflowClient, run_id: str) -> None:
 def _log(tracker: Tracker, run: Run, plan: Plan, outcome: Outcome, weights: Path) -> None:
     """Logs a model, which stands alone, with a trial's run, which has its metrics already."""
     run_id, setting = str(run.info.run_id), setting_of_run(run)
-    catalogue = Catalogue.of(plan.interactions, plan.split.whole, plan.split.train)
+    plain = Catalogue.of(plan.interactions, plan.split.whole, plan.split.train)
+    catalogue = _with_titles(tracker.client, tracker.parent, plain)
     folder = weights.parent / "model"
     package(folder, weights, setting, catalogue)
     name = model_name(outcome.number)
@@ -72,6 +73,16 @@ def _log(tracker: Tracker, run: Run, plan: Plan, outcome: Outcome, weights: Path
     metrics = tracker.metrics(rounded(values), 0, outcome.time, model_id)
     tracker.client.log_batch(run_id, metrics=metrics)
     tracker.set_tags(run_id, {NOTE_TAG: notes.describe_trial(outcome, run_id)})
+
+
+def _with_titles(client: MlflowClient, study_run_id: str, plain: Catalogue) -> Catalogue:
+    """Returns the catalogue that the study shares, which has its titles, where it is the same."""
+    for artifact in client.list_artifacts(study_run_id):
+        if artifact.path.startswith("catalogue"):
+            shared = Catalogue.load(Path(client.download_artifacts(study_run_id, artifact.path)))
+            if replace(shared, titles=plain.titles).digest == plain.digest:
+                plain = plain if shared.titles is None else shared
+    return plain
 
 
 def _ended_at(client: MlflowClient, run: Run) -> float:

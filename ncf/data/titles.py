@@ -7,6 +7,7 @@ may have others; it may be the file of ratings itself.
 import csv
 import gzip
 import logging
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from ncf.data.interactions import Interactions
 _log = logging.getLogger(__name__)
 
 _FILE_BESIDE = {"u.data": "u.item", "ratings.dat": "movies.dat", "ratings.csv": "movies.csv"}
+
+
+_DAMAGED = (UnicodeDecodeError, csv.Error, OSError, EOFError, zlib.error, pa.ArrowException)
 
 
 def titles_file(ratings: Path) -> Path | None:
@@ -93,7 +97,14 @@ def with_titles(interactions: Interactions, path: Path, item_column: str | None)
         (item_name, title_name), titles = read(path, item_column)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--titles {path}: no such file; check the path") from error
-    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError, pa.ArrowException) as error:
+    except (
+        UnicodeDecodeError,
+        csv.Error,
+        OSError,
+        EOFError,
+        zlib.error,
+        pa.ArrowException,
+    ) as error:
         raise ValueError(
             f"--titles {path}: must be delimited text in UTF-8, or parquet ({error})"
         ) from error

@@ -7,6 +7,7 @@ chooses by them again and again makes them a second validation set.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,21 @@ def compare(
             f"{names[0]} and {names[1]} are of different data (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}): only versions of the same data can be compared"
         )
+    splits = [_split_of(version) for version in (first, second)]
+    if splits[0] != splits[1]:
+        raise ValueError(
+            f"{names[0]} and {names[1]} hold out other items ({splits[0]}; {splits[1]}), so that "
+            "one may have been fitted on what the other is asked for: only versions of the same "
+            "split can be compared"
+        )
     asked = _held_out(client, first, second, "test")
     metrics = [_metrics(registry.read(client, f"models:/{name}"), asked) for name in names]
     return _rows(names, metrics, asked.k)
+
+
+def _split_of(version: ModelVersion) -> str:
+    """Returns how the data of a version were split, as `registry.protocol` begins."""
+    return re.split(r", \d+ negatives", version.tags.get("protocol", ""))[0]
 
 
 def compare_trials(

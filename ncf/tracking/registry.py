@@ -143,6 +143,8 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     """
     client = open_client(tracking_uri)
     uri = uri or _latest_champion(client)
+    if ":" not in uri and uri.count("/") + uri.count("@") == 1:  # as `models` names versions
+        uri = f"models:/{uri}"
     try:
         return uri, read(client, uri)
     except ValueError as error:

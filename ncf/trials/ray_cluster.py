@@ -25,6 +25,7 @@ from ncf.trials.start import ENDING_SIGNALS, ONE_THREAD
 LOCAL = "local"
 PATIENCE = 30.0  # seconds without an answer; after 60 Ray itself would end this process
 _ASK_SECONDS = 1.0  # between two questions for the nodes
+_LONGEST_LOOK = 2.0  # seconds between two looks at what was answered that count as silence
 _CONNECT_SECONDS = 10.0  # for an address to answer, on which Ray would spend five minutes
 _SHUTDOWN_SECONDS = 10.0  # for Ray to let go, which it does not where its head hangs
 
@@ -37,7 +38,8 @@ class Cluster:
         self._patience = patience
         self._own_node = str(ray.get_runtime_context().get_node_id())
         self._nodes = _alive()
-        self._answered_at = time.monotonic()
+        self._silence = 0.0  # seconds since it last answered, as `nodes` has counted them
+        self._looked_at = time.monotonic()
         self._closed = threading.Event()
         threading.Thread(target=self._ask, daemon=True, name="nodes of the cluster").start()
 
@@ -48,12 +50,15 @@ class Cluster:
         Raises:
             ConnectionError: The cluster does not answer, or has given this machine up.
         """
-        silence = time.monotonic() - self._answered_at
+        now = time.monotonic()
+        # Of more, only so many seconds count: this process may itself have been stopped, or busy.
+        self._silence += min(now - self._looked_at, _LONGEST_LOOK)
+        self._looked_at = now
         is_lost = self._own_node not in [node.id for node in self._nodes]
-        if silence < self._patience and not is_lost and not self._closed.is_set():
+        if self._silence < self._patience and not is_lost and not self._closed.is_set():
             return self._nodes
         self.close()
-        why = f"has not answered for {silence:.0f} s"
+        why = f"has not answered for {self._patience:.0f} s"
         if is_lost:
             why = "has given up this machine's node"
         raise ConnectionError(
@@ -74,8 +79,8 @@ class Cluster:
     def _ask(self) -> None:
         while not self._closed.wait(_ASK_SECONDS):
             with suppress(Exception):  # no answer: its age tells
-                nodes = _alive()
-                self._nodes, self._answered_at = nodes, time.monotonic()
+                self._nodes = _alive()
+                self._silence = 0.0
 
 
 @contextmanager

@@ -111,6 +111,21 @@ def test_a_study_is_read_from_python(searched: tuple[Path, str]) -> None:
     assert len(answer.item_ids) == 3
 
 
+def test_clean_leaves_the_files_of_a_store_that_was_copied(
+    searched: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(searched[0], tmp_path / "copy")
+    files = sorted(searched[0].rglob("*"))
+    monkeypatch.chdir(tmp_path / "copy")
+    for option in (["--with-versions"], ["--keep-models", "0"]):
+        assert main(["clean", "shop", "--yes", *option]) == 2
+        assert "nothing was deleted" in capsys.readouterr().err
+    assert sorted(searched[0].rglob("*")) == files
+
+
 SCRIPT = """
 import pandas as pd
 import ncf

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main
-from ncf.tracking import marks, registry
+from ncf.tracking import comparison, marks, registry
 
 
 @pytest.fixture
@@ -81,3 +81,22 @@ def test_of_several_champions_the_one_that_answers_and_the_others_are_named(
         assert "gmf-shop@champion" in others  # beside those that other tests have left
     finally:
         client.delete_registered_model("later")
+
+
+def test_a_version_is_named_as_the_commands_print_it(client: MlflowClient) -> None:
+    uri, recommender = registry.load("gmf-shop/1", mlflow.get_tracking_uri())
+    assert uri == "models:/gmf-shop/1"
+    assert recommender.recommend(["c7"], 1)[0].known
+
+
+def test_versions_of_other_splits_are_not_compared(client: MlflowClient) -> None:
+    ours = client.get_model_version("gmf-shop", "1")
+    client.create_registered_model("by-time")
+    try:
+        tags = ours.tags | {"protocol": "by time, 99 negatives, k 10, seed 0, one seed"}
+        client.create_model_version("by-time", str(ours.source), ours.run_id, tags=tags)
+        other = client.get_model_version("by-time", "1")
+        with pytest.raises(ValueError, match=r"hold out other items \(.*; by time\)"):
+            comparison.compare(client, ours, other)
+    finally:
+        client.delete_registered_model("by-time")

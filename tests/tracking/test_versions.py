@@ -453,8 +453,9 @@ def test_what_was_deleted_in_mlflow_is_told_in_a_sentence(
     assert "its files, which were at " in error
     assert "are gone; take another version" in error
     folder.with_name("elsewhere").rename(folder)
-    for model in moved.search_logged_models([trial.info.experiment_id]):
-        moved.delete_logged_model(model.model_id)
+    while models := moved.search_logged_models([trial.info.experiment_id]):  # a hundred at a time
+        for model in models:
+            moved.delete_logged_model(model.model_id)
     collect_garbage()
     for arguments in (("recommend", "--user", "c7"), ("similar", "--item", "SKU-4")):
         error = command(capsys, *arguments, expect=2)
