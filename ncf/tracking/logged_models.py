@@ -17,8 +17,9 @@ from safetensors.numpy import load_file
 from ncf.models.table import Setting
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.packaged import write_model, write_pointer
+from ncf.tracking import tag_names
 from ncf.tracking.packaging import DATA_FOLDER, package
-from ncf.tracking.tracker import KEY_TAG, Tracker
+from ncf.tracking.tracker import Tracker
 from ncf.trials.messages import Outcome
 
 _packaging = threading.Lock()  # MLflow changes what all threads share meanwhile
@@ -107,11 +108,11 @@ def log_model(
     client = tracker.client
     is_new_run = tracker.has_made(run_id) and not tracker.is_repeated(f"{key} of {run_id}")
     models = [] if is_new_run else tracker.models(run_id)
-    found = next((model for model in models if model.tags.get(KEY_TAG) == key), None)
+    found = next((model for model in models if tag_names.key_of(model.tags) == key), None)
     if (model := found) is None:
         texts = {name: str(value) for name, value in params.items()}
         model = client.create_logged_model(
-            tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
+            tracker.experiment_id, name, run_id, tag_names.of_key(key), texts, "recommender"
         )
     is_ready = found is not None and found.status == LoggedModelStatus.READY
     if not is_ready or not is_whole(client, str(model.model_id)):  # by an earlier call, in part

@@ -24,9 +24,8 @@ from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.outcome_metrics import best_name, confirmed_metrics, prefixed
 from ncf.tracking.packaging import package
+from ncf.tracking.tag_names import READINGS_TAG
 from ncf.tracking.tracker import Tracker
-
-READINGS_TAG = "ncf.test_readings"  # when a study read test, which contestants, and why
 
 
 @dataclass(frozen=True)

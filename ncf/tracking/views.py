@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncf.protocol.metrics import Objective
-from ncf.tracking.outcome_metrics import CONFIRMED, RANK, WINNER_TAG, best_name
+from ncf.tracking.outcome_metrics import CONFIRMED, RANK, best_name
+from ncf.tracking.tag_names import STATE_TAG, WINNER_TAG
 
 TAG = "mlflow.sharedViewState."  # the view's key follows
 
-STATE_TAG = "ncf.state"  # of a run: whether its trial finished, was pruned or failed
 _HYPERPARAMETERS, _CURVES = "ncf-hyperparameters", "ncf-curves"  # sections of charts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -10,7 +11,9 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main
+from ncf.serving.packaged import load_recommender
 from ncf.tracking import comparison, marks, registry
+from ncf.tracking.packaging import stands_alone
 
 
 @pytest.fixture
@@ -55,6 +58,55 @@ def test_a_version_without_tags_is_read_from_its_run(
         assert "Needed is" in refusal
     finally:
         client.delete_registered_model("by-hand")
+
+
+def test_a_trial_that_the_button_registered_stands_alone_from_then_on(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ours = client.get_model_version("gmf-shop", "1")
+    experiment = client.get_run(str(ours.run_id)).info.experiment_id
+    for number, command in ((2, "models"), (3, "register")):
+        trial = client.search_logged_models([experiment], f"name = 'trial-{number:04d}'")[0]
+        name, model_id, run_id = f"pressed-{command}", str(trial.model_id), str(trial.source_run_id)
+        client.create_registered_model(name)
+        try:
+            client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+            assert not stands_alone(client, model_id)
+            more = [run_id, "--name", name] if command == "register" else []
+            assert main([command, *more]) == 0
+            assert stands_alone(client, model_id)
+            (version,) = client.search_model_versions(f"name = '{name}'")
+            assert version.description.startswith("GMF: dim ")
+            assert version.description.endswith("Test was not read.")
+            assert version.tags["trial"] == str(number)
+            away = shutil.copytree(
+                mlflow.artifacts.download_artifacts(f"models:/{name}/1"), tmp_path / name
+            )
+            (away / "data" / "model" / "catalogue.json").unlink()  # the way to the store
+            assert load_recommender(away / "data" / "model").recommend(["c7"], 1)[0].known
+        finally:
+            client.delete_registered_model(name)
+
+
+def test_a_version_whose_catalogue_is_gone_is_told_of_and_listed(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = client.get_model_version("gmf-shop", "1")
+    experiment = client.get_run(str(ours.run_id)).info.experiment_id
+    trial = client.search_logged_models([experiment], "name = 'trial-0004'")[0]
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{trial.model_id}"))
+    pointer = folder / "data" / "model" / "catalogue.json"
+    before = pointer.read_text()
+    client.create_registered_model("orphan")
+    try:
+        pointer.write_text(json.dumps({"uri": f"runs:/{'0' * 32}/catalogue.npz"}))
+        client.create_model_version("orphan", f"models:/{trial.model_id}", trial.source_run_id)
+        assert main(["models", "--json"]) == 0
+        assert "orphan/1" in {row["version"] for row in json.loads(capsys.readouterr().out)}
+        assert "orphan/1 does not load" in caplog.text
+    finally:
+        pointer.write_text(before)
+        client.delete_registered_model("orphan")
 
 
 def test_a_version_of_another_project_is_left_alone(client: MlflowClient) -> None:
