@@ -32,18 +32,19 @@ def describe_trial(outcome: Outcome, run_id: str, why_no_model: str = "") -> str
     sampled, full = _in_words(outcome.metrics), _in_words(outcome.metrics_full)
     pruned = ", and pruned: other trials were better by then" if outcome.pruned else ""
     of_model = (
-        "Its model shares the study's catalogue and needs this project; to the model registry"
+        "The UI's own button registers a model that needs this project, until "
+        f"`{command('models')}` has made it one that stands alone"
     )
     if why_no_model:
         of_model = (
-            f"MLflow has no model of it, since {why_no_model}; this trains it again, to the same "
-            "bits on the same machine, and registers it"
+            f"MLflow has no model of it, since {why_no_model}: the first command trains it again, "
+            "to the same bits on the same machine"
         )
     return (
         f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
         f"over the full catalogue {full}.\n\n"
-        f"Again: `{command('--repeat', run_id, program='python search.py')}`. {of_model}, "
-        f"as one that stands alone: `{command('register', run_id)}`."
+        f"To register its model: `{command('register', run_id)}`. To train it again: "
+        f"`{command('--repeat', run_id, program='python search.py')}`. {of_model}."
     )
 
 

@@ -121,7 +121,7 @@ def test_the_best_are_confirmed_and_held_against_baselines(
         if "confirmed/mean" in run.data.metrics and "ncf.trial" in run.data.tags
     }
     assert len(means) == 3
-    assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output
+    assert f"Winner: GMF (trial {max(means, key=lambda number: means[number])}, " in output
     ranks_file = client.download_artifacts(parent.info.run_id, "test_ranks.npz", str(tmp_path))
     with np.load(ranks_file) as ranks:
         for run in runs:
