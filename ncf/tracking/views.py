@@ -58,13 +58,14 @@ def trials_view(
     )
     metrics = [name for name in shown if name != f"validation_best/{objective.name}"]
     widths = {
-        "attributes.`Run Name`": 230,
-        "runDateAndNestInfo": 145,
+        # These are visible in a window of 1280 pixels, up to the one of test.
+        "attributes.`Run Name`": 190,
+        "runDateAndNestInfo": 135,
         f"metrics.`{RANK}`": 75,
-        f"tags.`{WINNER_TAG}`": 120,
-        f"metrics.`{best}`": 120,
-        f"metrics.`{CONFIRMED}`": 135,
-        f"tags.`{STATE_TAG}`": 95,
+        f"tags.`{WINNER_TAG}`": 105,
+        f"tags.`{STATE_TAG}`": 90,
+        f"metrics.`{best}`": 110,
+        f"metrics.`{CONFIRMED}`": 125,
         f"metrics.`test/ndcg_{k}`": 110,
         "metrics.`confirmed/sd`": 115,
         **{f"metrics.`{name}`": 190 for name in metrics},
