@@ -11,9 +11,9 @@ from ncf.tracking.next_steps import command
 from ncf.trials.messages import Outcome
 
 EXPERIMENT = (
-    "Searches for a good recommender. Click **Model training** at the top left and **Views** at the "
-    "top right: the trials of a study, the best first, with charts. A run named `study` is a "
-    "search, and its child runs are the trials."
+    "Searches for a good recommender. Click **Model training**, top left, and then **Views**, top "
+    "right: the trials of a study, the best first, with charts. A run named `study` is a search, "
+    "and its child runs are the trials."
 )
 REGISTERED_MODEL = (
     "Answers user ids of the data with the ids of the k best items. The alias `champion` is the "
