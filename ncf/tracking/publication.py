@@ -18,7 +18,7 @@ from ncf.study.cost import Cost
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion, Contestant, Result, readings_in_words
 from ncf.study.verdict import RANKS, WEIGHTS
-from ncf.tracking import gate, registry, versions
+from ncf.tracking import gate, notes, registry, versions
 from ncf.tracking.contest_runs import WON, crown, log_contestant, rank
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model
@@ -104,7 +104,7 @@ def publish(
     tracker.set_tags(tracker.parent, readings | intervals_of(conclusion.results[0]))
     runs = []
     for (result, contestant), values in zip(both, metrics, strict=True):
-        note = f"{contestant.note}: tuned by the same study code."
+        note = notes.describe_contestant(contestant.note)
         if contestant.name in cost.seconds:
             values["cost/processor_seconds"] = cost.seconds[contestant.name]
         tags = intervals_of(result)
@@ -131,8 +131,9 @@ def _crown(tracker: Tracker, winner: str, study: str, published: Published) -> N
     won, note = "not registered", f"{WON}study {study}**, not registered."
     if published.name:
         won = f"{published.name}/{published.version}"
+        page = f"#/models/{published.name}/versions/{published.version}"
         note = (
-            f"{WON}study {study}**, fitted on validation too and registered as **{won}**: "
+            f"{WON}study {study}**, fitted on validation too and registered as [{won}]({page}): "
             f"{published.decision}."
         )
     crown(tracker, winner, won, note)
