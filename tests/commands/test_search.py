@@ -19,8 +19,8 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main as ask
+from ncf.commands.command_line import parse
 from ncf.commands.ending import End
-from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import lag_of, run
 from ncf.protocol.metrics import summarize
