@@ -138,20 +138,25 @@ def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> N
 
 def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
     from ncf.tracking import gate
+    from ncf.tracking.database import registry_lock
 
-    print(gate.promote(_client(tracking_uri), version, force))
+    client = _client(tracking_uri)
+    with registry_lock(str(client.tracking_uri)):
+        print(gate.promote(client, version, force))
 
 
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     from ncf.commands import missing_model
     from ncf.commands.options import check_name
     from ncf.tracking import next_steps, versions
+    from ncf.tracking.database import registry_lock
 
     if name is not None:
         check_name("--name", name)
     client = _client(tracking_uri)
-    missing_model.make(client, run_id)
-    version = versions.register_run(client, run_id, name)
+    with registry_lock(str(client.tracking_uri)):
+        missing_model.make(client, run_id)
+        version = versions.register_run(client, run_id, name)
     full_name = f"{version.name}/{version.version}"
     print(f"{full_name}: {version.description}")
     print("This makes it champion where it is better on the same protocol; --force in any case:")

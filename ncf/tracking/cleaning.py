@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from ncf.tracking import views
 from ncf.tracking.tracker import NOTE_TAG, PARENT_TAG, STUDY_ID_TAG, TRIAL_TAG
 
+MODEL_IS_GONE = "Its model was deleted by `python -m ncf clean`; `--repeat` trains it again."
 _PAGE = 1000
 
 
