@@ -26,6 +26,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     values = vars(failures.parse(parser, arguments))
     if values["register"] == "":
         parser.error("--register needs a name; --no-register leaves the model registry alone")
+    log_file = values["log_file"]
+    if log_file is not None and not (folder := Path(log_file).parent).is_dir():
+        parser.error(f"--log-file {log_file}: no folder {folder}; make it first")
     baselines = values.pop("baselines")
     no_register = values.pop("no_register")
     values["baselines"] = named(baselines)
@@ -113,8 +116,8 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
     add(
         "--baselines",
         default=",".join(BASELINES),
-        help="what else can win, each tuned on as many settings as there are trials "
-        f"(default: {','.join(BASELINES)}; none)",
+        help="what else can win, each tuned on as many settings as there are trials; what the "
+        f"study has tuned stays in its contest (default: {','.join(BASELINES)}; none)",
     )
     add(
         "--register-best",

@@ -171,6 +171,24 @@ def test_the_same_command_again_has_nothing_to_do(
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
 
 
+def test_fewer_baselines_do_not_take_out_of_the_contest_what_was_in_it(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else a weaker winner would be registered, and test would be read again."""
+    folder, output = searched
+    monkeypatch.chdir(folder)
+    fewer = ["--trials", str(N_TRIALS), "--baselines", "markov"]
+    assert run(parse([*COMMON, *fewer])) == 0
+    again = capsys.readouterr().out
+    assert "Still in this study's contest, as tuned before: popularity" in again
+    assert output[output.index("Winner") :] == again[again.index("Winner") :]
+    assert len(client.search_model_versions("name='gmf-shop'")) == 1
+    assert len(study_of(folder).user_attrs["test_readings"]) == 1
+
+
 @pytest.mark.slow
 def test_what_mlflow_lacks_is_written_by_the_same_command(
     searched: tuple[Path, str],
