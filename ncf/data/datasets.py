@@ -68,8 +68,8 @@ def find_file(data: str) -> tuple[str, Path]:
     path = Path(data).expanduser()
     if not path.exists():
         raise FileNotFoundError(
-            f"{data}: no such file, nor a known data set; check the path, or give one of "
-            f"{', '.join(NAMES)}"
+            f"{data}: no such file, nor a known data set; check the path, which --data or the "
+            f"experiment gives, or give one of {', '.join(NAMES)}"
         )
     if not path.is_file() and not path.is_dir():
         raise ValueError(f"{path}: not a file, and it is read more than once; save it as one")

@@ -24,7 +24,7 @@ from ncf.data.files import files_of
 from ncf.data.ids import join_ids, read_ids, remarks_on_ids
 from ncf.data.interactions import OwnIds
 from ncf.data.layout import find_layout
-from ncf.data.meaning import check_meaning, check_one_header, describe
+from ncf.data.meaning import check_meaning, check_one_header, describe, remarks_on_times
 from ncf.data.rating_values import read_rating_values
 from ncf.data.sources import Batch, Collected, Source
 from ncf.data.streams import DAMAGED
@@ -40,8 +40,8 @@ _RULES = {
     "item": "must not hold a NUL; correct it or remove the row",
     "rating": "must be a finite number; correct it or remove the row",
     "timestamp": (
-        "must be seconds or milliseconds since 1970 or an ISO 8601 date, from 1970 to 2100; "
-        "correct it or remove the row"
+        "must be seconds or milliseconds since 1970, an ISO 8601 date, or DD.MM.YYYY, from 1970 to "
+        "2100 (of 3/4/2021 it is not known which is the day); correct it or remove the row"
     ),
 }
 
@@ -117,7 +117,11 @@ def read_ratings(
     user_ids = join_ids(found.values.pop("user"), source.is_typed)
     item_ids = join_ids(found.values.pop("item"), source.is_typed)
     check_one_header(path, source, user_ids, item_ids)
-    remarks = (*remarks_on_ids("user", user_ids), *remarks_on_ids("item", item_ids))
+    remarks = (
+        *remarks_on_times(source),
+        *remarks_on_ids("user", user_ids),
+        *remarks_on_ids("item", item_ids),
+    )
     seconds = None
     if "timestamp" in found.values:
         seconds, order = _join_times(found.values.pop("timestamp"))

@@ -43,6 +43,12 @@ def test_every_option_reaches_its_field(capsys: pytest.CaptureFixture[str]) -> N
     assert "--register needs a name; --no-register leaves" in capsys.readouterr().err
 
 
+def test_a_log_file_needs_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--log-file", f"{tmp_path}/none/log"])
+    assert f"--log-file {tmp_path}/none/log: no folder {tmp_path}/none" in capsys.readouterr().err
+
+
 def test_the_baselines_are_those_of_the_table_of_models() -> None:
     assert BASELINES == table.BASELINES
 
