@@ -84,7 +84,8 @@ def are_empty(column: pa.Array) -> NDArray[np.bool_]:
         if not len(column.dictionary):
             return has_none
         are_values_empty = are_empty(column.dictionary)
-        return has_none | are_values_empty[column.indices.fill_null(0).to_numpy()]
+        indices: NDArray[np.int64] = column.indices.fill_null(0).to_numpy()
+        return has_none | are_values_empty[indices]
     is_empty = pc.is_null(column, nan_is_null=True)
     if str(column.type) in ("string", "large_string", "string_view"):
         trimmed = pc.utf8_trim(column.cast(pa.string()), characters=BLANKS)
