@@ -5,15 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -67,52 +63,6 @@ def test_status_tells_a_concluded_study(capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert re.search(r"study shop: \d+/\d+ trials", out)
     assert "nobody is searching it" in out
-
-
-def test_results_in_a_folder_that_may_only_be_read_are_read(
-    searched: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a lock, and without a word of the copy that a start makes of the record."""
-    with (
-        tempfile.TemporaryDirectory() as outer
-    ):  # pytest's own folders may be entered by root alone
-        kept = Path(outer) / "kept"
-        for name in ("optuna.journal", "studies/shop/search.json"):
-            (kept / "mlruns" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(searched[0] / "mlruns" / name, kept / "mlruns" / name)
-        everything = [Path(outer), kept, *kept.rglob("*")]
-        for path in everything:
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        monkeypatch.chdir(kept)
-        with reading_alone():
-            for command in ("status", "trials", "check"):
-                assert main([command]) == 0, capsys.readouterr().err
-                shown = capsys.readouterr()
-                assert "shop" in shown.out or command == "trials"
-                assert "WARNING" not in shown.err
-            damaged = (kept / "mlruns" / "optuna.journal").read_bytes().replace(b"hop", b"hip", 1)
-        Path("mlruns/optuna.journal").chmod(0o644)
-        Path("mlruns/optuna.journal").write_bytes(damaged)
-        Path("mlruns/optuna.journal").chmod(0o444)
-        with reading_alone():
-            assert main(["check"]) == 2
-        told = capsys.readouterr().err
-        assert re.search(r"damaged, first in line \d+, and nothing was put right", told)
-        for path in everything:
-            path.chmod(0o755)
-
-
-@contextmanager
-def reading_alone() -> Iterator[None]:
-    """Takes from the body what root alone may do."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_stop_says_that_nobody_searches(capsys: pytest.CaptureFixture[str]) -> None:
