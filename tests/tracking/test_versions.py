@@ -268,7 +268,10 @@ def test_lists_of_some_users_and_of_some_items(
         (("recommend", "--all"), "--all needs --out"),
         (("recommend", "--all", "--out", "lists.xlsx"), "must end in .parquet or .csv"),
         (("recommend", "--all", "--out", "absent/lists.csv"), "no folder absent"),
-        (("recommend", "--user", "c0", "--out", "lists.csv"), "--out needs --all"),
+        (
+            ("recommend", "--user", "c0", "--out", "lists.csv"),
+            "--out lists.csv is for the lists of",
+        ),
         (("recommend", "--users", "x", "--items", "SKU-4"), "give --user ID, --items ID,ID,... or"),
         (("data", "absent.csv"), "absent.csv: no such file"),
     ],
