@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from ncf.commands.tables import for_terminal
-from ncf.models.table import describe
+from ncf.models.table import describe, title
 from ncf.protocol.metrics import Objective
 from ncf.report.contest import p_in_words, ranked
 from ncf.study import journal
@@ -121,6 +121,24 @@ def show_trials(trials: Sequence[FrozenTrial], objective: Objective) -> None:
     )
 
 
+def show_kept(names: Sequence[str], contestants: Sequence[str]) -> None:
+    """Prints which baselines stay in the contest, though they were not asked for this time.
+
+    Args:
+        names: Those that an earlier contest of the study had.
+        contestants: The names of all that there are now.
+    """
+    there = ", ".join(title(name) for name in names if name in contestants)
+    gone = [name for name in names if name not in contestants]
+    if there:
+        print(f"\nStill in this study's contest, as tuned before: {there}")
+    if gone:
+        print(
+            f"\nNo longer in this study's contest: {', '.join(map(title, gone))}; "
+            f"--baselines {','.join(gone)} tunes it again"
+        )
+
+
 def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> None:
     """Prints the objective of the confirmed trials for each fresh seed."""
     if not confirmed:
@@ -183,14 +201,15 @@ def show_model(name: str, version: str, decision: str) -> None:
         _say(f"Registered: {name} version {version}; {decision}")
 
 
-def show_next_steps(ui_command: str, ui_link: str, ask_command: str) -> None:
+def show_next_steps(ui_command: str, ui_link: str, questions: Sequence[tuple[str, str]]) -> None:
     """Prints the commands that open the UI and ask the model."""
     print("\nCompare the trials in the MLflow UI:")
     print(f"  {ui_command}")
     print(f"  {ui_link}")
-    print("Ask the model for ten items:")
-    print(f"  {ask_command}")
-    if "$MLFLOW_TRACKING_URI" in ask_command + ui_command:
+    for whom, ask_command in questions:
+        print(whom)
+        print(f"  {ask_command}")
+    if "$MLFLOW_TRACKING_URI" in ui_command + "".join(ask for _, ask in questions):
         print(
             "MLFLOW_TRACKING_URI must hold the store's address, which has a password and is not "
             "printed."

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import optuna
 
-from ncf.models.table import MODELS, model_of
+from ncf.models.table import model_of, title
 from ncf.protocol.metrics import Objective
 from ncf.study import baselines
 from ncf.study.confirmation import choose, confirm
@@ -112,4 +112,4 @@ def _how(one: Contestant) -> str:
 
 def title_of(one: Result | Contestant) -> str:
     """Returns the title of a contestant's model."""
-    return MODELS[one.name].title if one.name in MODELS else one.name
+    return title(one.name)

@@ -21,6 +21,8 @@ from ncf.tracking import tag_names, views
 from ncf.tracking.paging import all_runs
 from ncf.tracking.tag_names import NOTE_TAG, PARENT_TAG, TRIAL_TAG
 
+MODEL_IS_GONE = "Its model was deleted by `python -m ncf clean`; `--repeat` trains it again."
+
 
 def runs_of(client: MlflowClient, study_id: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
     """Returns the runs of a study, the study's own among them.

@@ -14,7 +14,7 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, model_of, setting_of
+from ncf.models.table import Setting, model_of, setting_of, title
 from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
 from ncf.tracking import notes, registry, versions
@@ -121,7 +121,7 @@ def _winner_of(client: MlflowClient, model: LoggedModel, run: Run) -> tuple[Sett
     number = of_others[-2]
     if len(of_others) == 3:  # winner-mixture-3-0
         name = of_others[0]
-        return setting_of(name, model.params or {}), f"{number} of {name}"
+        return setting_of(name, model.params or {}), f"{number} of {title(name)}"
     query = f"tags.`{TRIAL_TAG}` = '{number}' and tags.`{PARENT_TAG}` = '{run.info.run_id}'"
     trials = client.search_runs([run.info.experiment_id], query, max_results=1)
     name = trials[0].data.tags.get(MODEL_TAG, "gmf") if trials else "gmf"

@@ -25,7 +25,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from tests.conftest import COMMON, N_TRIALS, PROJECT, planted, write_interactions
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy

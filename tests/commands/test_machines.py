@@ -23,7 +23,7 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.commands.status import describe
 from ncf.study import journal

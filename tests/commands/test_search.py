@@ -19,8 +19,8 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main as ask
+from ncf.commands.command_line import parse
 from ncf.commands.ending import End
-from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import lag_of, run
 from ncf.protocol.metrics import summarize
@@ -171,6 +171,24 @@ def test_the_same_command_again_has_nothing_to_do(
     assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
+
+
+def test_fewer_baselines_do_not_take_out_of_the_contest_what_was_in_it(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else a weaker winner would be registered, and test would be read again."""
+    folder, output = searched
+    monkeypatch.chdir(folder)
+    fewer = ["--trials", str(N_TRIALS), "--baselines", "markov"]
+    assert run(parse([*COMMON, *fewer])) == 0
+    again = capsys.readouterr().out
+    assert "Still in this study's contest, as tuned before: popularity" in again
+    assert output[output.index("Winner") :] == again[again.index("Winner") :]
+    assert len(client.search_model_versions("name='gmf-shop'")) == 1
+    assert len(study_of(folder).user_attrs["test_readings"]) == 1
 
 
 @pytest.mark.slow
