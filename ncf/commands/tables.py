@@ -79,23 +79,37 @@ def in_width(
     first_is_text, *others_are_text = is_text or [True] * len(rows[0])
     widest = max(map(len, first))
     room = max(width - widest - 2, _NARROWEST)
-    blocks: list[list[Sequence[str]]] = [[]]
-    alignments = [[first_is_text]]
-    left = room
-    for column, is_left in zip(others, others_are_text, strict=True):
-        needed = min(max(map(len, column)), room) + 2
-        if blocks[-1] and needed > left + 2:
-            blocks.append([])
-            alignments.append([first_is_text])
-            left = room
-        blocks[-1].append(column)
-        alignments[-1].append(is_left)
-        left -= needed
+    widths = [min(max(map(len, column)), room) for column in others]
     lines: list[str] = []
-    for block, alignment in zip(blocks, alignments, strict=True):
-        cells = [line for row in zip(first, *block, strict=True) for line in _wrapped(row, room)]
-        lines += ["", *aligned(cells, alignment)]
+    for block in _blocks(widths, room):
+        columns = [others[place] for place in block]
+        are_text = [first_is_text, *(others_are_text[place] for place in block)]
+        cells = [line for row in zip(first, *columns, strict=True) for line in _wrapped(row, room)]
+        lines += ["", *aligned(cells, are_text)]
     return lines[1:]
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Returns which columns stand beside each other, as evenly as so few blocks allow."""
+    blocks = _filled(widths, room)
+    for narrower in range(room - 1, max(widths, default=room) - 1, -1):
+        if len(found := _filled(widths, narrower)) > len(blocks):
+            break
+        blocks = found
+    return blocks
+
+
+def _filled(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Returns the places of columns in blocks, each filled before the next is begun."""
+    blocks: list[list[int]] = [[]]
+    left = room
+    for place, width in enumerate(widths):
+        if blocks[-1] and width > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(place)
+        left -= width + 2
+    return blocks
 
 
 def _wrapped(row: Sequence[str], width: int) -> list[list[str]]:

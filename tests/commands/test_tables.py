@@ -67,6 +67,18 @@ def test_a_table_that_is_too_wide_goes_on_below_and_breaks_no_number() -> None:
     assert in_width(rows, 200) == aligned(rows, [True] * 5)
 
 
+def test_a_table_that_goes_on_below_leaves_no_column_alone_where_it_need_not() -> None:
+    rows = [["", "one", "two", "three", "four"], ["a", "0.1", "12.25", "3", "0.4"]]
+    is_text = (True, False, False, False, False)
+    assert in_width(rows, 20, is_text) == [
+        "   one    two",
+        "a  0.1  12.25",
+        "",
+        "   three  four",
+        "a      3   0.4",
+    ]
+
+
 def test_a_narrow_terminal_keeps_a_value_and_its_interval_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
