@@ -60,7 +60,7 @@ def trials_view(
     widths = {
         # These are visible in a window of 1280 pixels, up to the one of test.
         "attributes.`Run Name`": 190,
-        "runDateAndNestInfo": 130,
+        "runDateAndNestInfo": 136,
         f"metrics.`{RANK}`": 75,
         f"tags.`{WINNER_TAG}`": 120,
         f"tags.`{STATE_TAG}`": 90,
