@@ -148,7 +148,7 @@ def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     from ncf.commands import missing_model
     from ncf.commands.options import check_name
-    from ncf.tracking import next_steps, versions
+    from ncf.tracking import marks, next_steps, versions
     from ncf.tracking.database import registry_lock
 
     if name is not None:
@@ -156,7 +156,7 @@ def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     client = _client(tracking_uri)
     with registry_lock(str(client.tracking_uri)):
         missing_model.make(client, run_id)
-        version = versions.register_run(client, run_id, name)
+        version = marks.mark(client, versions.register_run(client, run_id, name))
     full_name = f"{version.name}/{version.version}"
     print(f"{full_name}: {version.description}")
     print("This makes it champion where it is better on the same protocol; --force in any case:")

@@ -179,7 +179,7 @@ def _measured(
 def _why_missing(runs: Sequence[Run], number: int) -> str:
     """Returns why MLflow has no model of a trial, and what makes it again."""
     from ncf.tracking import cleaning, next_steps
-    from ncf.tracking.tracker import NOTE_TAG, TRIAL_TAG
+    from ncf.tracking.tag_names import NOTE_TAG, TRIAL_TAG
 
     run = next((one for one in runs if one.data.tags.get(TRIAL_TAG) == str(number)), None)
     if run is None:

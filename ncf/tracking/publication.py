@@ -19,16 +19,15 @@ from ncf.study.cost import Cost
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion, Contestant, Result, readings_in_words
 from ncf.study.verdict import RANKS, WEIGHTS
-from ncf.tracking import gate, registry, versions
+from ncf.tracking import gate, notes, registry, versions
 from ncf.tracking.contest_runs import WON, crown, log_contestant, rank
 from ncf.tracking.database import registry_lock
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.outcome_metrics import best_name, confirmed_metrics, prefixed
 from ncf.tracking.packaging import package
+from ncf.tracking.tag_names import READINGS_TAG
 from ncf.tracking.tracker import Tracker
-
-READINGS_TAG = "ncf.test_readings"  # when a study read test, which contestants, and why
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def publish(
     tracker.set_tags(tracker.parent, readings | intervals_of(conclusion.results[0]))
     runs = []
     for (result, contestant), values in zip(both, metrics, strict=True):
-        note = f"{contestant.note}: tuned by the same study code."
+        note = notes.describe_contestant(contestant.note)
         if contestant.name in cost.seconds:
             values["cost/processor_seconds"] = cost.seconds[contestant.name]
         tags = intervals_of(result)
@@ -152,8 +151,9 @@ def _crown(tracker: Tracker, winner: str, study: str, published: Published) -> N
     won, note = "not registered", f"{WON}study {study}**, not registered."
     if published.name:
         won = f"{published.name}/{published.version}"
+        page = f"#/models/{published.name}/versions/{published.version}"
         note = (
-            f"{WON}study {study}**, fitted on validation too and registered as **{won}**: "
+            f"{WON}study {study}**, fitted on validation too and registered as [{won}]({page}): "
             f"{published.decision}."
         )
     crown(tracker, winner, won, note)

@@ -16,7 +16,8 @@ from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.recorded import setting_of_run
-from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
+from ncf.tracking.tag_names import PARENT_TAG, STUDY_TAG, TRIAL_TAG
+from ncf.tracking.tracker import Tracker
 
 if TYPE_CHECKING:  # they need Optuna and numba, which take half a second to load
     from ncf.study.plan import Plan

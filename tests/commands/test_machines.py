@@ -118,7 +118,7 @@ class Place:
         parent, trials = runs_of(client, study)
         assert parent.info.status == "FINISHED"
         assert sorted(trials) == [*range(N_TRIALS)]
-        keys = [tags["ncf.key"] for tags in self.tags_of_whole_runs(client, study)]
+        keys = [tags["mlflow.ncf.key"] for tags in self.tags_of_whole_runs(client, study)]
         assert len(keys) == len({*keys}) == N_TRIALS + 2  # the study, and one fresh seed
         for trial in now.get_trials():
             run_id = trials[trial.number].info.run_id

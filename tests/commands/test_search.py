@@ -110,8 +110,10 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     _, output = searched
     parent, _ = runs_of(client)
     experiment_id = parent.info.experiment_id
-    runs = client.search_runs([experiment_id], "tags.`ncf.key` != '' and tags.`ncf.study` = 'shop'")
-    keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
+    runs = client.search_runs(
+        [experiment_id], "tags.`mlflow.ncf.key` != '' and tags.`ncf.study` = 'shop'"
+    )
+    keys = Counter(run.data.tags["mlflow.ncf.key"].split("-")[0] for run in runs)
     assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 7}
     means = {
         int(run.data.tags["ncf.trial"]): run.data.metrics["confirmed/mean"]
@@ -119,11 +121,11 @@ def test_the_best_are_confirmed_and_held_against_baselines(
         if "confirmed/mean" in run.data.metrics and "ncf.trial" in run.data.tags
     }
     assert len(means) == 3
-    assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output
+    assert f"Winner: GMF (trial {max(means, key=lambda number: means[number])}, " in output
     ranks_file = client.download_artifacts(parent.info.run_id, "test_ranks.npz", str(tmp_path))
     with np.load(ranks_file) as ranks:
         for run in runs:
-            kind, _, name = run.data.tags["ncf.key"].partition("-")
+            kind, _, name = run.data.tags["mlflow.ncf.key"].partition("-")
             if kind == "baseline":
                 logged = {name: run.data.metrics[f"test/{name}"] for name in ("ndcg_10", "mrr_10")}
                 assert logged.items() <= rounded(summarize(ranks[f"{name}_sampled"], 10)).items()

@@ -84,7 +84,7 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     def register(run: Run) -> str:
         return command(capsys, "register", run.info.run_id, "--name", "mine")
 
-    assert "fitted on train." in register(worst)
+    assert "Fitted on train, with " in register(worst)
     assert "Test was not read" in register(best)
     assert register(best).startswith("mine/2:")  # the same again is no third version
     assert command(capsys, "promote", "mine/1") == "mine: version 1 is the new champion\n"
