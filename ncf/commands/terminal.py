@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ncf.commands.tables import for_terminal
 from ncf.models.table import describe, title
 from ncf.protocol.metrics import Objective
-from ncf.report.contest import p_in_words, ranked
+from ncf.report.contest import p_in_words
 from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.experiment import DataFacts
@@ -169,7 +169,7 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
         of = "" if objective.metric == Objective.metric else f", {objective.label}"
         header += [f"winner's lead{of}", "", "p"]
     rows = [header]
-    for result, contestant in ranked(conclusion, objective):
+    for result, contestant in zip(conclusion.results, conclusion.contestants, strict=True):
         cells: list[str] = [title_of(result), f"{contestant.value(objective):.4f}"]
         for name, value in (
             (f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),

@@ -56,12 +56,6 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
     return sentences
 
 
-def ranked(conclusion: Conclusion, objective: Objective) -> list[tuple[Result, Contestant]]:
-    """Returns the results in the order in which they are shown: the winner, then by validation."""
-    winner, *others = zip(conclusion.results, conclusion.contestants, strict=True)
-    return [winner, *sorted(others, key=lambda both: -both[1].value(objective))]
-
-
 def p_in_words(p_value: float, raw: float | None = None) -> str:
     """Returns a p-value; where no resample was as far, it says that it may be smaller.
 

@@ -9,7 +9,7 @@ import optuna
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.protocol.ranks import MOST_USERS
-from ncf.report.contest import p_in_words, ranked, verdict, with_ends
+from ncf.report.contest import p_in_words, verdict, with_ends
 from ncf.report.edges import edges_of
 from ncf.study.best import title_of
 from ncf.study.plan import Plan
@@ -95,7 +95,7 @@ def table_rows(conclusion: Conclusion, objective: Objective) -> list[dict[str, s
     """Returns a row for each contestant, with what it was compared by on validation."""
     return [
         table_row(result, contestant.value(objective), objective)
-        for result, contestant in ranked(conclusion, objective)
+        for result, contestant in zip(conclusion.results, conclusion.contestants, strict=True)
     ]
 
 
