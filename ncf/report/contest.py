@@ -38,8 +38,8 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
         where = f"By test {metric.label} on the sampled candidates, with p after Holm's correction"
         sentences.append(_contest(where, title, names, sampled))
     if baselines and len(full) == len(baselines):
-        where = "Over the full catalogue, compared in the same way"
-        sentences.append(_contest(where, title, names, full))
+        where = "Over the full catalogue, with the lead, its 95% interval, and p in the same way"
+        sentences.append(_contest(where, title, names, full, has_leads=True))
         sentences += _orders(conclusion.results, metric)
     if baselines:
         best, *_ = best_first(conclusion.contestants, "any", objective)
@@ -103,9 +103,26 @@ def _groups(differences: Sequence[Sequence[float]]) -> list[str]:
 
 
 def _contest(
-    where: str, winner: str, names: Sequence[str], differences: Sequence[Sequence[float]]
+    where: str,
+    winner: str,
+    names: Sequence[str],
+    differences: Sequence[Sequence[float]],
+    has_leads: bool = False,
 ) -> str:
-    """Returns which baselines the winner is better than, cannot be told from, and is worse than."""
+    """Returns which baselines the winner is better than, cannot be told from, and is worse than.
+
+    Args:
+        where: On what it was compared, which begins the sentence.
+        winner: The title of the winner.
+        names: The titles of the others.
+        differences: The winner's difference to each of them, as in `Result.difference`.
+        has_leads: Whether the differences are to stand in the sentence, as no table has them.
+    """
+
+    def judged(difference: Sequence[float], p_value: float) -> str:
+        words = f"p {p_in_words(p_value, difference[3])}"
+        return f"{with_ends(difference)}, {words}" if has_leads else words
+
     corrected = holm([difference[3] for difference in differences])
     groups = _groups(differences)
     parts = []
@@ -115,7 +132,7 @@ def _contest(
         ("worse", "is worse than", "and"),
     ):
         members = {
-            name: f"p {p_in_words(p, difference[3])}"
+            name: judged(difference, p)
             for name, difference, p, its in zip(names, differences, corrected, groups, strict=True)
             if its == group
         }
