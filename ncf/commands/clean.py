@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ncf.commands.parts import Parts, check_again, check_free, check_place, clie
 from ncf.data.files import RESULTS
 from ncf.study import journal, presence
 from ncf.study.results import counted
-from ncf.study.storage import lock_study, open_storage
+from ncf.study.storage import lock_record, lock_study, open_storage
 from ncf.tracking import cleaning
 
 _MODEL_IS_GONE = "Its model was deleted by `python -m ncf clean`; `--repeat` trains it again."
@@ -79,7 +79,8 @@ def run(
     study = journal.load_study(name, storage)
     folder = RESULTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with lock_study(folder):
+    location = storage or str(RESULTS / "optuna.journal")
+    with lock_study(folder), nullcontext() if "://" in location else lock_record(location, name):
         check_free(study, storage)
         parts = parts_of(client_of(tracking_uri), study)
         check_place(study, parts)

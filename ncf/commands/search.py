@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.presence import Search
 from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
 from ncf.study.source import Source
-from ncf.study.storage import lock_study, open_storage
+from ncf.study.storage import lock_record, lock_study, open_storage
 
 if TYPE_CHECKING:
     from ncf.study.lease import Lease
@@ -147,10 +148,11 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
         )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
-    storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
+    location = options.storage or str(RESULTS / "optuna.journal")
+    storage = open_storage(location)
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     n_jobs = options.jobs or workplace.n_cores(cluster)
-    with lock_study(folder), _leased(storage, plan, n_jobs) as lease:
+    with lock_study(folder), _sole(storage, location, plan, n_jobs) as lease:
         begun = journal.identity_of(storage, plan.study_name)
         plan = plan.begun_as(begun)
         lag = lag_of(options, recorded_lag(begun), n_jobs)
@@ -171,14 +173,18 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
             _remove_scratch(folder)
 
 
-def _leased(storage: BaseStorage, plan: Plan, n_jobs: int) -> AbstractContextManager[Lease | None]:
-    """Keeps other machines from a study in a database; the lock is enough for a file here."""
+@contextmanager
+def _sole(storage: BaseStorage, location: str, plan: Plan, n_jobs: int) -> Iterator[Lease | None]:
+    """Keeps others from the study: of a file other folders, of a database other machines too."""
     if isinstance(storage, JournalStorage):
-        return nullcontext()
+        with lock_record(location, plan.study_name):
+            yield None
+        return
     from ncf.study import lease  # here: a file needs no SQLAlchemy
 
     search = Search.of_this_process(plan.settings.n_trials, n_jobs)
-    return lease.held(storage, plan.study_name, search)
+    with lease.held(storage, plan.study_name, search) as held:
+        yield held
 
 
 def _remove_scratch(folder: Path) -> None:

@@ -6,13 +6,15 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from ncf.data.files import RESULTS, wait_for_room, write_whole
-from ncf.study.storage import lock_study
+from ncf.study.storage import lock_record, lock_study
 
 _NOTE = "search.json"
 
@@ -83,8 +85,17 @@ def is_searched(study: str) -> bool:
     folder = RESULTS / "studies" / study
     if not folder.exists():
         return False
+    return _is_held(lambda: lock_study(folder))
+
+
+def is_recorded(study: str, location: str) -> bool:
+    """Returns whether a process of this folder or another one has the study of a journal now."""
+    return _is_held(lambda: lock_record(location, study))
+
+
+def _is_held(take: Callable[[], FileLock]) -> bool:
     try:
-        lock_study(folder).release()
+        take().release()
     except RuntimeError:
         return True
     return False
