@@ -58,7 +58,8 @@ def _run(options: Options) -> int:
             _set_up(options)
             from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
 
-            return repeat(options.repeat, options.tracking_uri)
+            with workplace.opened(options) as cluster:
+                return repeat(options.repeat, options.tracking_uri, cluster)
     except KeyboardInterrupt:
         terminal.show_interruption()
         return interrupt.exit_status()

@@ -210,3 +210,6 @@ def show_repetition(
     print(f"{name}: {len(differing)} of {len(logged)} logged values came out different, first:")
     for key in differing[:_N_SHOWN]:
         print(f"  {key}: logged {logged.get(key)!r}, now {repeated.get(key)!r}")
+    print(
+        "Another kind of processor than the trial was trained on, or other packages, can do this."
+    )
