@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal, workplace
@@ -30,13 +27,12 @@ from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
 from ncf.study.identity import recorded_lag
 from ncf.study.plan import Plan, Settings, assemble
-from ncf.study.presence import Search
+from ncf.study.presence import Search, sole
 from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
 from ncf.study.source import Source
-from ncf.study.storage import lock_record, lock_study, open_storage
+from ncf.study.storage import lock_study, open_storage
 
 if TYPE_CHECKING:
-    from ncf.study.lease import Lease
     from ncf.trials.ray_cluster import Cluster
 
 _logger = logging.getLogger(__name__)
@@ -116,7 +112,14 @@ def plan_of(options: Options) -> Plan:
         prune=options.prune,
     )
     choice = parse_split(options.split, options.targets)
-    source = Source(experiment.data, options.columns, options.min_rating, choice, options.titles)
+    source = Source(
+        experiment.data,
+        options.columns,
+        options.min_rating,
+        choice,
+        options.titles,
+        options.drop_empty,
+    )
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")
@@ -153,7 +156,8 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
     storage = open_storage(location)
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     n_jobs = options.jobs or workplace.n_cores(cluster)
-    with lock_study(folder), _sole(storage, location, plan, n_jobs) as lease:
+    search = Search.of_this_process(plan.settings.n_trials, n_jobs)
+    with lock_study(folder), sole(storage, location, plan.study_name, search) as lease:
         begun = journal.identity_of(storage, plan.study_name)
         plan = plan.begun_as(begun)
         lag = lag_of(options, recorded_lag(begun), n_jobs)
@@ -172,20 +176,6 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
                 return carry_out(study, plan, workers, folder, options, lease)
         finally:
             _remove_scratch(folder)
-
-
-@contextmanager
-def _sole(storage: BaseStorage, location: str, plan: Plan, n_jobs: int) -> Iterator[Lease | None]:
-    """Keeps others from the study: of a file other folders, of a database other machines too."""
-    if isinstance(storage, JournalStorage):
-        with lock_record(location, plan.study_name):
-            yield None
-        return
-    from ncf.study import lease  # here: a file needs no SQLAlchemy
-
-    search = Search.of_this_process(plan.settings.n_trials, n_jobs)
-    with lease.held(storage, plan.study_name, search) as held:
-        yield held
 
 
 def _remove_scratch(folder: Path) -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.models.model import Epoch, make_plain, require
+from ncf.protocol.rows import bounds_of, grouped
 from ncf.protocol.splitting import History
 from ncf.serving.item_item import DenseItemItem, ItemItem
 
@@ -130,8 +131,6 @@ def space(trial: optuna.Trial) -> MarkovHyperparameters:
 def _following(history: History, by_time: NDArray[np.int32], by_lag: Values) -> csr_array:
     """Returns C (I, I) as compressed sparse rows, of which some are counted at a time."""
     from scipy.sparse import vstack
-
-    from ncf.protocol.rows import bounds_of, grouped
 
     bounds = bounds_of(by_time, history.n_items)
     places = grouped(by_time, np.arange(len(by_time), dtype=np.int32), bounds)  # of each item

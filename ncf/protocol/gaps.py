@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncf.data.interactions import Interactions
+from ncf.protocol.rows import places_in
 from ncf.protocol.splitting import HeldOut, History
 
 
@@ -17,8 +18,6 @@ def places_of(interactions: Interactions, pairs: HeldOut) -> NDArray[np.int64]:
     >>> places_of(data, HeldOut(np.int32([0, 1]), np.int32([1, 0])))  # items 10 and 30 are 0 and 1
     array([1, 2])
     """
-    from ncf.protocol.rows import places_in
-
     return places_in(interactions.indptr, interactions.items, pairs.users, pairs.items)
 
 

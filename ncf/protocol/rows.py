@@ -1,26 +1,29 @@
-"""Compiled work on rows that follow each other in one array, such as the items of each user.
+"""Work on rows that follow each other in one array, such as the items of each user.
 
-Row r is `values[indptr[r]:indptr[r + 1]]`. Nothing here takes more memory than what it returns, for
-any number of rows.
+Row r is `values[indptr[r]:indptr[r + 1]]`. What is as long as the values is done block by block, so
+that hardly more memory is taken than what is returned.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from ncf.protocol.random import read_only
+BLOCK = 1 << 16  # values; as 64-bit integers they stay in the processor's cache
 
 
 def counts_of(values: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """Returns how often each number below n occurs, (n,); `np.bincount` widens the values first.
+    """Returns how often each number below n occurs, (n,).
 
     >>> counts_of(np.int32([0, 2, 2]), n=3)
     array([1, 0, 2])
     """
     counts = np.zeros(n, np.int64)
-    _count(read_only(values), counts)
+    for block in _blocks(len(values), n):
+        counts += np.bincount(values[block], minlength=n)
     return counts
 
 
@@ -46,7 +49,15 @@ def grouped(
         indptr: The `bounds_of` the rows.
     """
     found = np.empty(len(values), np.int32)
-    _group(read_only(rows), read_only(values), indptr[:-1].copy(), found)
+    places = indptr[:-1].copy()  # of the next value of each row
+    for block in _blocks(len(values), len(places)):
+        order = np.argsort(rows[block], kind="stable")
+        of_row = rows[block][order]
+        counts = np.bincount(of_row, minlength=len(places))
+        # values of one row now follow each other, and so do their places
+        offsets = places - (np.cumsum(counts) - counts)
+        found[offsets[of_row] + np.arange(len(order))] = values[block][order]
+        places += counts
     return found
 
 
@@ -56,8 +67,16 @@ def ascending(indptr: NDArray[np.int64], values: NDArray[np.int32]) -> NDArray[n
     >>> ascending(np.array([0, 3, 4]), np.int32([5, 1, 3, 0]))
     array([1, 3, 5, 0], dtype=int32)
     """
-    found = np.array(values, np.int32)  # a copy, of which each row is then sorted in its place
-    _sort_rows(read_only(indptr), found)
+    found = np.empty(len(values), np.int32)
+    # whole rows, of about a block of values or of one row that is longer
+    firsts = np.unique(np.searchsorted(indptr, np.arange(0, len(values), BLOCK), "right") - 1)
+    for first, stop in pairwise([*firsts.tolist(), len(indptr) - 1]):
+        block = slice(indptr[first], indptr[stop])
+        lengths = np.diff(indptr[first : stop + 1])
+        keys = np.repeat(np.arange(stop - first) << 32, lengths)
+        keys += values[block]
+        keys.sort()
+        found[block] = keys.astype(np.int32)  # which keeps the lower half
     return found
 
 
@@ -78,15 +97,8 @@ def joined(
     Returns:
         The values, of which the bounds are the sum of both bounds.
     """
-    found = np.empty(len(first_values) + len(second_values), np.int32)
-    _join(
-        read_only(first),
-        read_only(first_values),
-        read_only(second),
-        read_only(second_values),
-        found,
-    )
-    return found
+    ends = np.repeat(first[1:], np.diff(second))  # where each second value's first row ends
+    return np.insert(first_values, ends, second_values)
 
 
 def places_in(
@@ -106,64 +118,15 @@ def places_in(
     >>> places_in(np.array([0, 2, 4]), np.int32([8, 9, 7, 8]), np.int32([1, 0]), np.int32([8, 9]))
     array([3, 1])
     """
-    found = np.empty(len(rows), np.int64)
-    _find(read_only(indptr), read_only(values), read_only(rows), read_only(wanted), found)
-    return found
+    places = indptr[rows + 1] - 1
+    missed = np.arange(len(rows))
+    while len(missed := missed[values[places[missed]] != wanted[missed]]):
+        places[missed] -= 1  # one step back in all rows that have not shown it yet
+    return places
 
 
-@njit(cache=True)
-def _count(values: NDArray[np.int32], counts: NDArray[np.int64]) -> None:
-    for value in values:
-        counts[value] += 1
-
-
-@njit(cache=True)
-def _group(
-    rows: NDArray[np.int32],
-    values: NDArray[np.int32],
-    place: NDArray[np.int64],
-    found: NDArray[np.int32],
-) -> None:
-    for e in range(len(rows)):
-        row = rows[e]
-        found[place[row]] = values[e]
-        place[row] += 1
-
-
-@njit(cache=True)
-def _sort_rows(indptr: NDArray[np.int64], values: NDArray[np.int32]) -> None:
-    for row in range(len(indptr) - 1):
-        values[indptr[row] : indptr[row + 1]].sort()
-
-
-@njit(cache=True)
-def _join(
-    first: NDArray[np.int64],
-    first_values: NDArray[np.int32],
-    second: NDArray[np.int64],
-    second_values: NDArray[np.int32],
-    found: NDArray[np.int32],
-) -> None:
-    place = 0
-    for row in range(len(first) - 1):
-        for e in range(first[row], first[row + 1]):
-            found[place] = first_values[e]
-            place += 1
-        for e in range(second[row], second[row + 1]):
-            found[place] = second_values[e]
-            place += 1
-
-
-@njit(cache=True)
-def _find(
-    indptr: NDArray[np.int64],
-    values: NDArray[np.int32],
-    rows: NDArray[np.int32],
-    wanted: NDArray[np.int32],
-    found: NDArray[np.int64],
-) -> None:
-    for n in range(len(rows)):
-        place = indptr[rows[n] + 1] - 1
-        while place > indptr[rows[n]] and values[place] != wanted[n]:
-            place -= 1
-        found[n] = place
+def _blocks(n_values: int, n_rows: int) -> Iterator[slice]:
+    """Yields slices of the values, none shorter than the counts of all rows that each costs."""
+    size = max(BLOCK, n_rows)
+    for start in range(0, n_values, size):
+        yield slice(start, start + size)

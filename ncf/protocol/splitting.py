@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.protocol.rows import ascending, bounds_of, counts_of, grouped, joined
+
 if TYPE_CHECKING:  # it loads pandas, which workers do without
     from ncf.data.interactions import Interactions
 
@@ -48,8 +50,6 @@ class History:
     @property
     def popularity(self) -> NDArray[np.int64]:
         """The number of users of each item, (I,)."""
-        from ncf.protocol.rows import counts_of  # numba, which a server does without
-
         return counts_of(self.items, self.n_items)
 
 
@@ -116,12 +116,6 @@ def history_of(
     >>> history.items, history.by_time
     (array([1, 0, 2], dtype=int32), array([1, 2, 0], dtype=int32))
     """
-    from ncf.protocol.rows import (
-        ascending,
-        bounds_of,
-        grouped,
-    )  # numba, which a server does without
-
     indptr = bounds_of(users, n_users)
     by_time = grouped(users, items, indptr)
     return History(indptr, ascending(indptr, by_time), n_items, by_time)
@@ -129,16 +123,12 @@ def history_of(
 
 def append(history: History, held_out: HeldOut) -> History:
     """Returns the history with the held-out items as their users' latest."""
-    from ncf.protocol.rows import bounds_of
-
     bounds = bounds_of(held_out.users, history.n_users)
     return _joined(history, History(bounds, held_out.items, history.n_items))
 
 
 def _joined(history: History, later: History) -> History:
     """Returns the history with the later one after it, whose items need not ascend."""
-    from ncf.protocol.rows import ascending, joined
-
     first, second = (one.items if one.by_time is None else one.by_time for one in (history, later))
     indptr = history.indptr + later.indptr
     by_time = joined(history.indptr, first, later.indptr, second)
@@ -164,8 +154,6 @@ def leave_one_out(interactions: Interactions) -> Split:
             f"{interactions.name}: leave-one-out needs a user with at least {MIN_INTERACTIONS} "
             f"distinct items, and none of the {interactions.n_users} users has them: give more data"
         )
-    from ncf.protocol.rows import ascending
-
     last = indptr[evaluated + 1] - 1
     trains = np.ones(len(items), bool)
     trains[last] = trains[last - 1] = False

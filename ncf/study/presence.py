@@ -6,15 +6,21 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage
 
 from ncf.data.files import RESULTS, wait_for_room, write_whole
+from ncf.data.locks import is_read_only
 from ncf.study.storage import lock_record, lock_study
+
+if TYPE_CHECKING:
+    from ncf.study.lease import Lease
 
 _NOTE = "search.json"
 
@@ -85,17 +91,48 @@ def is_searched(study: str) -> bool:
     folder = RESULTS / "studies" / study
     if not folder.exists():
         return False
-    return _is_held(lambda: lock_study(folder))
+    try:
+        lock_study(folder).release()
+    except RuntimeError:
+        return True
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        search = last_search(study)  # whoever may only read has its note alone
+        return search is not None and search.host == platform.node() and search.is_alive
+    return False
 
 
 def is_recorded(study: str, location: str) -> bool:
     """Returns whether a process of this folder or another one has the study of a journal now."""
-    return _is_held(lambda: lock_record(location, study))
-
-
-def _is_held(take: Callable[[], FileLock]) -> bool:
     try:
-        take().release()
+        lock_record(location, study).release()
     except RuntimeError:
         return True
+    except OSError as error:  # whoever may only read cannot tell
+        if not is_read_only(error):
+            raise
     return False
+
+
+@contextmanager
+def sole(storage: BaseStorage, location: str, study: str, search: Search) -> Iterator[Lease | None]:
+    """Makes a search the only one that writes a study while the body runs, from whatever folder.
+
+    Args:
+        storage: Where studies are recorded; the study of a database gets a lease, which is yielded.
+        location: The file or the address of the storage.
+        study: The name of the study.
+        search: The search.
+
+    Raises:
+        RuntimeError: Another search has the study.
+    """
+    if isinstance(storage, JournalStorage):
+        with lock_record(location, study):
+            yield None
+        return
+    from ncf.study import lease  # here: a file needs no SQLAlchemy
+
+    with lease.held(storage, study, search) as held:
+        yield held

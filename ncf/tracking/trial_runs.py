@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflow.entities import Metric
 
@@ -19,19 +19,16 @@ from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.outcome_metrics import best_metrics, best_name, prefixed, spent_seconds
-from ncf.tracking.tracker import (
+from ncf.tracking.tag_names import (
     MODEL_TAG,
     NOTE_TAG,
     PARENT_TAG,
+    REASON_TAG,
     STATE_TAG,
-    STATUS,
     TRIAL_TAG,
-    Tracker,
 )
+from ncf.tracking.tracker import STATUS, Tracker
 from ncf.trials.messages import EpochReport, Failure, Outcome
-
-if TYPE_CHECKING:
-    pass
 
 _logger = logging.getLogger(__name__)
 _BATCH = 900  # metrics that fit into one request together with parameters and tags
@@ -172,7 +169,7 @@ def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted:
     note = f"**{state.capitalize()}:** {failure.reason}"
     if failure.traceback:
         note += f"\n\n```\n{failure.traceback[-6000:]}\n```"
-    tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], NOTE_TAG: note}
+    tags = {STATE_TAG: state, REASON_TAG: failure.reason[:500], NOTE_TAG: note}
     tracker.set_tags(run_id, tags)
     tracker.client.set_terminated(run_id, STATUS[state])
 

@@ -25,7 +25,9 @@ from tests.conftest import planted
 from tests.study.planted import AnsweringWorkers, plan_of, study_with
 
 WINNER = Contestant("GMF", 7, Hyperparameters(), {}, 12, {"ndcg_10": 0.5}, "trial 7")
-KNN = Contestant("itemknn", 3, MODELS["itemknn"].defaults, {}, 0, {}, "20 settings", is_trial=False)
+KNN = Contestant(
+    "itemknn", 3, MODELS["itemknn"].defaults, {}, 0, {"ndcg_10": 0.3}, "20 settings", is_trial=False
+)
 DEATH = "worker died: signal SIGKILL"
 
 
@@ -95,7 +97,7 @@ def test_each_reading_of_test_is_noted_and_a_second_one_is_told(
 ) -> None:
     first = concluded(study, plan, tmp_path, WINNER, KNN)
     (reading,) = first.readings
-    assert (reading.what, reading.why) == ("GMF trial 7, itemknn trial 3", "the study's end")
+    assert (reading.what, reading.why) == ("GMF trial 7, item-kNN trial 3", "the study's end")
     assert first.reading == "read once"
     assert concluded(study, plan, tmp_path, WINNER, KNN).readings == first.readings
     shutil.rmtree(first.folder)  # the same contestants, judged again: nothing new is learned
@@ -106,7 +108,7 @@ def test_each_reading_of_test_is_noted_and_a_second_one_is_told(
     other = replace(WINNER, number=9)
     second = concluded(study, plan, tmp_path, other, KNN)
     assert second.readings[0] == reading
-    assert second.readings[1].what == "GMF trial 9, itemknn trial 3"
+    assert second.readings[1].what == "GMF trial 9, item-kNN trial 3"
     assert second.reading == "reading 2"
     (line,) = caplog.messages
     assert line.startswith("Test was read before, on 20")
@@ -143,3 +145,15 @@ def test_each_is_compared_with_the_winner_on_both_kinds_of_candidates(
         mean, low, high, _ = difference
         assert mean == pytest.approx(ours["ndcg_10"] - theirs["ndcg_10"])
         assert low <= mean <= high
+
+
+def test_the_others_are_shown_the_best_on_validation_first(
+    study: optuna.Study, plan: Plan, tmp_path: Path
+) -> None:
+    markov = Contestant(
+        "markov", 1, MODELS["markov"].defaults, {}, 0, {"ndcg_10": 0.4}, "", is_trial=False
+    )
+    for _ in range(2):  # as it is concluded, and as it is read from the record
+        conclusion = concluded(study, plan, tmp_path, WINNER, KNN, markov)
+        assert [one.name for one in conclusion.contestants] == ["GMF", "markov", "itemknn"]
+        assert [one.name for one in conclusion.results] == ["GMF", "markov", "itemknn"]
