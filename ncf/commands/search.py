@@ -27,8 +27,9 @@ from ncf.study.experiment import Experiment
 from ncf.study.experiment_file import load_experiment
 from ncf.study.identity import recorded_lag
 from ncf.study.plan import Plan, Settings, assemble
-from ncf.study.presence import Search, sole
+from ncf.study.presence import Search
 from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
+from ncf.study.sole import sole
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
 

@@ -6,21 +6,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
-from optuna.storages import BaseStorage, JournalStorage
 
 from ncf.data.files import RESULTS, wait_for_room, write_whole
 from ncf.data.locks import is_read_only
 from ncf.study.storage import lock_record, lock_study
-
-if TYPE_CHECKING:
-    from ncf.study.lease import Lease
 
 _NOTE = "search.json"
 
@@ -113,26 +106,3 @@ def is_recorded(study: str, location: str) -> bool:
         if not is_read_only(error):
             raise
     return False
-
-
-@contextmanager
-def sole(storage: BaseStorage, location: str, study: str, search: Search) -> Iterator[Lease | None]:
-    """Makes a search the only one that writes a study while the body runs, from whatever folder.
-
-    Args:
-        storage: Where studies are recorded; the study of a database gets a lease, which is yielded.
-        location: The file or the address of the storage.
-        study: The name of the study.
-        search: The search.
-
-    Raises:
-        RuntimeError: Another search has the study.
-    """
-    if isinstance(storage, JournalStorage):
-        with lock_record(location, study):
-            yield None
-        return
-    from ncf.study import lease  # here: a file needs no SQLAlchemy
-
-    with lease.held(storage, study, search) as held:
-        yield held

@@ -17,7 +17,7 @@ import pytest
 
 import ncf
 from ncf.__main__ import main
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.study.storage import lock_record, lock_study
 from tests.conftest import COMMON, N_TRIALS
