@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 from ncf.study import journal, presence
 from ncf.study.results import counted
-from ncf.study.storage import lock_study, open_storage
+from ncf.study.storage import lock_record, lock_study, open_storage
 from ncf.tracking import cleaning
 from ncf.tracking.database import registry_lock
 
@@ -81,7 +81,8 @@ def run(
     study = journal.load_study(name, storage)
     folder = RESULTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with lock_study(folder):
+    location = storage or str(RESULTS / "optuna.journal")
+    with lock_study(folder), nullcontext() if "://" in location else lock_record(location, name):
         check_free(study, storage)
         parts = parts_of(client_of(tracking_uri), study)
         check_place(study, parts)

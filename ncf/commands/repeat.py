@@ -1,14 +1,17 @@
 """`search.py --repeat RUN_ID`: trains a logged trial again, from its run alone, and compares.
 
 It trains in a worker, as the trial was trained, since with another number of threads the last bits
-could differ.
+could differ; with `--cluster` on a node of it, which may have another processor than this machine.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -25,9 +28,14 @@ from ncf.tracking.outcome_metrics import best_metrics
 from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.store import default_uri, open_client
 from ncf.tracking.tag_names import PARENT_TAG, TRIAL_TAG
+from ncf.trials.estimate import largest
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import EpochReport, Failure, Outcome
-from ncf.trials.workers import run_tasks
+from ncf.trials.nodes import check_room
+from ncf.trials.workers import Workers, run_tasks
+
+if TYPE_CHECKING:
+    from ncf.trials.ray_cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -51,19 +59,25 @@ class Repetition:
         return sorted(name for name in names if self.logged.get(name) != self.metrics.get(name))
 
 
-def repeat(run_id: str, tracking_uri: str | None) -> int:
+def repeat(run_id: str, tracking_uri: str | None, cluster: Cluster | None = None) -> int:
     """Repeats a trial and prints whether every metric is equal.
+
+    Args:
+        run_id: The id of the trial's run.
+        tracking_uri: MLflow's store; None means the usual one.
+        cluster: The cluster that trains; None means this machine.
 
     Returns:
         The exit status: 0 if all are equal, otherwise 1.
 
     Raises:
-        ValueError: The run is not that of a trained trial, or the data have changed.
+        ValueError: The run is not that of a trained trial, the data have changed, or the cluster
+            has no room for it.
         RuntimeError: The trial fails this time.
     """
     client = open_client(tracking_uri or default_uri())
     run, plan = plan_of_run(client, run_id, f"--repeat {run_id}")
-    again = train_again(client, run, plan)
+    again = train_again(client, run, plan, cluster=cluster)
     terminal.show_repetition(str(run.info.run_name), again.logged, again.metrics, again.differing)
     return 1 if again.differing else 0
 
@@ -119,7 +133,11 @@ def _plan(run: Run, parent: Run) -> Plan:
 
 
 def train_again(
-    client: MlflowClient, run: Run, plan: Plan, weights: Path | None = None
+    client: MlflowClient,
+    run: Run,
+    plan: Plan,
+    weights: Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Repetition:
     """Trains a trial again.
 
@@ -128,30 +146,47 @@ def train_again(
         run: The trial's run.
         plan: The plan with the trial's setting.
         weights: The file for the trial's weights; None where they are not needed.
+        cluster: The cluster that trains; None means this machine.
 
     Raises:
+        ValueError: The cluster has no room for it, or other packages.
         RuntimeError: The trial fails this time.
     """
     number = int(run.data.tags[TRIAL_TAG])
     seed = spawn(plan.settings.seed, Purpose.TRIAL, number)
     values: dict[str, float] = {}
     end: Outcome | Failure | None = None
-    with tempfile.TemporaryDirectory() as folder:
-        plan.trial_data.save(Path(folder))
-        tasks = iter([plan.task(number, plan.experiment.defaults, seed, weights)])
-        with LocalWorkers(1, Path(folder), n_at_once=1) as workers:
-            for event in run_tasks(workers, lambda: next(tasks, None)):
-                if isinstance(event, EpochReport):
-                    values[f"train/loss, epoch {event.epoch}"] = event.loss
-                    for name, value in event.metrics.items():
-                        values[f"validation/{name}, epoch {event.epoch}"] = value
-                elif isinstance(event, Outcome | Failure):
-                    end = event
+    tasks = iter([plan.task(number, plan.experiment.defaults, seed, weights)])
+    with _one_worker(plan, cluster) as workers:
+        for event in run_tasks(workers, lambda: next(tasks, None)):
+            if isinstance(event, EpochReport):
+                values[f"train/loss, epoch {event.epoch}"] = event.loss
+                for name, value in event.metrics.items():
+                    values[f"validation/{name}, epoch {event.epoch}"] = value
+            elif isinstance(event, Outcome | Failure):
+                end = event
     if not isinstance(end, Outcome):
         raise RuntimeError(f"trial {number} fails now: {end.reason if end else 'it has no end'}")
     values["trial/best_epoch"] = end.best_epoch
     values |= rounded(best_metrics(end))  # logged rounded, unlike those of epochs
     return Repetition(_logged(client, run), values, end)
+
+
+@contextmanager
+def _one_worker(plan: Plan, cluster: Cluster | None) -> Iterator[Workers]:
+    """Yields a worker for the plan's data, here or on a cluster, which ends with the body."""
+    if cluster is None:
+        with tempfile.TemporaryDirectory() as folder:
+            plan.trial_data.save(Path(folder))
+            with LocalWorkers(1, Path(folder), n_at_once=1) as workers:
+                yield workers
+        return
+    from ncf.trials.ray_workers import RayWorkers
+
+    one = largest(plan.estimates)
+    check_room(cluster.nodes, one, 1)
+    with RayWorkers(cluster, 1, plan.trial_data, one) as tasks:
+        yield tasks
 
 
 def _logged(client: MlflowClient, run: Run) -> dict[str, float]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
 
 from ncf.commands import interrupt, progress, terminal, workplace
@@ -31,11 +29,11 @@ from ncf.study.identity import recorded_lag
 from ncf.study.plan import Plan, Settings, assemble
 from ncf.study.presence import Search
 from ncf.study.proposals import N_RANDOM, SHORTEST_LAG, lag_for
+from ncf.study.sole import sole
 from ncf.study.source import Source
 from ncf.study.storage import lock_study, open_storage
 
 if TYPE_CHECKING:
-    from ncf.study.lease import Lease
     from ncf.trials.ray_cluster import Cluster
 
 _logger = logging.getLogger(__name__)
@@ -57,7 +55,8 @@ def _run(options: Options) -> int:
             _set_up(options)
             from ncf.commands.repeat import repeat  # here: it needs MLflow, which takes seconds
 
-            return repeat(options.repeat, options.tracking_uri)
+            with workplace.opened(options) as cluster:
+                return repeat(options.repeat, options.tracking_uri, cluster)
     except KeyboardInterrupt:
         terminal.show_interruption()
         return interrupt.exit_status()
@@ -154,10 +153,12 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
         )
     options = replace(options, baselines=baselines.that_fit(options.baselines, plan))
     folder = RESULTS / "studies" / plan.study_name
-    storage = open_storage(options.storage or str(RESULTS / "optuna.journal"))
+    location = options.storage or str(RESULTS / "optuna.journal")
+    storage = open_storage(location)
     wait_for_room(partial(folder.mkdir, parents=True, exist_ok=True), folder)
     n_jobs = options.jobs or workplace.n_cores(cluster)
-    with lock_study(folder), _leased(storage, plan, n_jobs) as lease:
+    search = Search.of_this_process(plan.settings.n_trials, n_jobs)
+    with lock_study(folder), sole(storage, location, plan.study_name, search) as lease:
         begun = journal.identity_of(storage, plan.study_name)
         plan = plan.begun_as(begun)
         lag = lag_of(options, recorded_lag(begun), n_jobs)
@@ -176,16 +177,6 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
                 return carry_out(study, plan, workers, folder, options, lease)
         finally:
             _remove_scratch(folder)
-
-
-def _leased(storage: BaseStorage, plan: Plan, n_jobs: int) -> AbstractContextManager[Lease | None]:
-    """Keeps other machines from a study in a database; the lock is enough for a file here."""
-    if isinstance(storage, JournalStorage):
-        return nullcontext()
-    from ncf.study import lease  # here: a file needs no SQLAlchemy
-
-    search = Search.of_this_process(plan.settings.n_trials, n_jobs)
-    return lease.held(storage, plan.study_name, search)
 
 
 def _remove_scratch(folder: Path) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from ncf.commands.options import BASELINES
+from ncf.data.files import RESULTS
 from ncf.models.table import title
 from ncf.study import journal, presence
 from ncf.study.presence import Search
@@ -66,11 +67,17 @@ def describe(name: str, storage: str | None) -> list[str]:
     elif search is not None and is_running:
         phase = _phase(study, search, n_trained, storage)
         lines.append(f"being searched by process {search.pid} on {search.host}: {phase}")
+    elif _is_recorded(name, storage or str(RESULTS / "optuna.journal")):
+        lines.append("being searched from another folder that has its record in the same journal")
     elif "conclusion" in study.user_attrs:
         lines.append("concluded; nobody is searching it")
     else:
         lines.append("not concluded, and nobody is searching it: the same command goes on")
     return lines
+
+
+def _is_recorded(name: str, location: str) -> bool:
+    return "://" not in location and presence.is_recorded(name, location)
 
 
 def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | None) -> str:

@@ -244,6 +244,7 @@ def show_repetition(
     if not differing:
         print(f"{name}: all {len(logged)} logged values came out equal, bit for bit")
         return
-    print(f"{name}: {len(differing)} of {len(logged)} logged values came out different, first:")
+    print(f"{name}: {len(differing)} of {len(logged)} logged values came out different, as on")
+    print("another kind of processor or with other packages; the first:")
     for key in differing[:_N_SHOWN]:
         print(f"  {key}: logged {logged.get(key)!r}, now {repeated.get(key)!r}")

@@ -13,7 +13,7 @@ import psutil
 
 from ncf.data.files import RESULTS, wait_for_room, write_whole
 from ncf.data.locks import is_read_only
-from ncf.study.storage import lock_study
+from ncf.study.storage import lock_record, lock_study
 
 _NOTE = "search.json"
 
@@ -93,4 +93,16 @@ def is_searched(study: str) -> bool:
             raise
         search = last_search(study)  # whoever may only read has its note alone
         return search is not None and search.host == platform.node() and search.is_alive
+    return False
+
+
+def is_recorded(study: str, location: str) -> bool:
+    """Returns whether a process of this folder or another one has the study of a journal now."""
+    try:
+        lock_record(location, study).release()
+    except RuntimeError:
+        return True
+    except OSError as error:  # whoever may only read cannot tell
+        if not is_read_only(error):
+            raise
     return False

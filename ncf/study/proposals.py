@@ -135,10 +135,11 @@ class Proposals(Generic[T]):
         self._n_seen = number + 1
         try:
             setting = self._search_space(trial)
-            running = _as_running(trial)
             if number > 0 and self._digits is not None:
                 running = self._rounded(trial, self._digits)
                 setting = self._search_space(cast(optuna.Trial, FixedTrial(running.params)))
+            else:
+                running = _as_running(trial)
             if number == 0 and setting != self._defaults:
                 raise ValueError(f"it made {setting} of the defaults {self._defaults}")
         except ValueError as error:
@@ -153,8 +154,9 @@ class Proposals(Generic[T]):
 
     def _rounded(self, trial: optuna.Trial, digits: int) -> FrozenTrial:
         """Rounds the numbers of a trial in the view, so that TPE learns from what is trained."""
+        distributions = trial.distributions  # a copy of all of them, at each call
         for name, value in trial.params.items():
-            distribution = trial.distributions[name]
+            distribution = distributions[name]
             if isinstance(distribution, FloatDistribution) and distribution.step is None:
                 near = min(max(float(f"{value:.{digits}g}"), distribution.low), distribution.high)
                 self._view._storage.set_trial_param(trial._trial_id, name, near, distribution)

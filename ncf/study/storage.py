@@ -102,12 +102,29 @@ def lock_study(folder: Path) -> FileLock:
         RuntimeError: Another process is searching the study.
         OSError: The file system has no locks.
     """
-    lock = FileLock(folder / "lock")  # the system releases it, however the process ends
+    return _locked(folder / "lock", f"study {folder.name!r}")
+
+
+def lock_record(location: str, study: str) -> FileLock:
+    """Makes this process the only one that writes a study of a journal, until it ends.
+
+    The lock lies beside the journal, which searches from several folders may have in common.
+
+    Raises:
+        RuntimeError: Another process, perhaps one that was begun in another folder, has the study.
+        OSError: The file system has no locks.
+    """
+    path = Path(location).resolve()
+    return _locked(path.with_name(f"{path.name}.{study}.lock"), f"study {study!r} of {path}")
+
+
+def _locked(file: Path, what: str) -> FileLock:
+    lock = FileLock(file)  # the system releases it, however the process ends
     try:
         acquire(lock, timeout=0)
     except Timeout:
         raise RuntimeError(
-            f"study {folder.name!r} is being searched by another process: wait for it, or begin "
-            "another with --study NAME"
+            f"{what} is being searched by another process: wait for it, or begin another with "
+            "--study NAME"
         ) from None
     return lock

@@ -36,7 +36,7 @@ from ncf.trials.worker import in_a_line
 
 _LOOK_SECONDS = 1.0  # between two looks at the nodes that tasks run on
 _NEWS_SECONDS = 3.0  # for a node to tell of itself where a process there has died
-_REMOVAL_SECONDS = 5.0  # for the nodes to remove their scratch folders
+_REMOVAL_SECONDS = 15.0  # for the nodes to remove their scratch folders, in a new process each
 _logger = logging.getLogger(__name__)
 
 

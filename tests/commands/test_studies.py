@@ -17,8 +17,10 @@ import pytest
 
 import ncf
 from ncf.__main__ import main
-from ncf.study.storage import lock_study
-from tests.conftest import N_TRIALS
+from ncf.commands.command_line import parse
+from ncf.commands.search import run
+from ncf.study.storage import lock_record, lock_study
+from tests.conftest import COMMON, N_TRIALS
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 SEARCH = Path(__file__).parents[2] / "search.py"
@@ -235,6 +237,25 @@ def test_a_study_that_is_being_searched_is_not_cleaned(
     finally:
         lock.release()
     assert "being searched" in capsys.readouterr().err
+
+
+def test_another_folder_may_not_search_the_same_journal_meanwhile(
+    capsys: pytest.CaptureFixture[str], searched: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copy(searched[0] / "shop.csv", tmp_path)
+    journal = str(searched[0] / "mlruns" / "optuna.journal")
+    lock = lock_record(journal, "shop")  # as a search that runs in another folder
+    try:
+        assert main(["status", "shop"]) == 0
+        assert "being searched from another folder" in capsys.readouterr().out
+        assert main(["clean", "shop", "--with-versions", "--yes"]) == 2
+        assert "being searched by another process" in capsys.readouterr().err
+        monkeypatch.chdir(tmp_path)
+        assert run(parse([*COMMON, "--trials", str(N_TRIALS), "--storage", journal])) == 2
+        assert "being searched by another process" in capsys.readouterr().err
+    finally:
+        lock.release()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from ncf.__main__ import main
 from ncf.study import journal
 from ncf.study.check import check
-from ncf.study.records import is_sealed, line_of, with_one_bit_back
+from ncf.study.records import fault_of, is_sealed, line_of, with_one_bit_back
 from ncf.study.storage import open_storage
 from tests.study.test_journal import REPORTS, begin, open_study, outcome
 
@@ -57,10 +57,13 @@ def test_optuna_reads_the_file_itself_and_its_own_lines_are_read(path: Path) -> 
     own = JournalStorage(JournalFileBackend(str(path)))
     study = optuna.load_study(study_name="shop", storage=own)
     assert [trial.value for trial in study.trials] == [0.0, 0.1, 0.2]
-    study.set_user_attr("note", "by Optuna")
-    assert open_study(path, "shop").user_attrs["note"] == "by Optuna"
+    study.set_user_attr("crc32", "01234567")  # of its own lines the most like a checksum
+    study.optimize(lambda trial: trial.suggest_categorical("word", ["crc32", "01234567"]) == "", 1)
+    again = open_study(path, "shop")
+    assert again.user_attrs["crc32"] == "01234567"
+    assert again.trials == study.trials
     sealed = [is_sealed(line) for line in path.read_bytes().splitlines(keepends=True)]
-    assert sealed.count(False) == 1
+    assert sealed.count(False) == 4
 
 
 def test_every_changed_bit_of_a_line_is_told_and_changed_back() -> None:
@@ -69,7 +72,16 @@ def test_every_changed_bit_of_a_line_is_told_and_changed_back() -> None:
         for bit in range(8):
             changed = flipped(line, place, bit)
             assert not is_sealed(changed)
+            assert fault_of(changed)
             assert with_one_bit_back(changed) == line
+
+
+def test_a_changed_value_is_told_where_the_name_of_its_checksum_changed_too() -> None:
+    line = line_of({"op_code": 7, "worker_id": "w", "trial_id": 0, "intermediate_value": 0.25})
+    value, seal = line.index(b"25"), line.index(b"crc32")
+    for place in range(seal, len(line) - 3):
+        for bit in range(8):
+            assert fault_of(flipped(flipped(line, value, 0), place, bit))
 
 
 def test_no_changed_bit_of_a_file_changes_a_study_and_the_check_mends_it(path: Path) -> None:
@@ -82,7 +94,7 @@ def test_no_changed_bit_of_a_file_changes_a_study_and_the_check_mends_it(path: P
         path.write_bytes(flipped(content, place, bit := rng.randrange(8)))
         try:
             is_told = False
-            assert state_of(path) == before, (place, bit)  # where the checksum's name was changed
+            assert state_of(path) == before, (place, bit)  # where the last line's end was changed
         except ValueError:
             is_told = True
         if is_told:

@@ -26,7 +26,7 @@ from optuna.trial import TrialState, create_trial
 
 from ncf.study import journal
 from ncf.study.identity import recorded_lag
-from ncf.study.storage import lock_study, open_storage
+from ncf.study.storage import lock_record, lock_study, open_storage
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 IDENTITY: dict[str, Any] = {"data": "toy", "seed": 0, "space": {"x": ["..."]}, "prune": True}
@@ -458,4 +458,17 @@ def test_another_study_is_not_refused(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with lock_study(tmp_path / "one"), lock_study(tmp_path / "two") as lock:
+        assert lock.is_locked
+
+
+def test_a_study_of_a_journal_that_two_folders_share_has_one_search(tmp_path: Path) -> None:
+    location, link = tmp_path / "optuna.journal", tmp_path / "link"
+    open_study(location)
+    link.symlink_to(location)
+    with lock_record(str(location), "toy"):
+        with pytest.raises(RuntimeError, match=f"study 'toy' of {location} is being searched"):
+            lock_record(str(link), "toy")
+        with lock_record(str(location), "other") as lock:
+            assert lock.is_locked
+    with lock_record(str(link), "toy") as lock:
         assert lock.is_locked
