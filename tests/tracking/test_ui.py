@@ -73,7 +73,7 @@ def test_charts_show_the_hyperparameters_and_the_learning_curves(show: Show) -> 
 def test_the_study_says_what_it_found_at_the_top(show: Show) -> None:
     text = show("study")
     top = text[text.index("Description") : text.index("Metrics (")]
-    assert "Winner: GMF, trial" in top
+    assert "Winner: GMF (trial" in top
     assert "Holm's correction" in top
     assert "test/ndcg_10" in text
     assert "gmf-shop" in text[text.index("Registered models") :]
