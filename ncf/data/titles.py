@@ -23,8 +23,7 @@ from ncf.data.interactions import Interactions
 _log = logging.getLogger(__name__)
 
 _FILE_BESIDE = {"u.data": "u.item", "ratings.dat": "movies.dat", "ratings.csv": "movies.csv"}
-
-
+# what reading a file of titles raises that is cut off, or no text, table or archive at all
 _DAMAGED = (UnicodeDecodeError, csv.Error, OSError, EOFError, zlib.error, pa.ArrowException)
 
 
@@ -97,14 +96,7 @@ def with_titles(interactions: Interactions, path: Path, item_column: str | None)
         (item_name, title_name), titles = read(path, item_column)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--titles {path}: no such file; check the path") from error
-    except (
-        UnicodeDecodeError,
-        csv.Error,
-        OSError,
-        EOFError,
-        zlib.error,
-        pa.ArrowException,
-    ) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"--titles {path}: must be delimited text in UTF-8, or parquet ({error})"
         ) from error

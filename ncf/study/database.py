@@ -29,8 +29,6 @@ _logger = logging.getLogger(__name__)
 PATIENCE = 600.0  # seconds that a database is waited for
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between attempts
 IDLE_SECONDS = 30  # after which PostgreSQL ends what a stopped or lost process has begun
-
-
 # Of Optuna's storage, what changes more of a trial than an intermediate value.
 _WRITES = (
     "set_trial_param",

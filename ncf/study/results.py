@@ -174,7 +174,7 @@ class Conclusion:
 
     Attributes:
         digest: The digest that tells this set of contestants from others.
-        contestants: The winner, then the others.
+        contestants: The winner, then the others, the best on validation first.
         results: Their results on test, in the same order.
         at: When test was read, in seconds since 1970.
         folder: The folder of the winner's weights and the ranks, until MLflow has them.

@@ -75,10 +75,14 @@ def conclude(
         recorded = {"digest": digest, "at": at, "results": [asdict(one) for one in results]}
         recorded["breakdown"] = asdict(parts)
         study.set_user_attr("conclusion", recorded)
+    # The record has them in the order of their names in options, people see the best first.
+    winner, *others = zip(contestants, recorded["results"], strict=True)
+    objective = plan.settings.objective
+    shown = [winner, *sorted(others, key=lambda pair: -pair[0].value(objective))]
     return Conclusion(
         digest,
-        tuple(contestants),
-        tuple(Result(**result) for result in recorded["results"]),
+        tuple(contestant for contestant, _ in shown),
+        tuple(Result(**result) for _, result in shown),
         recorded["at"],
         files,
         tuple(readings_of(study)),

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflow.entities import Metric
 
@@ -29,9 +29,6 @@ from ncf.tracking.tracker import (
     Tracker,
 )
 from ncf.trials.messages import EpochReport, Failure, Outcome
-
-if TYPE_CHECKING:
-    pass
 
 _logger = logging.getLogger(__name__)
 _BATCH = 900  # metrics that fit into one request together with parameters and tags

@@ -25,7 +25,9 @@ from tests.conftest import planted
 from tests.study.planted import AnsweringWorkers, plan_of, study_with
 
 WINNER = Contestant("GMF", 7, Hyperparameters(), {}, 12, {"ndcg_10": 0.5}, "trial 7")
-KNN = Contestant("itemknn", 3, MODELS["itemknn"].defaults, {}, 0, {}, "20 settings", is_trial=False)
+KNN = Contestant(
+    "itemknn", 3, MODELS["itemknn"].defaults, {}, 0, {"ndcg_10": 0.3}, "20 settings", is_trial=False
+)
 DEATH = "worker died: signal SIGKILL"
 
 
@@ -143,3 +145,15 @@ def test_each_is_compared_with_the_winner_on_both_kinds_of_candidates(
         mean, low, high, _ = difference
         assert mean == pytest.approx(ours["ndcg_10"] - theirs["ndcg_10"])
         assert low <= mean <= high
+
+
+def test_the_others_are_shown_the_best_on_validation_first(
+    study: optuna.Study, plan: Plan, tmp_path: Path
+) -> None:
+    markov = Contestant(
+        "markov", 1, MODELS["markov"].defaults, {}, 0, {"ndcg_10": 0.4}, "", is_trial=False
+    )
+    for _ in range(2):  # as it is concluded, and as it is read from the record
+        conclusion = concluded(study, plan, tmp_path, WINNER, KNN, markov)
+        assert [one.name for one in conclusion.contestants] == ["GMF", "markov", "itemknn"]
+        assert [one.name for one in conclusion.results] == ["GMF", "markov", "itemknn"]
