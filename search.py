@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from ncf.commands import options, output
+from ncf.commands import command_line, output
 from ncf.redaction import redacted
 from ncf.serving import compiled_cache
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Runs the command; a user's mistake is reported in one line and exit status 2."""
     gc.set_threshold(100_000)  # MLflow makes half a million objects while it loads, which all stay
     output.outlast()
-    parsed = options.parse()
+    parsed = command_line.parse()
     if not parsed.quiet and parsed.repeat is None:  # the libraries take a second
         of = parsed.data or f"the data of {parsed.experiment.name}"
         print(f"reading {redacted(of)} ...", file=sys.stderr, flush=True)

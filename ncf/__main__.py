@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("data", help="name (ml-100k, ml-1m, ...) or path")
     data.add_argument("--columns", help="names of its columns: user=...,item=...,timestamp=...")
     data.add_argument("--min-rating", type=float, help="keep only ratings at or above this")
+    data.add_argument("--drop-empty", action="store_true", help="leave out rows with an empty cell")
     data.add_argument(
         "--split", default="leave-one-out", help="leave-one-out (default), time or time:0.9,0.95"
     )
@@ -90,14 +91,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _data(
-    data: str, columns: str | None, min_rating: float | None, split: str, targets: str | None
+    data: str,
+    columns: str | None,
+    min_rating: float | None,
+    drop_empty: bool,
+    split: str,
+    targets: str | None,
 ) -> None:
     from ncf.commands import facts
     from ncf.data.columns import parse_columns
     from ncf.protocol.choice import parse_split
 
     choice = parse_split(split, targets)
-    print(facts.in_words(facts.gather(data, parse_columns(columns), min_rating, choice)))
+    found = facts.gather(data, parse_columns(columns), min_rating, choice, drop_empty)
+    print(facts.in_words(found))
 
 
 def _models(tracking_uri: str | None, json: bool) -> None:
@@ -131,20 +138,25 @@ def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> N
 
 def _promote(version: str, tracking_uri: str | None, force: bool) -> None:
     from ncf.tracking import gate
+    from ncf.tracking.database import registry_lock
 
-    print(gate.promote(_client(tracking_uri), version, force))
+    client = _client(tracking_uri)
+    with registry_lock(str(client.tracking_uri)):
+        print(gate.promote(client, version, force))
 
 
 def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     from ncf.commands import missing_model
     from ncf.commands.options import check_name
-    from ncf.tracking import next_steps, versions
+    from ncf.tracking import marks, next_steps, versions
+    from ncf.tracking.database import registry_lock
 
     if name is not None:
         check_name("--name", name)
     client = _client(tracking_uri)
-    missing_model.make(client, run_id)
-    version = versions.register_run(client, run_id, name)
+    with registry_lock(str(client.tracking_uri)):
+        missing_model.make(client, run_id)
+        version = marks.mark(client, versions.register_run(client, run_id, name))
     full_name = f"{version.name}/{version.version}"
     print(f"{full_name}: {version.description}")
     print("This makes it champion where it is better on the same protocol; --force in any case:")

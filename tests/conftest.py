@@ -119,7 +119,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
     It runs in this process, which has loaded all that it needs; `test_search.py` runs the command.
     """
-    from ncf.commands.options import parse
+    from ncf.commands.command_line import parse
     from ncf.commands.search import run  # here: most files need neither Optuna nor MLflow
 
     folder = tmp_path_factory.mktemp("person")

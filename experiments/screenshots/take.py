@@ -26,7 +26,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from ncf.tracking import views
 from ncf.tracking.store import default_uri
-from ncf.tracking.tracker import STUDY_ID_TAG
+from ncf.tracking.tag_names import EARLIER, PRESENT
 
 HERE = Path(__file__).parent
 PICTURES = ("charts", "study", "registered")
@@ -71,7 +71,10 @@ def pages_of(client: MlflowClient, study: str) -> dict[str, tuple[str, tuple[str
     run = runs[0]
     (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'", max_results=1)
     experiment = f"#/experiments/{run.info.experiment_id}"
-    view = f"{experiment}/runs?viewStateShareKey={views.key_of(run.data.tags[STUDY_ID_TAG])}&{MODE}"
+    study_id = next(
+        run.data.tags[t] for t in (PRESENT.study_id, EARLIER.study_id) if t in run.data.tags
+    )
+    view = f"{experiment}/runs?viewStateShareKey={views.key_of(study_id)}&{MODE}"
     return {
         "trials": (view, (f"{version.name}/{version.version}", "matching runs")),  # the winner
         "charts": (f"{view}&compareRunsMode=CHART", ("Learning curves",)),

@@ -79,8 +79,13 @@ def _recommend(
 ) -> None:
     from ncf.commands import lists, tables
 
-    if all != (out is not None):
-        raise ValueError("--all needs --out FILE, and --out needs --all")
+    if all and out is None:
+        raise ValueError("--all needs --out FILE, such as --out top10.parquet")
+    if out is not None and not all:
+        raise ValueError(
+            f"--out {out} is for the lists of --all; of other users it is enough to send the "
+            f"answers to a file, where they are CSV: recommend ... > {out.with_suffix('.csv').name}"
+        )
     if not (user or users or items or all) or (items and (users or all)):
         raise ValueError(
             "give --user ID, --items ID,ID,... or both, or --users FILE, or --all with --out FILE"
@@ -99,6 +104,8 @@ def _recommend(
         return
     given = None if items is None else [item.strip() for item in items.split(",") if item.strip()]
     _tell_unknown("", given or [], catalogue)
+    if users is not None:
+        _tell_unknown_users(asked, catalogue)
     answers = recommender.recommend(
         asked, k, include_seen, items=given, only=listed, exclude=barred
     )
@@ -160,6 +167,8 @@ def _ids_in(option: str, path: Path) -> list[str]:
         raise FileNotFoundError(f"{option} {path}: no such file; check the path") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{option} {path}: must be a text with an id on each line") from error
+    except OSError as error:
+        raise OSError(f"{option} {path}: cannot be read: {error.strerror}") from error
     ids = [line.strip() for line in lines if line.strip()]
     if ids and "".join(filter(str.isalpha, ids[0].lower())) in _HEADINGS:
         del ids[0]
@@ -168,10 +177,28 @@ def _ids_in(option: str, path: Path) -> list[str]:
     return ids
 
 
+def _tell_unknown_users(user_ids: Sequence[str], catalogue: Catalogue) -> None:
+    """Prints to stderr how many users the model does not know."""
+    unknown = [
+        user_id for user_id in user_ids if not catalogue.is_fitted(catalogue.user_of(user_id))
+    ]
+    if unknown:
+        known = catalogue.user_ids[catalogue.fitted_users[:2]].tolist()
+        print(
+            f"--users: {len(unknown):,} of {len(user_ids):,} users are unknown to the model and "
+            f"get the most popular items: {_some(unknown)}; it knows users such as "
+            f"{' and '.join(map(str, known))}",
+            file=sys.stderr,
+        )
+
+
+def _some(own_ids: Sequence[str]) -> str:
+    more = f" and {len(own_ids) - _SHOWN:,} more" if len(own_ids) > _SHOWN else ""
+    return f"{', '.join(own_ids[:_SHOWN])}{more}"
+
+
 def _tell_unknown(option: str, item_ids: Sequence[str], catalogue: Catalogue) -> None:
     """Prints to stderr which items the model does not know."""
     unknown = [item_id for item_id in item_ids if catalogue.item_of(item_id) is None]
     if unknown:
-        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
-        names = ", ".join(unknown[:_SHOWN])
-        print(f"{option}unknown to the model and passed over: {names}{more}", file=sys.stderr)
+        print(f"{option}unknown to the model and passed over: {_some(unknown)}", file=sys.stderr)

@@ -19,12 +19,12 @@ from mlflow.entities import ViewType
 from ncf.commands import tables
 from ncf.commands.parts import Parts, check_again, check_free, check_place, client_of, parts_of
 from ncf.data.files import RESULTS
+from ncf.redaction import redacted
 from ncf.study import journal, presence
 from ncf.study.results import counted
 from ncf.study.storage import lock_study, open_storage
 from ncf.tracking import cleaning
-
-_MODEL_IS_GONE = "Its model was deleted by `python -m ncf clean`; `--repeat` trains it again."
+from ncf.tracking.database import registry_lock
 
 
 def show(storage: str | None, tracking_uri: str | None, as_json: bool) -> None:
@@ -33,6 +33,8 @@ def show(storage: str | None, tracking_uri: str | None, as_json: bool) -> None:
     location = storage or str(RESULTS / "optuna.journal")
     if "://" not in location and not Path(location).exists():
         raise ValueError(f"{location}: no such record; run search.py here, or give --storage")
+    store = "no MLflow store" if client is None else f"MLflow store {client.tracking_uri}"
+    print(redacted(f"record {location}, {store}"), file=sys.stderr)
     rows = []
     for name in _names(open_storage(location)):
         study = journal.load_study(name, storage)
@@ -93,8 +95,10 @@ def run(
                 "--keep-models N deletes the models of all but its N best trials"
             )
         _ask(_what(study, parts), is_sure)
-        check_again(study, parts, storage)
-        _delete(study, parts, storage)
+        uri = "" if parts.client is None else str(parts.client.tracking_uri)
+        with registry_lock(uri):
+            check_again(study, parts, storage)
+            _delete(study, parts, storage)
         shutil.rmtree(folder, ignore_errors=True)  # while no search can have it
     print(f"study {name}: deleted; MLflow keeps its runs in the bin, which `mlflow gc` empties")
 
@@ -140,12 +144,13 @@ def _delete_models(
         return
     size = cleaning.size_of([], gone) / 1e6
     _ask(f"{counted(len(gone), 'model')} of study {name}, {size:.1f} MB", is_sure)
-    check_again(study, parts, storage)
-    own = {model.source_run_id for model in gone}
-    for run in parts.runs:
-        if run.info.run_id in own:
-            cleaning.note(parts.client, run, _MODEL_IS_GONE)
-    cleaning.delete_models(parts.client, gone)
+    with registry_lock(str(parts.client.tracking_uri)):
+        check_again(study, parts, storage)
+        own = {model.source_run_id for model in gone}
+        for run in parts.runs:
+            if run.info.run_id in own:
+                cleaning.note(parts.client, run, cleaning.MODEL_IS_GONE)
+        cleaning.delete_models(parts.client, gone)
     print(f"study {name}: {counted(len(gone), 'model')} deleted, {size:.1f} MB")
 
 

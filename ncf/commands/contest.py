@@ -11,6 +11,7 @@ import optuna
 
 from ncf.commands import progress, terminal
 from ncf.commands.options import Options
+from ncf.models.table import title
 from ncf.study import baselines, best, mixing
 from ncf.study.agreement import note_agreement
 from ncf.study.confirmation import confirm
@@ -43,9 +44,13 @@ def winner_first(
     folder: Path,
     options: Options,
 ) -> list[Contestant]:
-    """Tunes the other models, and returns all that could be fitted, the winner first."""
+    """Tunes the other models, and returns all that could be fitted, the winner first.
+
+    What an earlier contest of the study had beside them stays in it, as it was tuned then.
+    """
     n_trials, n_seeds = options.confirm, options.confirm_seeds
     found = [best_trial]
+    kept = baselines.left_from_before(study, options.baselines)
     for name in options.baselines:
         if name == mixing.NAME:
             continue  # until Markov counts are tuned, of which it is a mixture
@@ -58,6 +63,16 @@ def winner_first(
         _follow(mixing.NAME, mixing.tune(*parts), plan)
         if (contestant := mixing.contestant(best_trial, study, plan)) is not None:
             found.append(contestant)
+    for name in kept:
+        contestant = (
+            mixing.contestant(best_trial, study, plan)
+            if name == mixing.NAME
+            else baselines.contestant(name, study)
+        )
+        found += [] if contestant is None else [contestant]
+    if kept:
+        terminal.show_kept(kept, [one.name for one in found])
+        found[1:] = baselines.as_before(study, found[1:])
     with progress.working("training again what could win by luck"):
         found = best.confirm_others(found, study, plan, workers, n_trials, n_seeds)
     return best.best_first(found, options.register_best, plan.settings.objective)
@@ -65,4 +80,4 @@ def winner_first(
 
 def _follow(name: str, events: Generator[Event, None, None], plan: Plan) -> None:
     with closing(events):
-        progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))
+        progress.follow_baseline(title(name), events, baselines.n_settings_of(name, plan))

@@ -25,8 +25,8 @@ class Facts:
 
     Attributes:
         name: Of the data.
-        counts: Rows of the file, those kept by their rating, users, items, interactions, evaluated
-            users, train interactions.
+        counts: Rows of the file, those with an empty cell, those kept, users, items, interactions,
+            evaluated users, train interactions.
         period: First and last day; None where the file has no times.
         per_user: Interactions of each user, (U,).
         per_item: Interactions of each item, (I,).
@@ -69,6 +69,7 @@ def gather(
     columns: Columns,
     min_rating: float | None = None,
     choice: SplitChoice | None = None,
+    drop_empty: bool = False,
 ) -> Facts:
     """Reads a data set, by name or path, and counts.
 
@@ -77,6 +78,7 @@ def gather(
         columns: The names of its columns.
         min_rating: The lowest rating that counts as an interaction.
         choice: The split; None means leave-one-out, or the one that the data come with.
+        drop_empty: Whether rows with an empty cell are left out.
 
     Raises:
         ValueError: A line or value breaks a rule, or no user can be evaluated.
@@ -84,15 +86,16 @@ def gather(
     """
     train_file = given_split.find(data)
     if train_file is not None:
-        if choice not in (None, SplitChoice()):
+        if choice not in (None, SplitChoice()) or drop_empty:
             raise ValueError(
-                f"{train_file}: a ready-made split is taken as it is; leave out --split"
+                f"{train_file}: a ready-made split is taken as it is; leave out --split and "
+                "--drop-empty"
             )
         given = as_given(given_split.load_ready_made(train_file))
         n_rows = given.interactions.n_interactions
-        return _facts(given, n_rows, n_rows, is_given=True)
+        return _facts(given, n_rows, 0, n_rows, is_given=True)
     name, path = find_file(data)
-    ratings = read_ratings(path, columns, min_rating)
+    ratings = read_ratings(path, columns, min_rating, drop_empty)
     interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
     notes = () if data in NAMES else ratings.notes  # nothing is assumed of a known set
     interactions = replace(
@@ -100,10 +103,10 @@ def gather(
     )
     n_kept = len(ratings.user_ids)
     data_split = split_as(choice or SplitChoice(), interactions)
-    return _facts(data_split, ratings.n_rows, n_kept, is_given=False)
+    return _facts(data_split, ratings.n_rows, ratings.n_empty, n_kept, is_given=False)
 
 
-def _facts(data: SplitData, n_rows: int, n_kept: int, is_given: bool) -> Facts:
+def _facts(data: SplitData, n_rows: int, n_empty: int, n_kept: int, is_given: bool) -> Facts:
     interactions, split = data.interactions, data.split
     per_user = np.diff(interactions.indptr)
     times = interactions.timestamps
@@ -122,6 +125,7 @@ def _facts(data: SplitData, n_rows: int, n_kept: int, is_given: bool) -> Facts:
         interactions.name,
         {
             "rows": n_rows,
+            "empty": n_empty,
             "kept": n_kept,
             "users": interactions.n_users,
             "items": interactions.n_items,

@@ -27,8 +27,10 @@ def in_words(facts: Facts) -> str:
     top = np.sort(facts.per_item)[::-1][: max(1, n["items"] // 100)].sum() / n["interactions"]
     order = "file order" if facts.period is None else "time"
     below = ""
-    if n["kept"] < n["rows"]:
-        below = f"{n['rows'] - n['kept']:,} are below --min-rating; "
+    if n["empty"]:
+        below = f"{n['empty']:,} have an empty cell and are left out; "
+    if n_below := n["rows"] - n["empty"] - n["kept"]:
+        below += f"{n_below:,} are below --min-rating; "
     split = [
         f"leave-one-out by {order}: a user's latest interaction is test, the one before "
         "validation, the rest train"

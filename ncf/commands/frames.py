@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pandas as pd
 
+from ncf.models.table import title
 from ncf.study import journal
 
 
@@ -19,7 +20,7 @@ def trials_of(study: optuna.Study) -> pd.DataFrame:
             continue
         row: dict[str, Any] = {
             "number": trial.number,
-            "model": trial.user_attrs.get("model", "gmf"),
+            "model": title(trial.user_attrs.get("model", "gmf")),
             "state": "finished" if trial.state.name == "COMPLETE" else trial.state.name.lower(),
         }
         if journal.is_trained(trial):
@@ -41,7 +42,7 @@ def results_of(recorded: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _result(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": recorded["name"], **recorded["test"]}
+    row: dict[str, Any] = {"name": title(recorded["name"]), **recorded["test"]}
     row |= {f"full_{metric}": value for metric, value in recorded["test_full"].items()}
     for metric, (low, high) in recorded["intervals"].items():
         row |= {f"{metric}_low": low, f"{metric}_high": high}

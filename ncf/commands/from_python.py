@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ncf.commands.options import BASELINES, Options, check_name, named
+from ncf.commands import kept_tables
+from ncf.commands.options import BASELINES, Options, named
 from ncf.redaction import is_clean, learn, one_line
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def search(
     experiment: str | Path | None = None,
     columns: str | None = None,
     min_rating: float | None = None,
+    drop_empty: bool = False,
     titles: pd.DataFrame | str | Path | None = None,
     split: str = "leave-one-out",
     targets: str | None = None,
@@ -102,6 +104,8 @@ def search(
         experiment: A file with the search space; None means experiments/ml_100k.py.
         columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
         min_rating: The lowest rating that counts as an interaction.
+        drop_empty: Whether rows with an empty user, item, rating or time are left out; without it,
+            they are an error.
         titles: The items' titles, which answers then have: a table or file of items and titles;
             None means a table's title column, or the titles of a known data set.
         split: How the interactions are held out: "leave-one-out" or "time", also "time:0.8,0.9".
@@ -132,12 +136,12 @@ def search(
         KeyboardInterrupt: The search was interrupted; the same call continues it.
     """
     if data is not None and not isinstance(data, str | Path):
-        kept = _keep_table(data, study)
+        kept = kept_tables.keep(data, study)
         if titles is None and "title" in data.columns:
             titles = kept
         data = kept
     if titles is not None and not isinstance(titles, str | Path):
-        titles = _keep_table(titles, study, "-titles")
+        titles = kept_tables.keep(titles, study, "-titles")
     source = None if data is None else str(data)
     if isinstance(baselines, str):
         baselines = named(baselines)
@@ -149,6 +153,7 @@ def search(
         confirm_seeds=confirm_seeds, baselines=tuple(baselines), register=register, quiet=quiet,
         tracking_uri=tracking_uri, storage=storage, split=split, targets=targets, **chosen,
         objective=objective, register_best=register_best, keep_models=keep_models,
+        drop_empty=drop_empty,
     )  # fmt: skip
     from ncf.commands.search import search_study  # here: importing `ncf` stays cheap
 
@@ -217,31 +222,6 @@ def _cleanly(call: Callable[[], T], *addresses: str | None) -> T:
             raise
         reason = one_line(error)
     raise ValueError(reason)  # in place of an error whose traceback shows a password
-
-
-def _keep_table(table: pd.DataFrame, study: str | None, kind: str = "") -> Path:
-    """Writes a table where the study finds it again; returns the file.
-
-    Args:
-        table: The table, of interactions or, as `kind` says, of titles.
-        study: The study's name.
-        kind: The end of the file's name.
-    """
-    import pandas as pd
-
-    from ncf.data.files import RESULTS, whole
-
-    if not isinstance(table, pd.DataFrame):
-        kind = type(table).__name__
-        raise ValueError(f"data must be a pandas table, a name or a path, but got {kind}")
-    if study is None:
-        raise ValueError("a table has no name: give the study's, ncf.search(table, study='shop')")
-    check_name("study", study)
-    folder = RESULTS / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole(path := folder / f"{study}{kind}.parquet") as draft:
-        table.to_parquet(draft, index=False)
-    return path
 
 
 def _model_uri(published: Mapping[str, Any]) -> str | None:

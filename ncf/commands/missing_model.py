@@ -20,7 +20,8 @@ from ncf.tracking.logged_models import is_whole, log_model, model_name
 from ncf.tracking.outcome_metrics import best_metrics, best_name
 from ncf.tracking.packaging import package
 from ncf.tracking.recorded import setting_of_run
-from ncf.tracking.tracker import NOTE_TAG, PARENT_TAG, TRIAL_TAG, Tracker
+from ncf.tracking.tag_names import NOTE_TAG, PARENT_TAG, TRIAL_TAG
+from ncf.tracking.tracker import Tracker
 from ncf.tracking.versions import run_of, study_run
 from ncf.trials.messages import Outcome
 

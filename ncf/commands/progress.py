@@ -16,7 +16,7 @@ from typing import NoReturn
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm  # in a notebook with ipywidgets its bars are widgets
 
-from ncf.models.table import describe
+from ncf.models.table import describe, title
 from ncf.protocol.metrics import label
 from ncf.redaction import RedactingFormatter
 from ncf.study import journal
@@ -161,12 +161,12 @@ def follow_baseline(name: str, events: Iterable[Event], n_settings: int) -> None
         events: The events that the coordinator yields.
         n_settings: The number of settings that are tried in all.
     """
-    _logger.info("tuning %s", name)
+    _logger.info("tuning %s", title(name))
     best = -math.inf
     settings = counted(n_settings, "setting")
     form = f"{{desc}} |{{bar:10}}| {{n_fmt}} of {settings} in {{elapsed}}{{postfix}}"
     bar = tqdm(
-        total=n_settings, desc=f"tuning {name}", bar_format=form, disable=_off(), leave=False
+        total=n_settings, desc=f"tuning {title(name)}", bar_format=form, disable=_off(), leave=False
     )
     with bar, _ticking(bar):
         for event in events:

@@ -24,7 +24,7 @@ from ncf.tracking.entities import rounded
 from ncf.tracking.outcome_metrics import best_metrics
 from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.store import default_uri, open_client
-from ncf.tracking.tracker import PARENT_TAG, TRIAL_TAG
+from ncf.tracking.tag_names import PARENT_TAG, TRIAL_TAG
 from ncf.trials.local import LocalWorkers
 from ncf.trials.messages import EpochReport, Failure, Outcome
 from ncf.trials.workers import run_tasks

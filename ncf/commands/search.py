@@ -115,7 +115,14 @@ def plan_of(options: Options) -> Plan:
         prune=options.prune,
     )
     choice = parse_split(options.split, options.targets)
-    source = Source(experiment.data, options.columns, options.min_rating, choice, options.titles)
+    source = Source(
+        experiment.data,
+        options.columns,
+        options.min_rating,
+        choice,
+        options.titles,
+        options.drop_empty,
+    )
     plan = assemble(study_name, experiment, settings, source)
     if options.register is None:
         check_name("--register", f"gmf-{plan.facts.name}")

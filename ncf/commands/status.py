@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from ncf.commands.options import BASELINES
+from ncf.models.table import title
 from ncf.study import journal, presence
 from ncf.study.presence import Search
 from ncf.study.results import counted
@@ -85,6 +86,7 @@ def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | N
             continue
         n_settings = sum(map(journal.is_trained, tuned.get_trials(deepcopy=False)))
         return (
-            f"tuning the baselines, or after them ({name} has had {counted(n_settings, 'setting')})"
+            f"tuning the baselines, or after them ({title(name)} has had "
+            f"{counted(n_settings, 'setting')})"
         )
     return "training the best trials again with fresh seeds"

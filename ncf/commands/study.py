@@ -230,5 +230,6 @@ def _close(
     key = [tracker.parent, conclusion.digest, published.name]
     study.set_user_attr("published", {"key": key, "published": asdict(published)})
     terminal.show_model(published.name, published.version, published.decision)
-    ask = next_steps.asking(published.name, published.version, published.model_uri)
-    terminal.show_next_steps(ui_command(tracker.uri), tracker.ui_link(), ask)
+    one = published
+    questions = next_steps.questions(one.name, one.version, one.model_uri, one.champion)
+    terminal.show_next_steps(ui_command(tracker.uri), tracker.ui_link(), questions)

@@ -50,18 +50,21 @@ def for_terminal(rows: Sequence[Sequence[str]], is_text: Sequence[bool], indent:
     if not sys.stdout.isatty() or max(map(len, lines)) <= width:
         return lines
     first, *others = zip(*rows, strict=True)
-    columns = [first]
-    for column in others:
+    columns, are_text = [first], [is_text[0]]
+    for column, is_left in zip(others, is_text[1:], strict=True):
         if column[0]:
             columns.append(column)
+            are_text.append(is_left)
         else:
             pairs = zip(columns[-1], column, strict=True)
             columns[-1] = tuple(" ".join(filter(None, pair)) for pair in pairs)
     joined = [*zip(*columns, strict=True)]
-    return [f"{indent}{line}" for line in in_width(joined, width - len(indent))]
+    return [f"{indent}{line}".rstrip() for line in in_width(joined, width - len(indent), are_text)]
 
 
-def in_width(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+def in_width(
+    rows: Sequence[Sequence[str]], width: int, is_text: Sequence[bool] | None = None
+) -> list[str]:
     """Returns the lines of a table that fits into a width, so that no terminal breaks a number.
 
     Columns that do not fit stand below the others, each time with the first column. A cell that is
@@ -70,23 +73,28 @@ def in_width(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     Args:
         rows: The header and the rows, all with the same number of cells.
         width: The number of characters of a line.
+        is_text: For each column, whether it is text; None means that all are.
     """
     first, *others = zip(*rows, strict=True)
+    first_is_text, *others_are_text = is_text or [True] * len(rows[0])
     widest = max(map(len, first))
     room = max(width - widest - 2, _NARROWEST)
     blocks: list[list[Sequence[str]]] = [[]]
+    alignments = [[first_is_text]]
     left = room
-    for column in others:
+    for column, is_left in zip(others, others_are_text, strict=True):
         needed = min(max(map(len, column)), room) + 2
         if blocks[-1] and needed > left + 2:
             blocks.append([])
+            alignments.append([first_is_text])
             left = room
         blocks[-1].append(column)
+        alignments[-1].append(is_left)
         left -= needed
     lines: list[str] = []
-    for block in blocks:
+    for block, alignment in zip(blocks, alignments, strict=True):
         cells = [line for row in zip(first, *block, strict=True) for line in _wrapped(row, room)]
-        lines += ["", *aligned(cells, [True] * (1 + len(block)))]
+        lines += ["", *aligned(cells, alignment)]
     return lines[1:]
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from ncf.commands.tables import for_terminal
-from ncf.models.table import describe
+from ncf.models.table import describe, title
 from ncf.protocol.metrics import Objective
-from ncf.report.contest import p_in_words
+from ncf.report.contest import p_in_words, ranked
 from ncf.study import journal
 from ncf.study.best import title_of
 from ncf.study.experiment import DataFacts
@@ -25,34 +25,33 @@ _N_SHOWN = 10  # trials, or differing values, that are printed at most
 def show_data(data: DataFacts) -> None:
     """Prints the size of the data set."""
     counts = data.counts
-    print(
+    _say(
         f"{data.name}: {counts['users']:,} users, {counts['items']:,} items, "
-        f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated "
-        f"(fingerprint {data.digest})"
+        f"{counts['interactions']:,} interactions; {counts['evaluated']:,} users are evaluated"
     )
 
 
 def show_columns(lines: Sequence[str]) -> None:
     """Prints which column of the file was taken as what."""
     for line in lines:
-        print(f"  {line}")
+        _say(line, "  ")
 
 
 def show_split(protocol: str, notes: Sequence[str]) -> None:
     """Prints how the data are split, where there is more to say of it."""
     for line in (f"split {protocol}", *notes) if notes else ():
-        print(f"  {line}")
+        _say(line, "  ")
 
 
 def show_full_ranking(sentence: str) -> None:
     """Prints for whom trials rank the full catalogue, where that is not for all."""
     if sentence:
-        print(f"  {sentence}")
+        _say(sentence, "  ")
 
 
 def show_lag(lag: int, n_jobs: int) -> None:
     """Prints the lag of a study that was begun with many jobs."""
-    print(
+    _say(
         f"New study, lag {lag} for {n_jobs} jobs: it may be continued with any number of jobs; to "
         f"begin the same one with fewer, give --lag {lag}"
     )
@@ -122,6 +121,24 @@ def show_trials(trials: Sequence[FrozenTrial], objective: Objective) -> None:
     )
 
 
+def show_kept(names: Sequence[str], contestants: Sequence[str]) -> None:
+    """Prints which baselines stay in the contest, though they were not asked for this time.
+
+    Args:
+        names: Those that an earlier contest of the study had.
+        contestants: The names of all that there are now.
+    """
+    there = ", ".join(title(name) for name in names if name in contestants)
+    gone = [name for name in names if name not in contestants]
+    if there:
+        print(f"\nStill in this study's contest, as tuned before: {there}")
+    if gone:
+        print(
+            f"\nNo longer in this study's contest: {', '.join(map(title, gone))}; "
+            f"--baselines {','.join(gone)} tunes it again"
+        )
+
+
 def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> None:
     """Prints the objective of the confirmed trials for each fresh seed."""
     if not confirmed:
@@ -139,20 +156,21 @@ def show_confirmation(confirmed: Sequence[Confirmed], objective: Objective) -> N
 
 def show_results(conclusion: Conclusion, objective: Objective) -> None:
     """Prints which contestant won, and the metrics of all of them on test."""
-    k, winner, results = objective.k, conclusion.winner, conclusion.results
-    epochs = f" for {winner.epochs} epoch{'s'[: winner.epochs - 1]}" if winner.epochs else ""
-    which = f"trial {winner.number}" if winner.is_trial else f"{title_of(winner)} ({winner.note})"
-    print(
-        f"\nWinner: {which}, fitted on train + validation{epochs}. Test, {conclusion.reading}, "
-        "with 95% intervals over users:"
+    k, winner = objective.k, conclusion.winner
+    epochs = f" for {counted(winner.epochs, 'epoch')}" if winner.epochs else ""
+    print()
+    _say(f"Winner: {title_of(winner)} ({winner.note}), fitted again on train + validation{epochs}.")
+    _say(
+        f"Test, {conclusion.reading}, with 95% intervals over users, beside the validation "
+        f"{objective.label}:"
     )
-    header = ["", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
-    if len(results) > 1:
+    header = ["", "validation", f"HR@{k}", "", f"nDCG@{k}", "", f"full nDCG@{k}", ""]
+    if len(conclusion.results) > 1:
         of = "" if objective.metric == Objective.metric else f", {objective.label}"
         header += [f"winner's lead{of}", "", "p"]
     rows = [header]
-    for result in results:
-        cells: list[str] = [title_of(result)]
+    for result, contestant in ranked(conclusion, objective):
+        cells: list[str] = [title_of(result), f"{contestant.value(objective):.4f}"]
         for name, value in (
             (f"hit_ratio_{k}", result.test[f"hit_ratio_{k}"]),
             (f"ndcg_{k}", result.test[f"ndcg_{k}"]),
@@ -172,29 +190,48 @@ def show_results(conclusion: Conclusion, objective: Objective) -> None:
 def show_verdict(sentences: Sequence[str]) -> None:
     """Prints what the results do and do not establish."""
     print()
-    width = min(100, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
     for sentence in sentences:
-        print(textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    "))
+        print(_filled(sentence, "  "))
 
 
 def show_model(name: str, version: str, decision: str) -> None:
     """Prints which version was registered, if any, and whether it became champion."""
     if name:
-        print(f"\nRegistered: {name} version {version}; {decision}")
+        print()
+        _say(f"Registered: {name} version {version}; {decision}")
 
 
-def show_next_steps(ui_command: str, ui_link: str, ask_command: str) -> None:
+def show_next_steps(ui_command: str, ui_link: str, questions: Sequence[tuple[str, str]]) -> None:
     """Prints the commands that open the UI and ask the model."""
     print("\nCompare the trials in the MLflow UI:")
     print(f"  {ui_command}")
     print(f"  {ui_link}")
-    print("Ask the model for ten items:")
-    print(f"  {ask_command}")
-    if "$MLFLOW_TRACKING_URI" in ask_command + ui_command:
+    for whom, ask_command in questions:
+        print(whom)
+        print(f"  {ask_command}")
+    if "$MLFLOW_TRACKING_URI" in ui_command + "".join(ask for _, ask in questions):
         print(
             "MLFLOW_TRACKING_URI must hold the store's address, which has a password and is not "
             "printed."
         )
+
+
+def _say(line: str, indent: str = "") -> None:
+    """Prints a line, which a narrow terminal shows on several."""
+    print(_filled(line, indent) if sys.stdout.isatty() else indent + line)
+
+
+def _filled(sentence: str, indent: str) -> str:
+    """Returns the lines of a sentence, broken between words, and indented more after the first."""
+    width = min(100, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 100
+    return textwrap.fill(
+        sentence,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def show_repetition(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+    from mlflow.entities import Run
     from optuna.trial import FrozenTrial
 
 _ALWAYS = ("number", "state")  # columns that `--only-changed` keeps
@@ -113,6 +114,7 @@ def _trained(study: optuna.Study, number: int) -> FrozenTrial:
 
 def _facts(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
     """Returns a row for each fact of two trials that differs: how they ended, their settings."""
+    from ncf.models.table import title
     from ncf.study import journal
 
     facts: list[dict[str, Any]] = []
@@ -124,7 +126,7 @@ def _facts(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
                 "epochs": outcome.epochs,
                 "best epoch": outcome.best_epoch,
                 "seconds": round(outcome.seconds, 1),
-                "model": trial.user_attrs.get("model", "gmf"),
+                "model": title(trial.user_attrs.get("model", "gmf")),
                 **trial.user_attrs["hyperparameters"],
             }
         )
@@ -169,10 +171,24 @@ def _measured(
     runs = cleaning.runs_of(client, study.user_attrs["id"])
     models = cleaning.trials_with_models(client, runs, cleaning.models_of(client, runs))
     if missing := [number for number in numbers if number not in models]:
-        which = " and ".join(f"trial {number}" for number in missing)
-        raise ValueError(f"MLflow has no model of {which}")
+        raise ValueError("; ".join(_why_missing(runs, number) for number in missing))
     ids = {f"trial {number}": str(models[number][0].model_id) for number in numbers}
     return comparison.compare_trials(client, study.user_attrs["mlflow_run"], ids)
+
+
+def _why_missing(runs: Sequence[Run], number: int) -> str:
+    """Returns why MLflow has no model of a trial, and what makes it again."""
+    from ncf.tracking import cleaning, next_steps
+    from ncf.tracking.tag_names import NOTE_TAG, TRIAL_TAG
+
+    run = next((one for one in runs if one.data.tags.get(TRIAL_TAG) == str(number)), None)
+    if run is None:
+        return f"MLflow has no run of trial {number}, which the search command writes again"
+    why = "is not among the best, of which alone models are kept, or was deleted in MLflow"
+    if cleaning.MODEL_IS_GONE in run.data.tags.get(NOTE_TAG, ""):
+        why = "was deleted by `python -m ncf clean`"
+    again = next_steps.command("register", str(run.info.run_id))
+    return f"the model of trial {number} {why}; `{again}` makes it again"
 
 
 def _differs(column: pd.Series[Any]) -> bool:

@@ -81,6 +81,19 @@ class Columns:
 USUAL_NAMES = Columns()
 
 
+_OF_TIME = {"time", "timestamp", "datetime", "date", "ts", "when", "day", "epoch", "stamp"}
+
+
+def could_be_time(name: str) -> bool:
+    """Returns whether the name of a column tells that it probably has times.
+
+    >>> could_be_time("ts_ms"), could_be_time("orderedAt"), could_be_time("sentiment")
+    (True, True, False)
+    """
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+    return bool(_OF_TIME & {*words}) or (len(words) > 1 and words[-1] in ("at", "on"))
+
+
 def parse_columns(option: str | None) -> Columns:
     """Reads the option `--columns`, ROLE=COLUMN,...
 
@@ -91,6 +104,11 @@ def parse_columns(option: str | None) -> Columns:
         return USUAL_NAMES
     parts = option.split(",")
     pairs = dict(part.partition("=")[::2] for part in parts)
+    if "title" in pairs:
+        raise ValueError(
+            f"--columns {option}: titles are not read with the ratings; --titles FILE reads them, "
+            "from the file of ratings too, by columns such as item_id and title"
+        )
     known = [field.name for field in fields(Columns)]
     called = set(pairs.values()) - {""}
     if not set(pairs) <= set(known) or len(called) < len(parts):

@@ -18,13 +18,17 @@ from ncf.data.titles import read_titles, titles_file
 
 
 def load_interactions(
-    data: str, columns: Columns = USUAL_NAMES, min_rating: float | None = None
+    data: str,
+    columns: Columns = USUAL_NAMES,
+    min_rating: float | None = None,
+    drop_empty: bool = False,
 ) -> Interactions:
     """Returns the interactions of a MovieLens set, by name, or of a file of ratings, by path.
 
     `columns` names a file's columns where they are not the usual ones; rows with a rating below
-    `min_rating` are left out, and so are the users and items that have no other. Titles come from
-    the file beside the ratings: u.item, movies.dat, movies.csv or, as in RecBole, NAME.item.
+    `min_rating`, and with `drop_empty` those with an empty cell, are left out, and so are the users
+    and items that have no other. Titles come from the file beside the ratings: u.item, movies.dat,
+    movies.csv or, as in RecBole, NAME.item.
 
     Raises:
         FileNotFoundError: There is neither such a set nor such a file.
@@ -41,11 +45,12 @@ def load_interactions(
         "parts": [file.relative_to(path).as_posix() for file in files],
         "columns": asdict(columns),
         "min_rating": min_rating,
+        **({"drop_empty": True} if drop_empty else {}),  # so that what is kept stays in use
     }
     return prepared(
         [*files, *([] if titles is None else [titles])],
         how,
-        lambda: _read(name, path, titles, columns, min_rating),
+        lambda: _read(name, path, titles, columns, min_rating, drop_empty),
     )
 
 
@@ -63,8 +68,8 @@ def find_file(data: str) -> tuple[str, Path]:
     path = Path(data).expanduser()
     if not path.exists():
         raise FileNotFoundError(
-            f"{data}: no such file, nor a known data set; check the path, or give one of "
-            f"{', '.join(NAMES)}"
+            f"{data}: no such file, nor a known data set; check the path, which --data or the "
+            f"experiment gives, or give one of {', '.join(NAMES)}"
         )
     if not path.is_file() and not path.is_dir():
         raise ValueError(f"{path}: not a file, and it is read more than once; save it as one")
@@ -87,9 +92,14 @@ def name_of(path: Path) -> str:
 
 
 def _read(
-    name: str, path: Path, titles: Path | None, columns: Columns, min_rating: float | None
+    name: str,
+    path: Path,
+    titles: Path | None,
+    columns: Columns,
+    min_rating: float | None,
+    drop_empty: bool,
 ) -> Interactions:
-    ratings = read_ratings(path, columns, min_rating)
+    ratings = read_ratings(path, columns, min_rating, drop_empty)
     known = None if titles is None else read_titles(titles)
     found = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps, known)
     notes = () if name in NAMES else ratings.notes  # nothing is assumed of a known set

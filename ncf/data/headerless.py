@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from ncf.data.columns import ROLES, Columns, option_for
 
 NUMBER = r"\s*[-+]?\d+(\.\d+)?\s*"
-_DATE = r"\s*\d{4}[-/]\d\d[-/]\d\d.*"
+_DATE = r"\s*(?:\d{4}[-/]\d\d[-/]\d\d|\d\d?\.\d\d?\.\d{4}).*"
 _COLUMN_WORD = (
     r"(?:.*[_\s.-])?(?i:id|uid|iid|user|item|customer|client|member|visitor|listener|viewer|reader"
     r"|player|buyer|account|session|sku|product|track|song|artist|game|movie|film|book|shop|store"

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 Part: TypeAlias = "NDArray[np.int32] | NDArray[np.int64] | pa.DictionaryArray"
 """Own ids of some rows of a file."""
 
-_BLANKS = (
-    " \t\r\n\v\f\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-)
-_BLANKS += "\u2028\u2029\u200b\u202f\u205f\u3000\ufeff"
+BLANKS = " \t\r\n\v\f\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+BLANKS += "\u2028\u2029\u200b\u202f\u205f\u3000\ufeff"
+"""What is cut off both ends of an id."""
 _WHOLE = r"^(0|-?[1-9][0-9]{0,15})(\.0+)?$"
 _LOST_DIGITS = r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 _INEXACT = r"^-?[0-9]{16,}\.0+$"  # a whole float that is too large to be exact
@@ -138,7 +137,7 @@ def _decoded(role: str, column: pa.Array) -> pa.Array:
 
 
 def _without_blanks(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    texts = pc.utf8_trim(column.dictionary, characters=_BLANKS)
+    texts = pc.utf8_trim(column.dictionary, characters=BLANKS)
     if texts.equals(column.dictionary):
         return column
     texts = texts.dictionary_encode()  # as " 7" and "7" are one

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ncf.data.columns import NO, YES, Columns, option_for
+from ncf.data.columns import NO, YES, Columns, could_be_time, option_for
 from ncf.data.interactions import OwnIds
 from ncf.data.sources import Collected, Source
 from ncf.data.times import unit_of
@@ -38,6 +38,19 @@ def check_meaning(
         )
     if min_rating is None:
         _check_noes(path, source, found)
+
+
+def remarks_on_times(source: Source) -> list[str]:
+    """Returns which columns may have the times, of a file where none is taken for them."""
+    if "timestamp" in source.places or source.names is None:
+        return []
+    read = {role: place for role, place in source.places.items() if role != "label"}
+    return [
+        f"no column of times is read, and {name!r} may be one: give "
+        f"{option_for({**read, 'timestamp': place}, source.names)}"
+        for place, name in enumerate(source.names)
+        if place not in read.values() and could_be_time(name)
+    ][:1]
 
 
 def check_one_header(path: Path, source: Source, user_ids: OwnIds, item_ids: OwnIds) -> None:

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ncf.data import json_lines, parquet
 from ncf.data.columns import USUAL_NAMES, Columns
 from ncf.data.delimited import read_batches
+from ncf.data.empty_cells import EmptyCells, are_empty, rule_of_empty
 from ncf.data.files import files_of
 from ncf.data.ids import join_ids, read_ids, remarks_on_ids
 from ncf.data.interactions import OwnIds
 from ncf.data.layout import find_layout
-from ncf.data.meaning import check_meaning, check_one_header, describe
+from ncf.data.meaning import check_meaning, check_one_header, describe, remarks_on_times
+from ncf.data.rating_values import read_rating_values
 from ncf.data.sources import Batch, Collected, Source
 from ncf.data.streams import DAMAGED
 from ncf.data.times import Times, last_second, read_times
@@ -35,14 +35,13 @@ __all__ = ["Columns", "Ratings", "read_ratings"]
 _log = logging.getLogger(__name__)
 
 _SECONDS = np.dtype("datetime64[s]")
-_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
 _RULES = {
-    "user": "must not be empty, nor hold a NUL; correct it or remove the row",
-    "item": "must not be empty, nor hold a NUL; correct it or remove the row",
+    "user": "must not hold a NUL; correct it or remove the row",
+    "item": "must not hold a NUL; correct it or remove the row",
     "rating": "must be a finite number; correct it or remove the row",
     "timestamp": (
-        "must be seconds or milliseconds since 1970 or an ISO 8601 date, from 1970 to 2100; "
-        "correct it or remove the row"
+        "must be seconds or milliseconds since 1970, an ISO 8601 date, or DD.MM.YYYY, from 1970 to "
+        "2100 (of 3/4/2021 it is not known which is the day); correct it or remove the row"
     ),
 }
 
@@ -56,7 +55,9 @@ class Ratings:
     timestamps: NDArray[np.int64] | None
     """Seconds since 1970; None where the file has no times."""
     n_rows: int
-    """Rows of the file, with those below `min_rating`."""
+    """Rows of the file, with those that are left out."""
+    n_empty: int
+    """Rows that are left out for an empty cell."""
     columns_read: tuple[str, ...]
     """Which column was taken as what, one line each."""
     notes: tuple[str, ...]
@@ -66,9 +67,15 @@ class Ratings:
 
 
 def read_ratings(
-    path: Path, columns: Columns = USUAL_NAMES, min_rating: float | None = None
+    path: Path,
+    columns: Columns = USUAL_NAMES,
+    min_rating: float | None = None,
+    drop_empty: bool = False,
 ) -> Ratings:
     """Returns the rows with a rating of at least `min_rating`; all rows where it is None.
+
+    With `drop_empty`, rows in which a cell of these columns is empty are left out and counted;
+    without it, they are an error.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -85,7 +92,8 @@ def read_ratings(
                 f"{path}: min_rating={min_rating} needs a rating column, and there is none; "
                 "name it: --columns rating=..., or leave min_rating out"
             )
-        found = _collect(source, min_rating)
+        left_out = EmptyCells() if drop_empty else None
+        found = _collect(source, min_rating, left_out)
     except DAMAGED as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
@@ -94,6 +102,8 @@ def read_ratings(
         ) from error
     if found.n_rows == 0:
         raise ValueError(f"{path}: no rows after the header; give a file with users and items")
+    if not found.values:
+        raise ValueError(f"{path}: every row has an empty cell; check which columns are read")
     if sum(map(len, found.values["user"])) == 0:
         raise ValueError(
             f"{path}: no rating reaches min_rating={min_rating}; the highest is "
@@ -101,17 +111,25 @@ def read_ratings(
         )
     check_meaning(path, source, columns, min_rating, found)
     columns_read = describe(source, found, min_rating)
+    if left_out is not None:
+        columns_read = (*columns_read, left_out.in_words(found.n_rows))
+    n_empty = 0 if left_out is None else left_out.n_rows
     user_ids = join_ids(found.values.pop("user"), source.is_typed)
     item_ids = join_ids(found.values.pop("item"), source.is_typed)
     check_one_header(path, source, user_ids, item_ids)
-    remarks = (*remarks_on_ids("user", user_ids), *remarks_on_ids("item", item_ids))
+    remarks = (
+        *remarks_on_times(source),
+        *remarks_on_ids("user", user_ids),
+        *remarks_on_ids("item", item_ids),
+    )
     seconds = None
     if "timestamp" in found.values:
         seconds, order = _join_times(found.values.pop("timestamp"))
         if order is not None:
             user_ids = user_ids[order]
             item_ids = item_ids[order]
-    return Ratings(user_ids, item_ids, seconds, found.n_rows, columns_read, source.notes, remarks)
+    read = columns_read, source.notes, remarks
+    return Ratings(user_ids, item_ids, seconds, found.n_rows, n_empty, *read)
 
 
 def _open(path: Path, columns: Columns) -> Source:
@@ -134,24 +152,33 @@ def _open_text(path: Path, columns: Columns) -> Source:
     return Source(layout.places, layout.names, False, layout.notes, read_batches(layout))
 
 
-def _collect(source: Source, min_rating: float | None) -> Collected:
+def _collect(source: Source, min_rating: float | None, left_out: EmptyCells | None) -> Collected:
     """Returns the validated and kept rows of a file.
+
+    Args:
+        source: The file.
+        min_rating: The lowest rating of a row that is kept; None keeps all.
+        left_out: Counts the rows with an empty cell, which are left out; None refuses them.
 
     Raises:
         ValueError: A row breaks a rule; the first one of the file.
     """
     found = Collected()
-    for batch in source.batches:
+    for whole in source.batches:
+        batch = whole if left_out is None else left_out.leave_out(whole)
+        found.n_rows += len(whole.columns["user"])
+        if not len(batch.columns["user"]):
+            continue
         values = _values(source, batch)
-        if found.n_rows == 0:
+        if not found.examples:
             found.take_examples(batch.columns, values.get("timestamp"))
         labels = batch.columns.get("label")
         if labels is not None and len(found.labels) < 10:
             found.labels |= {str(one).strip().lower() for one in pc.unique(labels).to_pylist()[:10]}
-        if len(batch.columns["user"]) and "timestamp" in values:
+        if "timestamp" in values:
             found.latest = max(found.latest, last_second(values["timestamp"]))
         ratings = values.pop("rating", None)
-        if ratings is not None and len(ratings):
+        if ratings is not None:
             found.lowest = min(found.lowest, float(ratings.min()))
             found.highest = max(found.highest, float(ratings.max()))
             found.are_signs &= bool(np.isin(ratings, (-1, 0, 1)).all())
@@ -162,7 +189,6 @@ def _collect(source: Source, min_rating: float | None) -> Collected:
                 }
         for role, column in values.items():
             found.values.setdefault(role, []).append(column)
-        found.n_rows += len(batch.columns["user"])
     return found
 
 
@@ -178,7 +204,7 @@ def _values(source: Source, batch: Batch) -> dict[str, Any]:
             elif role == "timestamp":
                 values[role], bad = read_times(column)
             else:
-                values[role] = _numbers(column)
+                values[role] = read_rating_values(column)
                 bad = ~np.isfinite(values[role])
         except ValueError as error:
             raise ValueError(f"{batch.path}, {error}") from error
@@ -190,34 +216,11 @@ def _values(source: Source, batch: Batch) -> dict[str, Any]:
         if len(value) > 80:
             value = f"{value[:80]}..."
         notes = "".join(f"; {note}" for note in source.notes)
-        raise ValueError(f"{batch.path}, {batch.place(row)}: {role} {value} {_RULES[role]}{notes}")
+        rule = _RULES[role]
+        if are_empty(batch.columns[role])[row]:
+            rule = rule_of_empty(chain([batch], source.batches))
+        raise ValueError(f"{batch.path}, {batch.place(row)}: {role} {value} {rule}{notes}")
     return values
-
-
-def _numbers(column: pa.Array) -> NDArray[np.float64]:
-    """Returns a column of ratings, not-a-number where one is none; yes is 1 and no is 0."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _numbers(column.dictionary_decode())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        try:
-            column = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            texts = pc.utf8_lower(pc.utf8_trim(column, characters=" \t"))
-            words = texts.to_pandas().replace(_WORDS)
-            is_number = words.str.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", flags=256)
-            return np.asarray(pd.to_numeric(words.where(is_number.fillna(False))), np.float64)
-    elif not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
-        raise ValueError(f"a rating must be a number, got {kind}; cast the column")
-    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), math.nan)
-    array: NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
-    return array
 
 
 def _join_times(parts: list[Times]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:

@@ -2,9 +2,10 @@
 
 Numbers count from 1970: seconds up to 1e11, above that milliseconds, above 1e14 microseconds,
 above 1e17 nanoseconds. A whole column of numbers such as 20170215 holds dates. Text is an ISO 8601
-date, perhaps with a time, a zone, ` UTC`, or slashes for dashes, or a date that has the month by
-its English name, as `Tue Apr 03 18:00:09 +0000 2012`. Times that name no zone are in UTC. All are
-from 1970 to 2100.
+date, perhaps with a time, a zone, ` UTC`, or slashes for dashes, a date with dots, which has the
+day first, as `3.4.2012 18:00`, or a date that has the month by its English name, as
+`Tue Apr 03 18:00:09 +0000 2012`. Of `3/4/2012` nobody can tell which is the day. Times that name no
+zone are in UTC. All are from 1970 to 2100.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ _NAMED_MONTHS = (
     "%d-%b-%Y",
     "%Y-%m-%d %I:%M:%S %p",
 )
+
+_AS_ISO = (
+    (r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3"),
+    (r"^(\d\.\d{1,2}\.\d{4})", r"0\1"),
+    (r"^(\d{2}\.)(\d\.\d{4})", r"\10\2"),
+    (r"^(\d{2})\.(\d{2})\.(\d{4}),?", r"\3-\2-\1"),
+)
+"""How a date is written, and what it is in ISO 8601, for pyarrow."""
 
 # What is above the first number counts in units of 10**-second seconds.
 _UNITS = ((10**17, 9), (10**14, 6), (10**11, 3))
@@ -125,7 +134,8 @@ def _of_text(column: pa.Array) -> NDArray[np.int64]:
             pass
     texts = pc.utf8_trim_whitespace(column)
     texts = pc.replace_substring_regex(texts, " ?(UTC|GMT)$", "")
-    texts = pc.replace_substring_regex(texts, r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3")
+    for written, as_iso in _AS_ISO:
+        texts = pc.replace_substring_regex(texts, written, as_iso)
     for unit, zone in (("us", None), ("us", "UTC"), ("ns", None), ("ns", "UTC")):
         try:
             return read_nanoseconds(texts.cast(pa.timestamp(unit, zone)))

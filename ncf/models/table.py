@@ -153,6 +153,11 @@ MODELS: dict[str, Model] = {
 BASELINES = ("popularity", "itemknn", "ials", "ease", "markov", "mixture", "slist")
 
 
+def title(name: str) -> str:
+    """Returns what a person reads in place of a name that options and records have: "EASE"."""
+    return MODELS[name].title if name in MODELS else name
+
+
 def model_of(setting: Setting) -> Model:
     """Returns the model that a setting is of."""
     return next(model for model in MODELS.values() if type(model.defaults) is type(setting))

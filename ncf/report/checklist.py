@@ -77,6 +77,9 @@ def checklist(
 def _data(plan: Plan) -> str:
     counts, source = plan.facts.counts, plan.source
     kept = "" if source.min_rating is None else f" Only ratings of {source.min_rating:g} and more."
+    if source.drop_empty:
+        told = [line for line in plan.interactions.columns_read if line.startswith("left out")]
+        kept += f" {'. '.join(told).capitalize()}."
     return (
         f"{plan.facts.name}: {counts['users']:,} users, {counts['items']:,} items, "
         f"{counts['interactions']:,} interactions.{kept} A repeated pair of user and item counts "

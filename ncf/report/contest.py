@@ -5,7 +5,7 @@ It is the same on the terminal, on the study's page in MLflow and in the report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,9 +35,11 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
     full = [one.difference_full for one in baselines if one.difference_full is not None]
     sentences: list[str] = []
     if baselines and len(sampled) == len(baselines):
-        sentences.append(_contest(title, names, sampled, metric))
+        where = f"By test {metric.label} on the sampled candidates, with p after Holm's correction"
+        sentences.append(_contest(where, title, names, sampled))
     if baselines and len(full) == len(baselines):
-        sentences.append(_contest_full(names, full, metric))
+        where = "Over the full catalogue, compared in the same way"
+        sentences.append(_contest(where, title, names, full))
         sentences += _orders(conclusion.results, metric)
     if baselines:
         best, *_ = best_first(conclusion.contestants, "any", objective)
@@ -52,6 +54,12 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
         each = ", ".join(f"{name} {number}" for name, number in tried)
         sentences.append(f"Settings that were tried: {each}.")
     return sentences
+
+
+def ranked(conclusion: Conclusion, objective: Objective) -> list[tuple[Result, Contestant]]:
+    """Returns the results in the order in which they are shown: the winner, then by validation."""
+    winner, *others = zip(conclusion.results, conclusion.contestants, strict=True)
+    return [winner, *sorted(others, key=lambda both: -both[1].value(objective))]
 
 
 def p_in_words(p_value: float, raw: float | None = None) -> str:
@@ -101,7 +109,7 @@ def _groups(differences: Sequence[Sequence[float]]) -> list[str]:
 
 
 def _contest(
-    winner: str, names: Sequence[str], differences: Sequence[Sequence[float]], metric: Objective
+    where: str, winner: str, names: Sequence[str], differences: Sequence[Sequence[float]]
 ) -> str:
     """Returns which baselines the winner is better than, cannot be told from, and is worse than."""
     corrected = holm([difference[3] for difference in differences])
@@ -112,33 +120,25 @@ def _contest(
         ("cannot be told", "cannot be told from", "or"),
         ("worse", "is worse than", "and"),
     ):
-        members = [
-            f"{name} (p {p_in_words(p, difference[3])})"
+        members = {
+            name: f"p {p_in_words(p, difference[3])}"
             for name, difference, p, its in zip(names, differences, corrected, groups, strict=True)
             if its == group
-        ]
+        }
         if members:
-            parts.append(f"{words} {_and(members, word)}")
-    return (
-        f"By test {metric.label} on the sampled candidates, with p after Holm's correction, "
-        f"{winner} {'; it '.join(parts)}."
-    )
+            parts.append(f"{words} {_with_p(members, word)}")
+    return f"{where}, {winner} {'; it '.join(parts)}."
 
 
-def _contest_full(
-    names: Sequence[str], differences: Sequence[Sequence[float]], metric: Objective
-) -> str:
-    """Returns the winner's difference to each baseline over the full catalogue."""
-    corrected = holm([difference[3] for difference in differences])
-    parts = []
-    for name, difference, p in zip(names, differences, corrected, strict=True):
-        told = "" if p < _LEVEL else ", which establishes no difference"
-        parts.append(f"{name} {with_ends(difference)} (p {p_in_words(p, difference[3])}){told}")
-    return (
-        f"Over the full catalogue, the winner's {metric.label} less that of the other, with "
-        "95% intervals, each by itself, and p after Holm's correction, which decides: "
-        f"{'; '.join(parts)}."
-    )
+def _with_p(members: Mapping[str, str], word: str) -> str:
+    """Returns names with their p-values, which stand once where they are all the same.
+
+    >>> _with_p({"a": "p 0.1", "b": "p 0.1"}, "or"), _with_p({"a": "p 0.1", "b": "p 0.2"}, "or")
+    ('a or b (each p 0.1)', 'a (p 0.1) or b (p 0.2)')
+    """
+    if len(members) > 1 and len({*members.values()}) == 1:
+        return f"{_and([*members], word)} (each {next(iter(members.values()))})"
+    return _and([f"{name} ({p})" for name, p in members.items()], word)
 
 
 def _orders(results: Sequence[Result], metric: Objective) -> list[str]:
@@ -148,10 +148,8 @@ def _orders(results: Sequence[Result], metric: Objective) -> list[str]:
     if by_sampled == by_full:
         return []
     return [
-        "Sampled candidates and the full catalogue disagree about the order: "
-        f"{', '.join(map(title_of, by_sampled))} by the first; "
-        f"{', '.join(map(title_of, by_full))} by the second. Neighbours in such an order may "
-        "differ by chance alone."
+        "The sampled candidates and the full catalogue put the models into different orders, in "
+        "which neighbours may differ by chance alone."
     ]
 
 
@@ -162,9 +160,8 @@ def _seeds(winner: Contestant, objective: Objective) -> str:
         mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
         return (
             f"Over {len(values)} fresh seeds the winner's validation {objective.label} is "
-            f"{mean:.4f} with a standard deviation of {sd:.4f}; the intervals above are over "
-            "users, for one seed of each model that is random, so that another seed of a rival "
-            "could change a comparison that is close."
+            f"{mean:.4f} with a standard deviation of {sd:.4f}; the intervals are over users, for "
+            "one seed of each model, so that another seed could change a close comparison."
         )
     if values:
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ncf.models.table import MODELS
+from ncf.models.table import title
 from ncf.protocol.metrics import Objective
 from ncf.study.breakdown import Breakdown
 
@@ -15,7 +15,7 @@ def parts_table(breakdown: Breakdown) -> list[list[str]]:
     """
     parts = [part for part in breakdown.parts if part.n > 0]
     names = [*breakdown.coverage]
-    rows = [["by", "part", "test items", *map(_title, names)]]
+    rows = [["by", "part", "test items", *map(title, names)]]
     shown = ""
     for part in parts:
         cells = (" / ".join(f"{value:.4f}" for value in part.metrics[name]) for name in names)
@@ -26,14 +26,10 @@ def parts_table(breakdown: Breakdown) -> list[list[str]]:
 
 def parts_note(breakdown: Breakdown, objective: Objective) -> str:
     """Returns what the table shows, and what the lists cover, in sentences."""
-    covered = ", ".join(f"{_title(name)} {share:.1%}" for name, share in breakdown.coverage.items())
+    covered = ", ".join(f"{title(name)} {share:.1%}" for name, share in breakdown.coverage.items())
     return (
         f"Test {objective.sampled.label} on the sampled candidates / over the full catalogue. "
         "A part of few items tells little. "
         f"Coverage: of all items, the lists of {objective.k} of {breakdown.n_listed:,} "
         f"users hold at least once: {covered}."
     )
-
-
-def _title(name: str) -> str:
-    return MODELS[name].title if name in MODELS else name

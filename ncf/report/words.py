@@ -9,7 +9,7 @@ import optuna
 from ncf.models.table import describe
 from ncf.protocol.metrics import Objective
 from ncf.protocol.ranks import MOST_USERS
-from ncf.report.contest import p_in_words, verdict, with_ends
+from ncf.report.contest import p_in_words, ranked, verdict, with_ends
 from ncf.report.edges import edges_of
 from ncf.study.best import title_of
 from ncf.study.plan import Plan
@@ -35,10 +35,11 @@ def describe_study(plan: Plan, n_trials: int, conclusion: Conclusion) -> str:
     rows = table_rows(conclusion, objective)
     lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    sentences = "\n".join(f"- {sentence}" for sentence in verdict(conclusion, objective))
     sizes = ", ".join(f"{counts[name]:,} {name}" for name in ("users", "items", "interactions"))
     return f"""{headline(conclusion, k)}
 
-{" ".join(verdict(conclusion, objective))}
+{sentences}
 
 {counted(n_trials, "trial")} on **{data.name}**: {sizes}; {counts["evaluated"]:,} users evaluated.
 
@@ -94,7 +95,7 @@ def table_rows(conclusion: Conclusion, objective: Objective) -> list[dict[str, s
     """Returns a row for each contestant, with what it was compared by on validation."""
     return [
         table_row(result, contestant.value(objective), objective)
-        for result, contestant in zip(conclusion.results, conclusion.contestants, strict=True)
+        for result, contestant in ranked(conclusion, objective)
     ]
 
 
@@ -143,9 +144,9 @@ def headline(conclusion: Conclusion, k: int) -> str:
     winner = conclusion.results[0]
     hit_ratio, ndcg = (winner.test[f"{name}_{k}"] for name in ("hit_ratio", "ndcg"))
     return (
-        f"Winner: {title_of(conclusion.winner)}, {winner.note}, "
-        f"{describe(conclusion.winner.setting)}. "
-        f"On test, {conclusion.reading}: HR@{k} {hit_ratio:.4f}, nDCG@{k} {ndcg:.4f}."
+        f"Winner: {title_of(conclusion.winner)} ({winner.note}). "
+        f"On test, {conclusion.reading}: HR@{k} {hit_ratio:.4f}, nDCG@{k} {ndcg:.4f}. "
+        f"Its setting: {describe(conclusion.winner.setting)}."
     )
 
 

@@ -51,6 +51,23 @@ def that_fit(names: Sequence[str], plan: Plan) -> tuple[str, ...]:
     return tuple(fitting)
 
 
+def left_from_before(study: optuna.Study, asked: Sequence[str]) -> list[str]:
+    """Returns the names of what an earlier contest of the study had beside what is asked for.
+
+    They stay in the contest: test has been read of them, and one of them may be better.
+    """
+    results = study.user_attrs.get("conclusion", {}).get("results", [])
+    names = [str(result["name"]) for result in results]
+    return [name for name in names if name in BASELINES and name not in asked]
+
+
+def as_before(study: optuna.Study, contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Returns contestants in the order of the study's earlier contest, and then the new ones."""
+    results = study.user_attrs.get("conclusion", {}).get("results", [])
+    names = [str(result["name"]) for result in results]
+    return sorted(contestants, key=lambda one: [*names, one.name].index(one.name))
+
+
 def tune(
     name: str, study: optuna.Study, plan: Plan, workers: Workers
 ) -> Generator[Event, None, None]:
@@ -70,7 +87,7 @@ def tune(
     try:
         yield from Coordinator(record_of(name, study), space, plan).run(workers)
     except RuntimeError as error:  # the results of the search are of use without this baseline
-        _logger.warning("%s: %s", name, error)
+        _logger.warning("%s: %s", table.title(name), error)
 
 
 def n_settings_of(name: str, plan: Plan) -> int:

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import optuna
 
-from ncf.models.table import MODELS, model_of
+from ncf.models.table import model_of, title
 from ncf.protocol.metrics import Objective
 from ncf.study import baselines
 from ncf.study.confirmation import choose, confirm
@@ -81,21 +81,23 @@ def reason(contestants: Sequence[Contestant], objective: Objective) -> str:
         contestants: The winner, then the others.
         objective: The metric by which they are compared on validation.
     """
-    winner = contestants[0]
-    values = [
-        f"{title_of(one)} {one.value(objective):.4f} ({_how(one)})"
-        for one in sorted(contestants, key=lambda one: -one.value(objective))
-    ]
-    better = [one for one in contestants[1:] if one.value(objective) > winner.value(objective)]
-    choice = "the best of all contestants"
-    if better:
-        choice = "the best of the study's trials, as --register-best gmf asks, and not of all"
-    elif len(contestants) == 1:
-        choice = "the best of the study's trials"
-    return (
-        f"{title_of(winner)} is the winner: {choice} by validation {objective.label}: "
-        f"{', '.join(values)}."
-    )
+    winner, *others = contestants
+    by = f"by validation {objective.label}:"
+    choice, rival = f"the best of the study's trials {by}", ""
+    if others:
+        second = max(others, key=lambda one: one.value(objective))
+        is_best = winner.value(objective) >= second.value(objective)
+        choice = f"the best of all {by}"
+        if not is_best:
+            choice = f"the best of the study's trials, as --register-best gmf asks, {by}"
+        place = "the next best" if is_best else "the best of all"
+        rival = f"; {place} is {title_of(second)}: {_judged(second, objective)}"
+    return f"{title_of(winner)} is the winner, {choice} {_judged(winner, objective)}{rival}."
+
+
+def _judged(one: Contestant, objective: Objective) -> str:
+    """Returns a contestant's validation, and how sure it is of its seed."""
+    return f"{one.value(objective):.4f} ({_how(one)})"
 
 
 def _how(one: Contestant) -> str:
@@ -105,9 +107,9 @@ def _how(one: Contestant) -> str:
         return f"mean of {len(one.seed_values)} fresh seeds, sd {sd:.4f}"
     if one.seed_values:
         return "one fresh seed"
-    return "one seed" if model_of(one.setting).is_seeded else "nothing random"
+    return "one seed" if model_of(one.setting).is_seeded else "deterministic"
 
 
 def title_of(one: Result | Contestant) -> str:
     """Returns the title of a contestant's model."""
-    return MODELS[one.name].title if one.name in MODELS else one.name
+    return title(one.name)

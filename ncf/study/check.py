@@ -14,7 +14,8 @@ from itertools import count
 from pathlib import Path
 
 from ncf.data.files import write_whole
-from ncf.study.journal_file import backup_of, held, lock_of
+from ncf.data.locks import held, is_read_only
+from ncf.study.journal_file import backup_of, lock_of
 from ncf.study.records import (
     fault_of,
     is_sealed,
@@ -82,29 +83,45 @@ def check(path: Path, cut: bool = False) -> Health:
 
     Raises:
         ValueError: There is no such journal.
+        PermissionError: Something can be put right, in a folder that may only be read.
     """
     if not path.is_file():
         raise ValueError(f"--storage {path}: no such journal; give the file of a study's record")
     check_kind(path)
-    with held(lock_of(path)):
-        content = path.read_bytes()
-        mended, health = _mended(content)
-        backup = backup_of(path)
-        copy = backup.read_bytes() if backup.exists() else b""
-        if health.left and copy:
-            mended, health = _from_copy(content, copy, mended, health)
-        if not health.left and copy and not mended.startswith(copy):
-            mended, health = _beside_copy(copy, mended, health)
-        if cut and health.left:
-            mended = mended[: health.left.place]
-            faults = [fault for fault in health.faults if fault.mended]
-            cut_off = replace(health.left, mended="cut off, with all that followed it")
-            health = replace(health, faults=(*faults, cut_off))
-        if mended != content:
-            original = _free_name(path.with_name(f"{path.name}.before-check"))
-            path.rename(original)  # another file, so that a search that is going on notices
-            write_whole(path, mended)
-            health = replace(health, original=original)
+    try:
+        with held(lock_of(path)):
+            return _checked(path, cut, is_writable=True)
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+    return _checked(path, cut, is_writable=False)
+
+
+def _checked(path: Path, cut: bool, is_writable: bool) -> Health:
+    content = path.read_bytes()
+    mended, health = _mended(content)
+    backup = backup_of(path)
+    copy = backup.read_bytes() if backup.exists() else b""
+    if health.left and copy:
+        mended, health = _from_copy(content, copy, mended, health)
+    if not health.left and copy and not mended.startswith(copy):
+        mended, health = _beside_copy(copy, mended, health)
+    if cut and health.left:
+        mended = mended[: health.left.place]
+        faults = [fault for fault in health.faults if fault.mended]
+        cut_off = replace(health.left, mended="cut off, with all that followed it")
+        health = replace(health, faults=(*faults, cut_off))
+    if mended != content:
+        if not is_writable:
+            first = f", first in line {health.faults[0].line}" if health.faults else ""
+            raise PermissionError(
+                f"{path}: it is damaged{first}, and nothing was put right, as its folder may only "
+                "be read: copy it to where you may write, with its backup, and check the copy"
+            )
+        original = _free_name(path.with_name(f"{path.name}.before-check"))
+        path.rename(original)  # another file, so that a search that is going on notices
+        write_whole(path, mended)
+        health = replace(health, original=original)
     return health
 
 

@@ -18,15 +18,14 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from optuna.storages.journal import BaseJournalBackend
 
 from ncf.data.files import wait_for_room
-from ncf.data.locks import acquire
+from ncf.data.locks import held, is_read_only
 from ncf.study.records import line_of, record_of, whole_part
 
 _logger = logging.getLogger(__name__)
-PATIENCE = 10.0  # seconds to wait for the lock before it is told
 
 
 class JournalFile(BaseJournalBackend):
@@ -40,7 +39,8 @@ class JournalFile(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         """Opens the file, which is created where it is missing."""
-        path.touch()
+        if not path.exists():
+            path.touch()
         self.path = path
         self.n_read = 0  # lines that Optuna has been given
         self.whole = 0  # bytes that no writer will take back
@@ -57,8 +57,7 @@ class JournalFile(BaseJournalBackend):
         """
         start = self._starts[log_number_from]
         if self.path.stat().st_size != self.whole:
-            with self._opened() as file:
-                self.whole = file.seek(0, os.SEEK_END)
+            self.whole = self._size()
         if start == self.whole:
             return
         with self.path.open("rb") as file:
@@ -101,6 +100,16 @@ class JournalFile(BaseJournalBackend):
                 raise
             self.whole = size + len(lines)
 
+    def _size(self) -> int:
+        """Returns how many bytes are whole; without the lock where it may only be read."""
+        try:
+            with self._opened() as file:
+                return file.seek(0, os.SEEK_END)
+        except OSError as error:
+            if not is_read_only(error):
+                raise
+            return self.path.read_bytes().rfind(b"\n") + 1
+
     @contextmanager
     def _opened(self) -> Iterator[FileIO]:
         """Opens the file under its lock, and ends its last line where that is cut short."""
@@ -139,24 +148,6 @@ def damage(path: Path, line: int, reason: object) -> str:
 def lock_of(path: Path) -> FileLock:
     """Returns the lock under which a journal is written."""
     return FileLock(f"{path}.filelock", poll_interval=0.005)
-
-
-@contextmanager
-def held(lock: FileLock) -> Iterator[None]:
-    """Holds a lock, and tells where another process does not let go of it."""
-    try:
-        acquire(lock, PATIENCE)
-    except Timeout:
-        _logger.warning(
-            "%s: waiting for another process, which holds this lock; it may be stopped (Ctrl-C "
-            "twice ends the waiting)",
-            lock.lock_file,
-        )
-        acquire(lock)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def end_last_line(file: FileIO, path: Path) -> None:

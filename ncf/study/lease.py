@@ -142,14 +142,14 @@ class Lease:
         found = read(connection, self._study_id, is_kept)
         if found is not None and found.token == self._token:
             return found
-        by = (
-            "its lease was removed"
-            if found is None
-            else f"process {found.search.pid} on {found.search.host} has taken it over"
-        )
+        why = "the lease of this search was removed from the database"
+        if found is not None:
+            why = (
+                "this search had given no sign of life for too long, and process "
+                f"{found.search.pid} on {found.search.host} has taken it over"
+            )
         self.lost = (
-            f"study {self._study!r}: this search had given no sign of life for too long, and {by}; "
-            "so it stops here, and has recorded nothing since"
+            f"study {self._study!r}: {why}; so it stops here, and has recorded nothing since"
         )
         raise SupersededError(self.lost)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from ncf.data.files import RESULTS, wait_for_room, write_whole
+from ncf.data.locks import is_read_only
 from ncf.study.storage import lock_study
 
 _NOTE = "search.json"
@@ -87,4 +88,9 @@ def is_searched(study: str) -> bool:
         lock_study(folder).release()
     except RuntimeError:
         return True
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        search = last_search(study)  # whoever may only read has its note alone
+        return search is not None and search.host == platform.node() and search.is_alive
     return False

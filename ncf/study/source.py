@@ -24,6 +24,7 @@ class Source:
         min_rating: The lowest rating that counts as an interaction.
         split: The split of data that come without one.
         titles: A file with the titles of the items; None means those beside the data, if any.
+        drop_empty: Whether rows with an empty cell are left out.
     """
 
     data: str
@@ -31,12 +32,15 @@ class Source:
     min_rating: float | None = None
     split: SplitChoice = field(default_factory=SplitChoice)
     titles: str | None = None
+    drop_empty: bool = False
 
     @property
     def params(self) -> dict[str, Any]:
         """What tells this source from the others of its data, for `source_of` to read again."""
         given = {"columns": self.columns, "min_rating": self.min_rating}
         params = {name: value for name, value in given.items() if value is not None}
+        if self.drop_empty:
+            params["drop_empty"] = True
         if self.split.quantiles is not None:
             params |= {"split_option": self.split.option, "targets": self.split.targets}
         return {"data_source": self.data, **params}
@@ -50,6 +54,7 @@ def source_of(params: Mapping[str, str]) -> Source:
         params.get("columns"),
         None if min_rating is None else float(min_rating),
         parse_split(params.get("split_option", "leave-one-out"), params.get("targets")),
+        drop_empty="drop_empty" in params,
     )
 
 
@@ -63,14 +68,16 @@ def read(source: Source) -> SplitData:
     train_file = given_split.find(source.data)
     columns = parse_columns(source.columns)
     if train_file is None:
-        interactions = load_interactions(source.data, columns, source.min_rating)
+        read_as = columns, source.min_rating, source.drop_empty
+        interactions = load_interactions(source.data, *read_as)
         if source.titles is not None:
             interactions = with_titles(interactions, Path(source.titles), columns.item)
         return split_as(source.split, interactions)
-    if source.columns or source.min_rating is not None or source.split != SplitChoice():
+    is_whole = source.min_rating is None and not source.drop_empty
+    if source.columns or not is_whole or source.split != SplitChoice():
         raise ValueError(
             f"{train_file}: a ready-made split is taken as it is; leave out --columns, "
-            "--min-rating and --split"
+            "--min-rating, --drop-empty and --split"
         )
     given = given_split.load_ready_made(train_file)
     if source.titles is not None:

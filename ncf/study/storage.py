@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
 
 from ncf.data.files import whole
-from ncf.data.locks import acquire
+from ncf.data.locks import acquire, is_read_only
 from ncf.study.journal_file import JournalFile, backup_of, damage
 
 _logger = logging.getLogger(__name__)
@@ -90,8 +90,9 @@ def _back_up(path: Path, size: int) -> None:
             _logger.warning("%s: it is not as it was at its last start; see %s", path, other)
         with whole(backup) as draft:
             draft.write_bytes(content)
-    except OSError as error:  # the study needs none
-        _logger.warning("%s: no copy of it could be made: %s", path, error)
+    except OSError as error:  # the study needs none, and a reader may not be allowed to
+        if not is_read_only(error):
+            _logger.warning("%s: no copy of it could be made: %s", path, error)
 
 
 def lock_study(folder: Path) -> FileLock:

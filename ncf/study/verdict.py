@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from ncf.data.files import wait_for_room, whole
+from ncf.models.table import title
 from ncf.protocol.lists import best_items, coverage
 from ncf.protocol.ranks import full_ranks, sampled_ranks, some_users
 from ncf.protocol.seeds import Purpose, spawn
@@ -122,8 +123,8 @@ def fit(
             if isinstance(event, Failure):
                 contestant = contestants[event.number]
                 raise RuntimeError(
-                    f"{contestant.name} ({contestant.note}) could not be fitted on train and "
-                    f"validation: {event.reason}"
+                    f"{title(contestant.name)} ({contestant.note}) could not be fitted on train "
+                    f"and validation: {event.reason}"
                 )
     return files
 
@@ -157,7 +158,7 @@ def _note_reading(study: optuna.Study, contestants: Sequence[Contestant], digest
     of_all = _digest(sorted(contestants, key=lambda one: one.name))  # whichever is the winner
     if {digest, of_all} & {one.digest for one in readings}:
         return
-    what = ", ".join(f"{one.name} trial {one.number}" for one in contestants)
+    what = ", ".join(f"{title(one.name)} trial {one.number}" for one in contestants)
     why = "the study was continued after it had read test" if readings else "the study's end"
     readings.append(Reading(time.time(), what, why, of_all))
     if len(readings) > 1:

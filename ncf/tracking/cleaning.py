@@ -17,10 +17,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from ncf.tracking import views
-from ncf.tracking.tracker import NOTE_TAG, PARENT_TAG, STUDY_ID_TAG, TRIAL_TAG
+from ncf.tracking import tag_names, views
+from ncf.tracking.paging import all_runs
+from ncf.tracking.tag_names import NOTE_TAG, PARENT_TAG, TRIAL_TAG
 
-_PAGE = 1000
+MODEL_IS_GONE = "Its model was deleted by `python -m ncf clean`; `--repeat` trains it again."
 
 
 def runs_of(client: MlflowClient, study_id: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -32,15 +33,9 @@ def runs_of(client: MlflowClient, study_id: str, view: int = ViewType.ACTIVE_ONL
         view: Which runs: those in use, or those in MLflow's bin.
     """
     experiments = [one.experiment_id for one in client.search_experiments(ViewType.ALL)]
-    query = f"tags.`{STUDY_ID_TAG}` = '{study_id}'"
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(experiments, query, view, _PAGE, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    names = (tag_names.EARLIER.study_id, tag_names.PRESENT.study_id)
+    queries = [f"tags.`{name}` = '{study_id}'" for name in names]
+    return [run for query in queries for run in all_runs(client, experiments, query, view)]
 
 
 def models_of(client: MlflowClient, runs: Sequence[Run]) -> list[LoggedModel]:

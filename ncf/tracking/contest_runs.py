@@ -19,21 +19,20 @@ from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.outcome_metrics import (
     CONFIRMED,
     RANK,
-    WINNER_TAG,
     best_metrics,
     best_name,
     confirmed_metrics,
     spent_seconds,
 )
-from ncf.tracking.tracker import (
-    KEY_TAG,
+from ncf.tracking.tag_names import (
     MODEL_TAG,
     NOTE_TAG,
     PARENT_TAG,
     STATE_TAG,
     TRIAL_TAG,
-    Tracker,
+    WINNER_TAG,
 )
+from ncf.tracking.tracker import Tracker
 
 _N_RANKED = 200  # runs; those of bigger studies come after them, the latest first
 WON = "**Winner of "  # what the Markdown of a winner's run begins with
@@ -169,7 +168,7 @@ def _log_child(
 ) -> str:
     """Makes a run of the study and closes it, unless an equal one is there; returns its id."""
     metrics = rounded(metrics)
-    condition = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'FINISHED'"
+    condition = f"tags.`{tracker.finding.key}` = '{key}' and attributes.status = 'FINISHED'"
     for run in tracker.runs(condition):
         known = run.data.metrics
         common = metrics.keys() & known.keys()

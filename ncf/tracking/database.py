@@ -7,11 +7,14 @@ import re
 import shlex
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
+from filelock import FileLock
 from sqlalchemy.engine import make_url
+
+from ncf.data.locks import held
 
 _logger = logging.getLogger(__name__)
 LOCK_SECONDS = 600.0  # how long a locked file is waited for
@@ -24,6 +27,17 @@ def file_of(tracking_uri: str) -> Path | None:
         return None
     file = make_url(tracking_uri).database
     return Path(file) if file and file != ":memory:" else None
+
+
+@contextmanager
+def registry_lock(tracking_uri: str) -> Iterator[None]:
+    """Lets one process of this machine at a time change the registry of a local store.
+
+    So that whoever comes second finds the version that is there. A server has no such lock.
+    """
+    database = file_of(tracking_uri)
+    with nullcontext() if database is None else held(FileLock(f"{database}.registry.lock")):
+        yield
 
 
 def check_whole(database: Path) -> None:

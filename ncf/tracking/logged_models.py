@@ -18,8 +18,10 @@ from ncf.models.table import Setting
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.packaged import write_model, write_pointer
 from ncf.study.coordinator import weights_in
+from ncf.tracking import notes, tag_names
 from ncf.tracking.packaging import DATA_FOLDER, package
-from ncf.tracking.tracker import KEY_TAG, Tracker
+from ncf.tracking.tag_names import NOTE_TAG
+from ncf.tracking.tracker import Tracker
 from ncf.trials.messages import Outcome
 
 _packaging = threading.Lock()  # MLflow changes what all threads share meanwhile
@@ -57,7 +59,8 @@ class ModelFiles:
                 package(packaged, weights, setting, self.catalogue, self.catalogue_uri)
         name = model_name(outcome.number)
         params = asdict(setting)
-        return log_model(tracker, run_id, name, name, packaged, params, outcome.best_epoch)
+        step, note = outcome.best_epoch, notes.describe_model(run_id)
+        return log_model(tracker, run_id, name, name, packaged, params, step, note)
 
     def point_to_catalogue(self, tracker: Tracker, model_id: str) -> None:
         """Has a trial's model, which MLflow has, look for its catalogue where that is now."""
@@ -90,6 +93,7 @@ def log_model(
     folder: Path,
     params: Mapping[str, Any],
     step: int,
+    note: str = "",
 ) -> str:
     """Makes a packaged model a logged model of a run, once.
 
@@ -101,6 +105,7 @@ def log_model(
         folder: The packaged model.
         params: The parameters that are noted with it.
         step: The epoch after which the model was taken.
+        note: The Markdown that describes it; empty for none.
 
     Returns:
         The model's id; its URI is `models:/<id>`.
@@ -108,11 +113,12 @@ def log_model(
     client = tracker.client
     is_new_run = tracker.has_made(run_id) and not tracker.is_repeated(f"{key} of {run_id}")
     models = [] if is_new_run else tracker.models(run_id)
-    found = next((model for model in models if model.tags.get(KEY_TAG) == key), None)
+    found = next((model for model in models if tag_names.key_of(model.tags) == key), None)
     if (model := found) is None:
         texts = {name: str(value) for name, value in params.items()}
+        labels = tag_names.of_key(key) | ({NOTE_TAG: note} if note else {})
         model = client.create_logged_model(
-            tracker.experiment_id, name, run_id, {KEY_TAG: key}, texts, "recommender"
+            tracker.experiment_id, name, run_id, labels, texts, "recommender"
         )
     is_ready = found is not None and found.status == LoggedModelStatus.READY
     if not is_ready or not is_whole(client, str(model.model_id)):  # by an earlier call, in part

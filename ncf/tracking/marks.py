@@ -1,23 +1,28 @@
 """Versions that a person registered with the UI's own button, which has none of our tags.
 
 What such a version is stands in the run of its model. It is read from there and written on the
-version, so that all that reads the tags of versions knows it from then on.
+version, so that all that reads the tags of versions knows it from then on. Its model, which shares
+the catalogue of its study if it is a trial's, is made one that stands alone.
 """
 
 from __future__ import annotations
+
+import logging
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, model_of, setting_of
+from ncf.models.table import Setting, model_of, setting_of, title
+from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
-from ncf.tracking import registry, versions
+from ncf.tracking import notes, registry, versions
 from ncf.tracking.outcome_metrics import CONFIRMED, validation_of
 from ncf.tracking.recorded import setting_of_run
-from ncf.tracking.tracker import KEY_TAG, MODEL_TAG, PARENT_TAG, STUDY_TAG, TRIAL_TAG
+from ncf.tracking.tag_names import MODEL_TAG, PARENT_TAG, STUDY_TAG, TRIAL_TAG, key_of
 
+_logger = logging.getLogger(__name__)
 _WINNER = "winner"  # what the key of a winner's model begins with
 
 
@@ -35,23 +40,32 @@ def mark_all(client: MlflowClient) -> None:
 def mark(client: MlflowClient, version: ModelVersion) -> ModelVersion:
     """Returns a version with the tags of this project, if its model is one of this project.
 
+    Its model stands alone from then on, which takes half a second the first time.
+
     Args:
         client: A client of its store.
         version: The version; one that has the tags, or that another project made, is left as it is.
     """
     if registry.objective_tag(version) is not None:
         return version
+    model_id = str(version.source).removeprefix("models:/")
     try:
-        tags = _tags_of(client, str(version.source).removeprefix("models:/"))
+        tags, description = _described(client, model_id)
     except (MlflowException, ValueError, KeyError):  # it was deleted, or is no model of ours
         return version
+    try:
+        registry.make_whole(client, model_id)
+    except ValueError as error:
+        _logger.warning("%s/%s does not load: %s", version.name, version.version, error)
     for name, value in tags.items():
         client.set_model_version_tag(version.name, version.version, name, value)
+    if not version.description:
+        client.update_model_version(version.name, version.version, description)
     return client.get_model_version(version.name, version.version)
 
 
-def _tags_of(client: MlflowClient, model_id: str) -> dict[str, str]:
-    """Returns the tags of a version that is made of a logged model.
+def _described(client: MlflowClient, model_id: str) -> tuple[dict[str, str], str]:
+    """Returns the tags and the description of a version that is made of a logged model.
 
     Raises:
         MlflowException: The model or its run is gone.
@@ -72,22 +86,22 @@ def _tags_of(client: MlflowClient, model_id: str) -> dict[str, str]:
     seeds = {}
     if not is_trial and "confirmed/seeds" in metrics:
         seeds = {registry.SEEDS: f"{metrics['confirmed/seeds']:.0f}"}
-    tested = {name: text for name, text in run.data.tags.items() if name.startswith("test_")}
+    tested: dict[str, str] = {}
+    if not is_trial:
+        tested = {name: text for name, text in run.data.tags.items() if name.startswith("test_")}
     was_confirmed = {CONFIRMED, f"validation_confirmed/{objective.name}"} & metrics.keys()
     is_confirmed = not is_trial and (bool(was_confirmed) or not model_of(setting).is_seeded)
-    return {
+    fitted_on = "train" if is_trial else "train + validation"
+    study = run.data.tags[STUDY_TAG]
+    tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
-        **({} if is_trial else tested),
+        **tested,
         **seeds,
-        **versions.tags_of(
-            setting,
-            "train" if is_trial else "train + validation",
-            number,
-            run.data.tags[STUDY_TAG],
-            identity,
-            is_confirmed,
-        ),
+        **versions.tags_of(setting, fitted_on, number, study, identity, is_confirmed),
     }
+    test = ", ".join(f"{label(name.removeprefix('test_'))} {tested[name]}" for name in tested)
+    validation = f"{objective.label} {value:.4f}"
+    return tags, notes.describe_version(setting, fitted_on, validation, test)
 
 
 def _trial_of(run: Run) -> tuple[Setting, str]:
@@ -101,13 +115,13 @@ def _winner_of(client: MlflowClient, model: LoggedModel, run: Run) -> tuple[Sett
     Raises:
         ValueError: It is no winner's model.
     """
-    kind, *of_others = model.tags.get(KEY_TAG, "").split("-")
+    kind, *of_others = key_of(model.tags).split("-")
     if kind != _WINNER or len(of_others) not in (2, 3):
         raise ValueError(f"{model.model_id}: not the model of a winner")
     number = of_others[-2]
     if len(of_others) == 3:  # winner-mixture-3-0
         name = of_others[0]
-        return setting_of(name, model.params or {}), f"{number} of {name}"
+        return setting_of(name, model.params or {}), f"{number} of {title(name)}"
     query = f"tags.`{TRIAL_TAG}` = '{number}' and tags.`{PARENT_TAG}` = '{run.info.run_id}'"
     trials = client.search_runs([run.info.experiment_id], query, max_results=1)
     name = trials[0].data.tags.get(MODEL_TAG, "gmf") if trials else "gmf"

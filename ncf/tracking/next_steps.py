@@ -32,6 +32,24 @@ def asking(name: str, version: str, model_uri: str) -> str:
     return command("recommend", "--model", model, "--user", "ID")
 
 
+def questions(name: str, version: str, model_uri: str, champion: str) -> list[tuple[str, str]]:
+    """Returns whom a person may ask after a search, each with the command that asks it.
+
+    Args:
+        name: The model's name in the registry; empty where it is not registered.
+        version: The version that the search has registered.
+        model_uri: The URI of the model, for where it is not registered.
+        champion: The version in use; empty for none.
+    """
+    found = asking(name, version, model_uri)
+    if champion in ("", version):
+        return [("Ask the model for ten items:", found)]
+    return [
+        (f"Ask the champion, version {champion}, for ten items:", asking(name, champion, "")),
+        (f"Ask version {version}, which is not the champion:", found),
+    ]
+
+
 def in_shell(uri: str) -> str:
     """Returns a store's address as a word for a shell; `HIDDEN` where it has a password."""
     return shlex.quote(uri) if redacted(uri) == uri else HIDDEN

@@ -11,8 +11,8 @@ from ncf.tracking.next_steps import command
 from ncf.trials.messages import Outcome
 
 EXPERIMENT = (
-    "A run named `study` is a search; its child runs are the trials. **Views**, top right: the "
-    "trials of a study, best first, with charts."
+    "Click **Model training** (top left) and **Views** (top right) for the trials of a study, the "
+    "best first, with charts. A run named `study` is a search; its child runs are the trials."
 )
 REGISTERED_MODEL = (
     "Answers user ids of the data with the ids of the k best items. The alias `champion` is the "
@@ -31,20 +31,36 @@ def describe_trial(outcome: Outcome, run_id: str, why_no_model: str = "") -> str
     """
     sampled, full = _in_words(outcome.metrics), _in_words(outcome.metrics_full)
     pruned = ", and pruned: other trials were better by then" if outcome.pruned else ""
-    of_model = (
-        "Its model shares the study's catalogue and needs this project; to the model registry"
-    )
+    of_model = ""
     if why_no_model:
         of_model = (
-            f"MLflow has no model of it, since {why_no_model}; this trains it again, to the same "
-            "bits on the same machine, and registers it"
+            f" MLflow has no model of it, since {why_no_model}: the first command trains it again, "
+            "to the same bits on the same machine."
         )
     return (
         f"Best at epoch {outcome.best_epoch} of {outcome.epochs}{pruned}. Validation: {sampled}; "
         f"over the full catalogue {full}.\n\n"
-        f"Again: `{command('--repeat', run_id, program='python search.py')}`. {of_model}, "
-        f"as one that stands alone: `{command('register', run_id)}`."
+        f"To register its model: `{command('register', run_id)}`. To train it again: "
+        f"`{command('--repeat', run_id, program='python search.py')}`.{of_model}"
     )
+
+
+def describe_model(run_id: str) -> str:
+    """Returns what the button beside a trial's model does, and the command that is to be preferred.
+
+    Args:
+        run_id: The id of the trial's run.
+    """
+    return (
+        f"To register it: `{command('register', run_id)}`. The button **Register model** makes a "
+        "version that needs this project and this store, until "
+        f"`{command('models')}` has made it one that stands alone."
+    )
+
+
+def describe_contestant(note: str) -> str:
+    """Returns how a model was found that was held against the study's best trial."""
+    return f"Tuned by the same search, on the same data, as the trials: {note}."
 
 
 def describe_confirmation(number: int) -> str:
@@ -59,7 +75,8 @@ def describe_version(setting: Setting, fitted_on: str, validation: str, test: st
     """Returns the setting and the results of a version of the registered model."""
     test = f" Test, {test}." if test else " Test was not read."
     title = model_of(setting).title
-    return f"{title}: {describe(setting)}, fitted on {fitted_on}. Validation {validation}.{test}"
+    what = f"Fitted on {fitted_on}, with {describe(setting)}."
+    return f"{title}, {validation} on validation.{test} {what}"
 
 
 def _in_words(metrics: dict[str, float]) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 from ncf.protocol.metrics import Objective
 from ncf.trials.messages import Outcome
 
-WINNER_TAG = "winner"  # of the run of a study's winner: its registered version
 CONFIRMED = "confirmed/mean"  # the mean of the objective over fresh seeds
 RANK = "rank"  # 1 for a study's winner, then by the objective, over fresh seeds where it has that
 

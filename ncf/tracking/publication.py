@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from mlflow.entities.model_registry import ModelVersion
 
 from ncf.protocol.metrics import Objective
 from ncf.serving.catalogue import Catalogue
@@ -18,15 +19,15 @@ from ncf.study.cost import Cost
 from ncf.study.plan import Plan
 from ncf.study.results import Conclusion, Contestant, Result, readings_in_words
 from ncf.study.verdict import RANKS, WEIGHTS
-from ncf.tracking import gate, registry, versions
+from ncf.tracking import gate, notes, registry, versions
 from ncf.tracking.contest_runs import WON, crown, log_contestant, rank
+from ncf.tracking.database import registry_lock
 from ncf.tracking.entities import rounded
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.outcome_metrics import best_name, confirmed_metrics, prefixed
 from ncf.tracking.packaging import package
+from ncf.tracking.tag_names import READINGS_TAG
 from ncf.tracking.tracker import Tracker
-
-READINGS_TAG = "ncf.test_readings"  # when a study read test, which contestants, and why
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Published:
         name: The model's name in the registry; empty where it was not to be registered.
         version: Its version in the registry.
         decision: Whether the version became champion and why, as a sentence.
+        champion: The version that is champion after the decision.
     """
 
     model_uri: str
     name: str = ""
     version: str = ""
     decision: str = ""
+    champion: str = ""
 
 
 def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
@@ -105,26 +108,42 @@ def publish(
     tracker.set_tags(tracker.parent, readings | intervals_of(conclusion.results[0]))
     runs = []
     for (result, contestant), values in zip(both, metrics, strict=True):
-        note = f"{contestant.note}: tuned by the same study code."
+        note = notes.describe_contestant(contestant.note)
         if contestant.name in cost.seconds:
             values["cost/processor_seconds"] = cost.seconds[contestant.name]
         tags = intervals_of(result)
         runs.append(log_contestant(tracker, contestant, values, tags, note, conclusion.at))
     published = Published(f"models:/{model_id}")
     if name:
-        version = versions.register_winner(tracker, name, model_id, plan, conclusion)
-        champion = registry.champion(tracker.client, name)
-        if champion is not None and str(version.version) == decided != str(champion.version):
-            told = version.tags.get(gate.DECISION, "")  # with its reason, where that is still so
-            is_so = told.startswith(f"version {champion.version} stays")
-            decision = told if is_so else f"version {champion.version} is the champion"
-        else:
-            decision = gate.crown_if_better(tracker.client, version)
-        published = replace(published, name=name, version=str(version.version), decision=decision)
+        with registry_lock(tracker.uri):
+            version = versions.register_winner(tracker, name, model_id, plan, conclusion)
+            published = _decided(tracker, version, published, decided)
     _crown(tracker, runs[0], plan.study_name, published)
     rank(tracker, runs[0], objective)
     tracker.save_view([*plan.identity["space"]], objective, is_ranked=True)
     return published
+
+
+def _decided(
+    tracker: Tracker, version: ModelVersion, published: Published, decided: str
+) -> Published:
+    """Returns what was published with its version, after the decision about the champion."""
+    name = str(version.name)
+    champion = registry.champion(tracker.client, name)
+    if champion is not None and str(version.version) == decided != str(champion.version):
+        told = version.tags.get(gate.DECISION, "")  # with its reason, where that is still so
+        is_so = told.startswith(f"version {champion.version} stays")
+        decision = told if is_so else f"version {champion.version} is the champion"
+    else:
+        decision = gate.crown_if_better(tracker.client, version)
+        champion = registry.champion(tracker.client, name)
+    return replace(
+        published,
+        name=name,
+        version=str(version.version),
+        decision=decision,
+        champion="" if champion is None else str(champion.version),
+    )
 
 
 def _crown(tracker: Tracker, winner: str, study: str, published: Published) -> None:
@@ -132,8 +151,9 @@ def _crown(tracker: Tracker, winner: str, study: str, published: Published) -> N
     won, note = "not registered", f"{WON}study {study}**, not registered."
     if published.name:
         won = f"{published.name}/{published.version}"
+        page = f"#/models/{published.name}/versions/{published.version}"
         note = (
-            f"{WON}study {study}**, fitted on validation too and registered as **{won}**: "
+            f"{WON}study {study}**, fitted on validation too and registered as [{won}]({page}): "
             f"{published.decision}."
         )
     crown(tracker, winner, won, note)

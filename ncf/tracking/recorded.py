@@ -9,7 +9,8 @@ from mlflow.entities import Run
 from ncf.models.table import Setting, model_of, setting_of
 from ncf.tracking.entities import rounded, tags_of
 from ncf.tracking.outcome_metrics import best_name
-from ncf.tracking.tracker import MODEL_TAG, STATE_TAG, TRIAL_TAG, Tracker
+from ncf.tracking.tag_names import MODEL_TAG, STATE_TAG, TRIAL_TAG
+from ncf.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.recorded import logged_trials
-from ncf.tracking.tracker import PARENT_TAG, Tracker
+from ncf.tracking.tag_names import PARENT_TAG
+from ncf.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

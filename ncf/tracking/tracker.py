@@ -31,16 +31,13 @@ from mlflow.exceptions import MlflowException
 from ncf.protocol.metrics import Objective
 from ncf.redaction import redacted
 from ncf.study.experiment import DataFacts
-from ncf.tracking import views
+from ncf.tracking import tag_names, views
 from ncf.tracking.entities import params_of, rounded, tags_of
+from ncf.tracking.paging import all_runs
 from ncf.tracking.store import open_client, open_experiment, patiently, source_tags, version_tags
+from ncf.tracking.tag_names import MODEL_TAG, NOTE_TAG, PARENT_TAG, STATE_TAG, STUDY_TAG
 
-STUDY_TAG, STUDY_ID_TAG = "ncf.study", "ncf.study_id"
-TRIAL_TAG, KEY_TAG, STATE_TAG = "ncf.trial", "ncf.key", views.STATE_TAG
-MODEL_TAG = "ncf.model"  # the name of a trial's model in the table of models
-PARENT_TAG, NOTE_TAG = "mlflow.parentRunId", "mlflow.note.content"
 STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "FAILED"}
-_KEPT_TAG = "ncf.kept"
 
 
 class Tracker:
@@ -64,6 +61,7 @@ class Tracker:
         self.objective = Objective()
         self._study = ""
         self._study_id = ""
+        self.finding = tag_names.PRESENT
         self.source_tags = source_tags()
         self._attempted = set[str]()  # actions that may have succeeded though they seemed to fail
         self._made = set[str]()  # runs that this process made, which hold nothing else
@@ -89,9 +87,16 @@ class Tracker:
         self._study = study
         self._study_id = study_id
         self.objective = Objective(params.get("objective", Objective.metric), params.get("k", 10))
+        patiently(self.uri, self._choose_tags)
         patiently(self.uri, self._close_running)
         self.parent = patiently(self.uri, lambda: self._open_parent(params))
         return self.parent
+
+    def _choose_tags(self) -> None:
+        """Has the study's runs found by the tags that it was begun with."""
+        query = f"tags.`{tag_names.EARLIER.study_id}` = '{self._study_id}'"
+        earlier = self.client.search_runs([self.experiment_id], query, ViewType.ALL, max_results=1)
+        self.finding = tag_names.EARLIER if earlier else tag_names.PRESENT
 
     def _open_parent(self, params: Mapping[str, Any]) -> str:
         run = next(iter(self._parents()), None)
@@ -153,12 +158,12 @@ class Tracker:
 
     def keeps(self, name: str) -> bool:
         """Returns whether the parent run has the whole of the file of this name."""
-        return f"{_KEPT_TAG}.{name}" in self.client.get_run(self.parent).data.tags
+        return tag_names.is_kept(name, self.client.get_run(self.parent).data.tags)
 
     def keep(self, path: Path) -> None:
         """Copies a file to the artifacts of the parent run."""
         self.client.log_artifact(self.parent, str(path))
-        self.set_tags(self.parent, {f"{_KEPT_TAG}.{path.name}": "whole"})
+        self.set_tags(self.parent, tag_names.of_kept(path.name))
 
     def ui_link(self) -> str:
         """Returns the address of this study's trials, best first, with charts."""
@@ -169,17 +174,9 @@ class Tracker:
 
     def runs(self, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
         """Returns the study's runs for which the condition holds, in MLflow's query language."""
-        query = f"tags.`{STUDY_ID_TAG}` = '{self._study_id}'" + (condition and f" and {condition}")
-        runs: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], query, view, max_results=1000, page_token=token
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+        of_study = f"tags.`{self.finding.study_id}` = '{self._study_id}'"
+        query = of_study + (condition and f" and {condition}")
+        return all_runs(self.client, [self.experiment_id], query, view)
 
     def create_run(
         self, key: str, name: str, tags: Mapping[str, str], at: float | None = None
@@ -195,11 +192,12 @@ class Tracker:
         Returns:
             The run's id.
         """
-        condition = f"tags.`{KEY_TAG}` = '{key}' and attributes.status = 'RUNNING'"
+        condition = f"tags.`{self.finding.key}` = '{key}' and attributes.status = 'RUNNING'"
         run = next(iter(self.runs(condition) if self.is_repeated(key) else ()), None)
         if run is None:
             start = int((at or time.time()) * 1000)
-            own = {STUDY_TAG: self._study, STUDY_ID_TAG: self._study_id, KEY_TAG: key}
+            found_by = {self.finding.study_id: self._study_id, self.finding.key: key}
+            own = {STUDY_TAG: self._study, **found_by}
             run = self.client.create_run(self.experiment_id, start, {**own, **tags}, name)
             self._made.add(str(run.info.run_id))
         run_id = str(run.info.run_id)

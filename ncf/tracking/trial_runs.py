@@ -19,15 +19,15 @@ from ncf.tracking import notes
 from ncf.tracking.entities import params_of, rounded, tags_of
 from ncf.tracking.logged_models import ModelFiles
 from ncf.tracking.outcome_metrics import best_metrics, best_name, prefixed, spent_seconds
-from ncf.tracking.tracker import (
+from ncf.tracking.tag_names import (
     MODEL_TAG,
     NOTE_TAG,
     PARENT_TAG,
+    REASON_TAG,
     STATE_TAG,
-    STATUS,
     TRIAL_TAG,
-    Tracker,
 )
+from ncf.tracking.tracker import STATUS, Tracker
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _fail_trial(tracker: Tracker, run_id: str, failure: Failure, is_interrupted:
     note = f"**{state.capitalize()}:** {failure.reason}"
     if failure.traceback:
         note += f"\n\n```\n{failure.traceback[-6000:]}\n```"
-    tags = {STATE_TAG: state, "ncf.reason": failure.reason[:500], NOTE_TAG: note}
+    tags = {STATE_TAG: state, REASON_TAG: failure.reason[:500], NOTE_TAG: note}
     tracker.set_tags(run_id, tags)
     tracker.client.set_terminated(run_id, STATUS[state])
 

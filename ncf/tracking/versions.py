@@ -11,12 +11,13 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ncf.models.table import Setting, describe, model_of
+from ncf.models.table import Setting, describe, model_of, title
 from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.recorded import setting_of_run
-from ncf.tracking.tracker import PARENT_TAG, STUDY_TAG, TRIAL_TAG, Tracker
+from ncf.tracking.tag_names import PARENT_TAG, STUDY_TAG, TRIAL_TAG
+from ncf.tracking.tracker import Tracker
 
 if TYPE_CHECKING:  # they need Optuna and numba, which take half a second to load
     from ncf.study.plan import Plan
@@ -50,7 +51,7 @@ def register_winner(
     fitted_on = "train + validation"
     value, is_confirmed = winner.value(objective), winner.is_confirmed
     seeds = {registry.SEEDS: str(len(winner.seed_values))} if winner.seed_values else {}
-    number = str(winner.number) if winner.is_trial else f"{winner.number} of {winner.name}"
+    number = str(winner.number) if winner.is_trial else f"{winner.number} of {title(winner.name)}"
     tags = {
         registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
@@ -101,11 +102,22 @@ def find(client: MlflowClient, text: str) -> ModelVersion:
     """Returns the version that a text names: `3`, `NAME/3` or `NAME@champion`.
 
     Raises:
-        ValueError: There is no such version, or several models could have the version `3`.
+        ValueError: It names no version, there is none of it, or several models could have the
+            version `3`.
     """
     name, separator, version = text.removeprefix("models:/").rpartition("@" if "@" in text else "/")
     if not separator:
         names = [model.name for model in client.search_registered_models()]
+        if text in names:
+            raise ValueError(
+                f"{text} is a model, and not a version: give {text}/VERSION, or "
+                f"{text}@{registry.CHAMPION}; `{next_steps.command('models')}` lists them"
+            )
+        if not text.isdecimal():
+            raise ValueError(
+                f"{text}: neither a version, as NAME/3 or NAME@{registry.CHAMPION}, nor a model; "
+                f"there are {', '.join(names) or 'no models yet'}"
+            )
         if len(names) != 1:
             raise ValueError(f"{text}: give NAME/{text}, of {', '.join(names) or 'no models yet'}")
         name = names[0]

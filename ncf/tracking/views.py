@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncf.protocol.metrics import Objective
-from ncf.tracking.outcome_metrics import CONFIRMED, RANK, WINNER_TAG, best_name
+from ncf.tracking.outcome_metrics import CONFIRMED, RANK, best_name
+from ncf.tracking.tag_names import STATE_TAG, WINNER_TAG
 
 TAG = "mlflow.sharedViewState."  # the view's key follows
 
-STATE_TAG = "ncf.state"  # of a run: whether its trial finished, was pruned or failed
 _HYPERPARAMETERS, _CURVES = "ncf-hyperparameters", "ncf-curves"  # sections of charts
 
 
@@ -58,16 +58,17 @@ def trials_view(
     )
     metrics = [name for name in shown if name != f"validation_best/{objective.name}"]
     widths = {
-        "attributes.`Run Name`": 230,
-        "runDateAndNestInfo": 145,
+        # These are visible in a window of 1280 pixels, up to the one of test.
+        "attributes.`Run Name`": 190,
+        "runDateAndNestInfo": 130,
         f"metrics.`{RANK}`": 75,
         f"tags.`{WINNER_TAG}`": 120,
-        f"metrics.`{best}`": 120,
-        f"metrics.`{CONFIRMED}`": 135,
-        f"tags.`{STATE_TAG}`": 95,
-        f"metrics.`test/ndcg_{k}`": 110,
+        f"tags.`{STATE_TAG}`": 90,
+        f"metrics.`{best}`": 110,
+        f"metrics.`{CONFIRMED}`": 125,
+        f"metrics.`test/ndcg_{k}`": 105,
         "metrics.`confirmed/sd`": 115,
-        **{f"metrics.`{name}`": 190 for name in metrics},
+        **{f"metrics.`{name}`": 205 for name in metrics},
         "metrics.`trial/best_epoch`": 125,
         **{f"params.`{name}`": 130 for name in searched},
         "metrics.`trial/seconds`": 110,

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from ncf.__main__ import main
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.serving.packaged import load_recommender
 from tests.conftest import PROJECT, planted, write_interactions

@@ -25,7 +25,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from tests.conftest import COMMON, N_TRIALS, PROJECT, planted, write_interactions
 from tests.proxy import ERROR, LOSE, PASS, REFUSE, Proxy
@@ -106,7 +106,7 @@ def assert_like_the_first(client: MlflowClient, folder: Path, study: str) -> Non
     runs = runs_of_experiment(client, f"tags.`ncf.study` = '{study}'")
     assert not [one for one in runs if one.info.status == "RUNNING"]
     whole = [one for one in runs if one.data.tags.get("ncf.state") in ("finished", "pruned")]
-    keys = Counter(one.data.tags["ncf.key"] for one in whole)
+    keys = Counter(one.data.tags["mlflow.ncf.key"] for one in whole)
     assert set(keys.values()) == {1}
     kinds = Counter(key.split("-")[0] for key in keys)
     assert kinds == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 1}

@@ -33,11 +33,19 @@ def facts_of(folder: Path, text: str) -> Facts:
     return gather(str(folder / "toy.csv"), Columns())
 
 
+def test_rows_with_an_empty_cell_are_counted_apart(tmp_path: Path) -> None:
+    path = tmp_path / "toy.csv"
+    path.write_text(TOY.replace("c,9", "c,") + "a,1,\n")
+    found = gather(str(path), Columns(), drop_empty=True)
+    assert (found.counts["rows"], found.counts["empty"], found.counts["kept"]) == (13, 2, 11)
+    assert "13 rows in the file; 2 have an empty cell and are left out; 1 repeat" in in_words(found)
+
+
 def test_a_file_counted_by_hand(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, TOY)
     assert facts.counts == {
-        "rows": 12, "kept": 12, "users": 4, "items": 5, "interactions": 11, "evaluated": 3,
-        "train": 5,
+        "rows": 12, "empty": 0, "kept": 12, "users": 4, "items": 5, "interactions": 11,
+        "evaluated": 3, "train": 5,
     }  # fmt: skip
     assert facts.per_user.tolist() == [4, 3, 3, 1]
     assert facts.per_item.tolist() == [2, 4, 3, 1, 1]

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 import ncf
 from ncf.__main__ import main
-from ncf.commands import failures, options
+from ncf.commands import command_line, failures
 from tests.conftest import PROJECT
 
 SECRET = "s3cr t/p@ss"
@@ -123,7 +123,7 @@ def test_python_too_is_told_without_secrets(n_good: int) -> None:
 def test_what_cannot_be_read_is_not_repeated_with_its_password(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for parse in (main, options.parse):
+    for parse in (main, command_line.parse):
         with pytest.raises(SystemExit):
             parse(["models", f"http://me:{SECRET}@host", "--token=hidden words"])
         shown = "".join(capsys.readouterr())
@@ -167,8 +167,8 @@ def test_a_log_file_holds_no_password(tmp_path: Path) -> None:
     file = tmp_path / "log"
     program = (
         "import logging, sys\n"
-        "from ncf.commands import options, progress\n"
-        "found = options.parse(sys.argv[1:])\n"
+        "from ncf.commands import command_line, progress\n"
+        "found = command_line.parse(sys.argv[1:])\n"
         "progress.set_up(False, True, found.log_file)\n"
         "logging.getLogger('urllib3').warning('broken: %s', found.tracking_uri)\n"
         "logging.getLogger('urllib3').warning('a piece: %s', found.tracking_uri.split(':', 2)[2])\n"

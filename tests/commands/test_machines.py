@@ -23,7 +23,7 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.commands.status import describe
 from ncf.study import journal
@@ -118,7 +118,7 @@ class Place:
         parent, trials = runs_of(client, study)
         assert parent.info.status == "FINISHED"
         assert sorted(trials) == [*range(N_TRIALS)]
-        keys = [tags["ncf.key"] for tags in self.tags_of_whole_runs(client, study)]
+        keys = [tags["mlflow.ncf.key"] for tags in self.tags_of_whole_runs(client, study)]
         assert len(keys) == len({*keys}) == N_TRIALS + 2  # the study, and one fresh seed
         for trial in now.get_trials():
             run_id = trials[trial.number].info.run_id

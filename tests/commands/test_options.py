@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ncf.commands.options import BASELINES, Options, check_name, parse
+from ncf.commands.command_line import parse
+from ncf.commands.options import BASELINES, Options, check_name
 from ncf.models import table
 
 
@@ -25,13 +26,13 @@ def test_every_option_reaches_its_field(capsys: pytest.CaptureFixture[str]) -> N
         "--device cpu --no-prune --confirm 1 --confirm-seeds 2 --baselines ials,popularity "
         "--register-best gmf --register r "
         "--repeat id --quiet --verbose --log-file l --tracking-uri u --storage o "
-        "--keep-models 4 --titles t"
+        "--keep-models 4 --titles t --drop-empty"
     )
     given = parse(line.split())
     assert given == Options(
         7, Path("e.py"), "d.csv", "user=u", 4.0, "time", "all", "s", 3, "h:1", 6, 5, 9.5, 2, 20,
         "mrr", "cpu", False, 1, 2, ("ials", "popularity"), "gmf", "r", "id", True, True, "l", "u",
-        "o", 4, "t",
+        "o", 4, "t", True,
     )  # fmt: skip
     same = {f.name for f in fields(Options) if getattr(given, f.name) == getattr(Options(), f.name)}
     assert same == set()  # each of them was set
@@ -40,6 +41,12 @@ def test_every_option_reaches_its_field(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         parse(["--register", ""])
     assert "--register needs a name; --no-register leaves" in capsys.readouterr().err
+
+
+def test_a_log_file_needs_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--log-file", f"{tmp_path}/none/log"])
+    assert f"--log-file {tmp_path}/none/log: no folder {tmp_path}/none" in capsys.readouterr().err
 
 
 def test_the_baselines_are_those_of_the_table_of_models() -> None:

@@ -19,8 +19,8 @@ import pytest
 from mlflow import MlflowClient
 
 from ncf.__main__ import main as ask
+from ncf.commands.command_line import parse
 from ncf.commands.ending import End
-from ncf.commands.options import parse
 from ncf.commands.repeat import repeat
 from ncf.commands.search import lag_of, run
 from ncf.protocol.metrics import summarize
@@ -110,8 +110,10 @@ def test_the_best_are_confirmed_and_held_against_baselines(
     _, output = searched
     parent, _ = runs_of(client)
     experiment_id = parent.info.experiment_id
-    runs = client.search_runs([experiment_id], "tags.`ncf.key` != '' and tags.`ncf.study` = 'shop'")
-    keys = Counter(run.data.tags["ncf.key"].split("-")[0] for run in runs)
+    runs = client.search_runs(
+        [experiment_id], "tags.`mlflow.ncf.key` != '' and tags.`ncf.study` = 'shop'"
+    )
+    keys = Counter(run.data.tags["mlflow.ncf.key"].split("-")[0] for run in runs)
     assert keys == {"study": 1, "trial": N_TRIALS, "confirmation": 9, "baseline": 7}
     means = {
         int(run.data.tags["ncf.trial"]): run.data.metrics["confirmed/mean"]
@@ -119,11 +121,11 @@ def test_the_best_are_confirmed_and_held_against_baselines(
         if "confirmed/mean" in run.data.metrics and "ncf.trial" in run.data.tags
     }
     assert len(means) == 3
-    assert f"Winner: trial {max(means, key=lambda number: means[number])}," in output
+    assert f"Winner: GMF (trial {max(means, key=lambda number: means[number])}, " in output
     ranks_file = client.download_artifacts(parent.info.run_id, "test_ranks.npz", str(tmp_path))
     with np.load(ranks_file) as ranks:
         for run in runs:
-            kind, _, name = run.data.tags["ncf.key"].partition("-")
+            kind, _, name = run.data.tags["mlflow.ncf.key"].partition("-")
             if kind == "baseline":
                 logged = {name: run.data.metrics[f"test/{name}"] for name in ("ndcg_10", "mrr_10")}
                 assert logged.items() <= rounded(summarize(ranks[f"{name}_sampled"], 10)).items()
@@ -169,6 +171,24 @@ def test_the_same_command_again_has_nothing_to_do(
     assert "no trial is left to train" in again
     assert output[output.index("Winner") :] == again[again.index("Winner") :]
     assert len(client.search_model_versions("name='gmf-shop'")) == before == 1
+
+
+def test_fewer_baselines_do_not_take_out_of_the_contest_what_was_in_it(
+    searched: tuple[Path, str],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else a weaker winner would be registered, and test would be read again."""
+    folder, output = searched
+    monkeypatch.chdir(folder)
+    fewer = ["--trials", str(N_TRIALS), "--baselines", "markov"]
+    assert run(parse([*COMMON, *fewer])) == 0
+    again = capsys.readouterr().out
+    assert "Still in this study's contest, as tuned before: popularity" in again
+    assert output[output.index("Winner") :] == again[again.index("Winner") :]
+    assert len(client.search_model_versions("name='gmf-shop'")) == 1
+    assert len(study_of(folder).user_attrs["test_readings"]) == 1
 
 
 @pytest.mark.slow

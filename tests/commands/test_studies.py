@@ -208,7 +208,9 @@ def test_a_search_that_is_starting_has_a_status(
 
 def test_clean_lists_studies_with_what_they_take(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["clean", "--json"]) == 0
-    (row,) = (row for row in json.loads(capsys.readouterr().out) if row["study"] == "shop")
+    shown = capsys.readouterr()
+    assert "record mlruns/optuna.journal, MLflow store sqlite:///" in shown.err
+    (row,) = (row for row in json.loads(shown.out) if row["study"] == "shop")
     assert row["trials"] == N_TRIALS
     assert row["models"] > N_TRIALS / 2
     assert row["MB"] > 1
@@ -253,7 +255,9 @@ def test_a_study_is_cleaned_in_the_record_in_mlflow_and_on_the_disk(
     assert len(left) == len(files) - 3
     best, second = ncf.load_study("gone").trials.sort_values("value", ascending=False)["number"][:2]
     assert main(["trials", str(best), str(second)]) == 0
-    assert f"no model of trial {second}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"the model of trial {second} was deleted by `python -m ncf clean`; `python -m" in told
+    assert "ncf register " in told
     subprocess.run([*search[:-1], "5"], check=True, capture_output=True)  # it goes on
 
     assert main(["clean", "gone", "--with-versions", "--yes"]) == 0

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import random
+import shlex
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ncf.data import streams
-from ncf.data.columns import parse_columns
+from ncf.data.columns import Columns, parse_columns
 from ncf.data.datasets import load_interactions, name_of
 from ncf.data.interactions import Interactions
 
@@ -328,6 +329,7 @@ def test_ratings_of_0_and_1_must_be_decided_upon(tmp_path: Path) -> None:
     [
         ("{t}000", 0), ("{t}000000", 0), ("{t}000000000", 0),
         ("{t}.250", 0), ("{iso} UTC", 0), ("{iso}+00:00", 0), ("{iso}.123456789", 0),
+        ("{dots}", 0), ("{dots_and_comma}", 0),
         ("{slashes}", 0), ("{twitter}", 0), ("{mail}", 0), ("{iso}+00", 0),
         ("{t}123", 0), ("{t}123456", 0), ("{t}123456789", 0),
     ],
@@ -340,12 +342,50 @@ def test_times_in_many_ways(tmp_path: Path, written: str, parts: int) -> None:
             t=time,
             iso=when.strftime("%Y-%m-%d %H:%M:%S"),
             slashes=when.strftime("%Y/%m/%d %H:%M:%S"),
+            dots=f"{when.day}.{when.month}.{when:%Y %H:%M:%S}",
+            dots_and_comma=when.strftime("%d.%m.%Y, %H:%M:%S"),
             mail=when.strftime("%a, %d %b %Y %H:%M:%S +0000"),
             twitter=when.strftime("%a %b %d %H:%M:%S +0000 %Y"),
         )
         rows.append(f'{user},{item},"{text}"')
     path = write(tmp_path, "r.csv", "\n".join(["user,item,time", *rows]))
     assert triples(load_interactions(str(path))) == EXPECTED
+
+
+def test_a_date_that_does_not_say_which_is_its_day_is_refused(tmp_path: Path) -> None:
+    for value in ("3/4/2021", "04/03/2021", "12.13.2021"):
+        path = write(tmp_path, "r.csv", f"user,item,date\n1,5,{value}\n2,6,3.4.2021\n")
+        rule = rf"line 2: timestamp '{value}' must be .* or DD.MM.YYYY, .* which is the day\); corr"
+        with pytest.raises(ValueError, match=rule):
+            load_interactions(str(path))
+
+
+def test_dates_with_dots_are_told_without_a_header(tmp_path: Path) -> None:
+    read = load_interactions(
+        str(write(tmp_path, "r.csv", "1,5,3.4.2021\n1,6,24.12.2020\n2,5,1.1.2021"))
+    )
+    assert read.has_times
+    assert read.item_ids[read.items].tolist() == [6, 5, 5]
+
+
+@pytest.mark.parametrize("name", ["ts_ms", "ordered at", "orderedAt", "order_date", "day"])
+def test_a_column_that_may_have_the_times_is_named(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, "r.csv", f"who,what,{name}\na,x,9\nb,y,8\n")
+    read = load_interactions(str(path), Columns(user="who", item="what"))
+    option = f"user=who,item=what,timestamp={name}"
+    (remark,) = read.remarks
+    assert remark == (
+        f"no column of times is read, and {name!r} may be one: give --columns {shlex.quote(option)}"
+    )
+    other = write(tmp_path, "o.csv", "who,what,sentiment\na,x,9\nb,y,8\n")
+    assert load_interactions(str(other), Columns(user="who", item="what")).remarks == ()
+
+
+def test_titles_are_no_column_of_ratings() -> None:
+    with pytest.raises(
+        ValueError, match=r"--columns title=name: titles are not read .* --titles F"
+    ):
+        parse_columns("title=name")
 
 
 def test_nanoseconds_order_the_rows(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_a_lock_that_is_held_is_told(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = open_study(path)
-    monkeypatch.setattr("ncf.study.journal_file.PATIENCE", 0.01)
+    monkeypatch.setattr("ncf.data.locks.PATIENCE", 0.01)
     lock = FileLock(f"{path}.filelock")
     lock.acquire()
     writer = Thread(target=begin, args=(study,))

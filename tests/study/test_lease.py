@@ -13,6 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 
 from ncf.study import holder, lease
 from ncf.study.holder import holder_of
@@ -99,6 +100,16 @@ def test_an_error_of_who_is_taken_over_from_is_explained_by_that(
         raise ValueError("Trial#3 has already finished")
     with pytest.raises(ValueError, match="another kind"), held(open_storage(url), "shop", HERE):
         raise ValueError("an error of another kind")
+
+
+def test_a_lease_that_was_removed_is_told_as_that(url: str) -> None:
+    told = "'shop': the lease of this search was removed from the database; so it stops here"
+    with held(open_storage(url), "shop", HERE) as mine:
+        engine = sqlalchemy.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(holder.TABLE.delete())
+        with pytest.raises(SupersededError, match=told):
+            mine.ask()
 
 
 def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(url: str) -> None:

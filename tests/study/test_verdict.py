@@ -97,7 +97,7 @@ def test_each_reading_of_test_is_noted_and_a_second_one_is_told(
 ) -> None:
     first = concluded(study, plan, tmp_path, WINNER, KNN)
     (reading,) = first.readings
-    assert (reading.what, reading.why) == ("GMF trial 7, itemknn trial 3", "the study's end")
+    assert (reading.what, reading.why) == ("GMF trial 7, item-kNN trial 3", "the study's end")
     assert first.reading == "read once"
     assert concluded(study, plan, tmp_path, WINNER, KNN).readings == first.readings
     shutil.rmtree(first.folder)  # the same contestants, judged again: nothing new is learned
@@ -108,7 +108,7 @@ def test_each_reading_of_test_is_noted_and_a_second_one_is_told(
     other = replace(WINNER, number=9)
     second = concluded(study, plan, tmp_path, other, KNN)
     assert second.readings[0] == reading
-    assert second.readings[1].what == "GMF trial 9, itemknn trial 3"
+    assert second.readings[1].what == "GMF trial 9, item-kNN trial 3"
     assert second.reading == "reading 2"
     (line,) = caplog.messages
     assert line.startswith("Test was read before, on 20")

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState, create_trial
 
 from ncf.__main__ import main as ask
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.tracking.kept import Kept
 from tests.conftest import COMMON, planted, write_interactions

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
 
 from ncf.__main__ import main
+from ncf.serving.packaged import load_recommender
 from ncf.tracking import comparison, marks, registry
+from ncf.tracking.packaging import stands_alone
 
 
 @pytest.fixture
@@ -20,13 +24,26 @@ def client(searched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Mlflo
     return MlflowClient()
 
 
+def model_of_trial(client: MlflowClient, place: int) -> LoggedModel:
+    """Returns the model of one of the worst trials, which no other test needs as it was."""
+    ours = client.get_model_version("gmf-shop", "1")
+    experiment = client.get_run(str(ours.run_id)).info.experiment_id
+    runs = client.search_runs(
+        [experiment],
+        "tags.`ncf.study` = 'shop' and tags.`ncf.trial` != ''",
+        order_by=["metrics.`validation_best/ndcg_10` ASC"],
+    )
+    query = f"source_run_id = '{runs[place].info.run_id}'"
+    (model,) = client.search_logged_models([experiment], query)
+    return model
+
+
 def test_a_version_without_tags_is_read_from_its_run(
     client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As the button does: a name, a source and a run, and no tag."""
     ours = client.get_model_version("gmf-shop", "1")
-    experiment = client.get_run(str(ours.run_id)).info.experiment_id
-    trial = client.search_logged_models([experiment], "name = 'trial-0001'")[0]
+    trial = model_of_trial(client, 0)
     client.create_registered_model("by-hand")
     try:
         for model_id, run_id in (
@@ -39,7 +56,8 @@ def test_a_version_without_tags_is_read_from_its_run(
         winner, first, known = (rows[name] for name in ("by-hand/1", "by-hand/2", "gmf-shop/1"))
         for column in ("metric", "validation", "test", "study", "trial", "model", "setting"):
             assert winner[column] == known[column], column
-        assert (first["trial"], first["test"]) == ("1", "not read")
+        assert trial.name == f"trial-{int(first['trial']):04d}"
+        assert first["test"] == "not read"
         marked = marks.find(client, "by-hand/1").tags
         names = ("protocol", "fingerprint", "fitted_on", registry.SEEDS)
         assert {name: marked[name] for name in names} == {name: ours.tags[name] for name in names}
@@ -55,6 +73,51 @@ def test_a_version_without_tags_is_read_from_its_run(
         assert "Needed is" in refusal
     finally:
         client.delete_registered_model("by-hand")
+
+
+def test_a_trial_that_the_button_registered_stands_alone_from_then_on(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for place, command in ((1, "models"), (2, "register")):
+        trial = model_of_trial(client, place)
+        name, model_id, run_id = f"pressed-{command}", str(trial.model_id), str(trial.source_run_id)
+        client.create_registered_model(name)
+        try:
+            client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+            assert not stands_alone(client, model_id)
+            more = [run_id, "--name", name] if command == "register" else []
+            assert main([command, *more]) == 0
+            assert stands_alone(client, model_id)
+            (version,) = client.search_model_versions(f"name = '{name}'")
+            assert str(version.description).startswith("GMF, nDCG@10 0.")
+            assert "Test was not read. Fitted on train, with dim " in str(version.description)
+            assert trial.name == f"trial-{int(version.tags['trial']):04d}"
+            away = shutil.copytree(
+                mlflow.artifacts.download_artifacts(f"models:/{name}/1"), tmp_path / name
+            )
+            (away / "data" / "model" / "catalogue.json").unlink()  # the way to the store
+            assert load_recommender(away / "data" / "model").recommend(["c7"], 1)[0].known
+        finally:
+            client.delete_registered_model(name)
+
+
+def test_a_version_whose_catalogue_is_gone_is_told_of_and_listed(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = model_of_trial(client, 3)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{trial.model_id}"))
+    pointer = folder / "data" / "model" / "catalogue.json"
+    before = pointer.read_text()
+    client.create_registered_model("orphan")
+    try:
+        pointer.write_text(json.dumps({"uri": f"runs:/{'0' * 32}/catalogue.npz"}))
+        client.create_model_version("orphan", f"models:/{trial.model_id}", trial.source_run_id)
+        assert main(["models", "--json"]) == 0
+        assert "orphan/1" in {row["version"] for row in json.loads(capsys.readouterr().out)}
+        assert "orphan/1 does not load" in caplog.text
+    finally:
+        pointer.write_text(before)
+        client.delete_registered_model("orphan")
 
 
 def test_a_version_of_another_project_is_left_alone(client: MlflowClient) -> None:

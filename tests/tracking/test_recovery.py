@@ -16,7 +16,8 @@ from ncf.tracking.database import guard
 from ncf.tracking.logged_models import ModelFiles, is_whole, log_model
 from ncf.tracking.recovery import adopt
 from ncf.tracking.store import open_client
-from ncf.tracking.tracker import PARENT_TAG, Tracker
+from ncf.tracking.tag_names import PARENT_TAG
+from ncf.tracking.tracker import Tracker
 
 FACTS = DataFacts("toy", "0123456789abcdef", {"users": 3})
 

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.study.experiment import DataFacts
 from ncf.study.results import Confirmed, Contestant
-from ncf.tracking import gate, mirror, registry, store
+from ncf.tracking import cleaning, gate, mirror, registry, store, tag_names
 from ncf.tracking.contest_runs import log_confirmation, log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.mirror import Mirror
@@ -126,7 +126,7 @@ def runs_by_key(client: MlflowClient) -> dict[str, list[Run]]:
     assert experiment is not None
     found: dict[str, list[Run]] = {}
     for run in client.search_runs([experiment.experiment_id]):
-        found.setdefault(run.data.tags["ncf.key"], []).append(run)
+        found.setdefault(run.data.tags["mlflow.ncf.key"], []).append(run)
     return found
 
 
@@ -202,6 +202,57 @@ def test_what_a_kill_left_running_is_closed_and_its_model_deleted(
     write_trial(record(0, outcome(0)), again, models)
     assert [*logged_trials(again)] == [0]
     assert len(again.client.search_logged_models([again.experiment_id])) == 1
+
+
+def test_a_study_of_an_earlier_version_is_found_by_the_tags_that_it_was_begun_with(
+    uri: str, models: ModelFiles, tmp_path: Path
+) -> None:
+    tracker = Tracker(uri, tmp_path, "toy", FACTS)
+    of_study = {"ncf.study": "old", "ncf.study_id": "old id"}
+    kept = {"ncf.kept.catalogue.npz": "whole"}
+    tags = {**of_study, "ncf.key": "study", **kept}
+    parent = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
+    tags = {**of_study, "ncf.key": "trial-0", "ncf.trial": "0", "mlflow.parentRunId": parent}
+    killed = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
+    model = tracker.client.create_logged_model(
+        tracker.experiment_id, "trial-0", killed, {"ncf.key": "key"}
+    )
+    assert tracker.start_study("old", "old id", {}) == parent
+    assert tracker.client.get_run(killed).data.tags["ncf.state"] == "interrupted"
+    assert tracker.models(killed) == []
+    assert tracker.keeps("catalogue.npz")
+    assert not tracker.keeps("candidates.npz")
+    written = record(1, outcome(1))
+    write_trial(written, tracker, models)
+    assert tracker.client.get_run(written.run_id).data.tags["ncf.key"] == "trial-1"
+    assert {*logged_trials(tracker)} == {1}
+    assert {run.info.run_id for run in cleaning.runs_of(tracker.client, "old id")} == {
+        parent, killed, written.run_id,
+    }  # fmt: skip
+    assert tag_names.key_of(model.tags) == "key"
+
+
+def test_the_ui_hides_the_tags_that_only_this_program_reads(
+    uri: str, models: ModelFiles, tmp_path: Path
+) -> None:
+    """It shows those whose names do not begin with `mlflow.`."""
+    tracker = Tracker(uri, tmp_path, "toy", FACTS)
+    parent = tracker.start_study("new", "new id", {})
+    (tmp_path / "file.npz").write_text("")
+    tracker.keep(tmp_path / "file.npz")
+    assert tracker.keeps("file.npz")
+    written = record(1, outcome(1))
+    write_trial(written, tracker, models)
+    (model,) = tracker.models(written.run_id)
+    shown = [
+        {name for name in tags if not name.startswith(("mlflow.", "version."))}
+        for tags in (
+            tracker.client.get_run(parent).data.tags,
+            tracker.client.get_run(written.run_id).data.tags,
+            model.tags,
+        )
+    ]
+    assert shown == [{"ncf.study"}, {"ncf.study", "ncf.trial", "ncf.model", "ncf.state"}, set()]
 
 
 def test_two_studies_may_make_the_experiment_at_once(

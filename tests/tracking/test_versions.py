@@ -11,8 +11,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     def register(run: Run) -> str:
         return command(capsys, "register", run.info.run_id, "--name", "mine")
 
-    assert "fitted on train." in register(worst)
+    assert "Fitted on train, with " in register(worst)
     assert "Test was not read" in register(best)
     assert register(best).startswith("mine/2:")  # the same again is no third version
     assert command(capsys, "promote", "mine/1") == "mine: version 1 is the new champion\n"
@@ -266,7 +268,10 @@ def test_lists_of_some_users_and_of_some_items(
         (("recommend", "--all"), "--all needs --out"),
         (("recommend", "--all", "--out", "lists.xlsx"), "must end in .parquet or .csv"),
         (("recommend", "--all", "--out", "absent/lists.csv"), "no folder absent"),
-        (("recommend", "--user", "c0", "--out", "lists.csv"), "--out needs --all"),
+        (
+            ("recommend", "--user", "c0", "--out", "lists.csv"),
+            "--out lists.csv is for the lists of",
+        ),
         (("recommend", "--users", "x", "--items", "SKU-4"), "give --user ID, --items ID,ID,... or"),
         (("data", "absent.csv"), "absent.csv: no such file"),
     ],
@@ -375,6 +380,62 @@ def test_printed_commands_name_the_store_and_can_be_pasted(
         "python -m ncf recommend --model models:/m-1 --user ID "
         '--tracking-uri "$MLFLOW_TRACKING_URI"'
     )
+
+
+def test_a_bare_name_is_no_version(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = command(capsys, "compare", "gmf-shop", "gmf-shop/1", expect=2)
+    assert "gmf-shop is a model, and not a version: give gmf-shop/VERSION, or gmf-shop@ch" in error
+    error = command(capsys, "promote", "nobody", expect=2)
+    assert "nobody: neither a version, as NAME/3 or NAME@champion, nor a model" in error
+
+
+def test_who_is_asked_after_a_search_is_who_answers() -> None:
+    ((whom, _),) = next_steps.questions("shop", "2", "models:/m-1", "2")
+    assert whom == "Ask the model for ten items:"
+    (first, of_champion), (second, of_new) = next_steps.questions("shop", "2", "models:/m-1", "1")
+    assert first == "Ask the champion, version 1, for ten items:"
+    assert "--model models:/shop/1 " in of_champion
+    assert second == "Ask version 2, which is not the champion:"
+    assert "--model models:/shop/2 " in of_new
+
+
+def test_two_that_register_a_trial_at_once_make_one_version(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = threading.Barrier(2)
+    create = MlflowClient.create_model_version
+
+    def create_slowly(*arguments: Any, **options: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(1.0)  # until the other has seen, too, that there is none
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", create_slowly)
+    words = ["register", trials_of(client)[2].info.run_id, "--name", "at-once"]
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(lambda _: main(words), range(2))] == [0, 0]
+    assert capsys.readouterr().out.count("at-once/1: ") == 2
+    assert len(client.search_model_versions("name='at-once'")) == 1
+
+
+def test_users_whom_the_model_does_not_know_are_counted(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "users.txt"
+    file.write_text("u1\nu2\n")
+    asked = ("recommend", "--users", str(file), "--model", "models:/gmf-shop/1")
+    assert main([*asked]) == 0
+    told = capsys.readouterr().err
+    assert (
+        "--users: 2 of 2 users are unknown to the model and get the most popular items: u1, u2;"
+        in told
+    )
+    assert main([*asked, "--out", "top.parquet"]) == 2
+    told = capsys.readouterr().err
+    assert "--out top.parquet is for the lists of --all; of other users" in told
+    assert "recommend ... > top.csv" in told
 
 
 def test_items_that_the_model_does_not_know_are_named(

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ncf.commands.options import parse
+from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.protocol.seeds import Purpose, spawn
 from ncf.trials import trial
