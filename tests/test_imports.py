@@ -165,6 +165,7 @@ STEPS = (
     "ncf",
     "ncf.serving.packaged",
     "ncf.trials.messages, ncf.trials.local",
+    "ncf.commands.facts",
     "ncf.trials.trial, ncf.models.gmf.fit",
     "ncf.commands.search",
     "ncf.commands.study, optuna.importance",
@@ -192,6 +193,11 @@ def test_messages_are_cheap(loaded: dict[str, set[str]]) -> None:
     after = loaded["ncf.trials.messages, ncf.trials.local"]
     assert "ncf.trials.local" in after
     assert not after & (HEAVY - {"numpy"})
+
+
+def test_the_facts_of_a_data_set_need_no_compiled_code(loaded: dict[str, set[str]]) -> None:
+    """Numba takes half a second, and `data` is to answer within one."""
+    assert not loaded["ncf.commands.facts"] & {"numba", "scipy", "optuna", "mlflow", "torch"}
 
 
 def test_a_worker_begins_without_torch(loaded: dict[str, set[str]]) -> None:

@@ -1,5 +1,7 @@
 """How soon a command answers, and how soon a search trains: medians, of one commit beside another.
 
+A trial begins where its worker does, which is later than its number is given out.
+
     python experiments/benchmarks/start_up.py FOLDER [FOLDER ...]
 
 Each folder is a checkout. They take turns, so that other work on the machine slows all of them. The
@@ -25,7 +27,8 @@ SEARCH = "--trials 1 --epochs 1 --confirm 0 --baselines none --jobs 1 --study"
 BEGAN = """import sys, optuna
 from ncf.study import journal
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-print(journal.load_study(sys.argv[1]).trials[0].datetime_start.timestamp())"""
+outcome = journal.outcome_of(journal.load_study(sys.argv[1]).trials[0])
+print(outcome.time - outcome.seconds)"""
 
 
 def main() -> None:

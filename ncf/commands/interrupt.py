@@ -49,6 +49,11 @@ def exit_status() -> int:
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 
+def has_come() -> bool:
+    """Returns whether an ending signal has come since `handled` began."""
+    return len(_received) > 0
+
+
 @contextmanager
 def first_noted() -> Iterator[Callable[[], bool]]:
     """Yields a function that returns whether a signal has come; a second Ctrl-C stops at once.
@@ -59,7 +64,7 @@ def first_noted() -> Iterator[Callable[[], bool]]:
     global _is_noting
     _is_noting = True
     try:
-        yield lambda: len(_received) > 0
+        yield has_come
     finally:
         _is_noting = False
     if _received:

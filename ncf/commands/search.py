@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from ncf.commands import interrupt, progress, terminal, workplace
 from ncf.commands.facts import FEW_USERS
 from ncf.commands.failures import guarded
+from ncf.commands.first_trials import begin, stopper
 from ncf.commands.options import Options, check_name
 from ncf.data.datasets import name_of
 from ncf.data.files import RESULTS, wait_for_room
@@ -172,9 +173,11 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
             with workplace.working(
                 cluster, study, plan, folder / "data", options.jobs, n_workers, n_to_train
             ) as workers:
-                from ncf.commands.study import carry_out  # MLflow loads while the workers start
+                n_at_once = workers.n_idle
+                events = begin(study, plan, workers, folder, options, stopper(lease))
+                from ncf.commands.study import carry_out  # MLflow loads while the workers train
 
-                return carry_out(study, plan, workers, folder, options, lease)
+                return carry_out(study, plan, workers, folder, options, lease, n_at_once, events)
         finally:
             _remove_scratch(folder)
 

@@ -6,7 +6,7 @@ its very end. So the same command, given again, writes what MLflow lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from ncf.commands import contest, interrupt, progress, terminal
 from ncf.commands.ending import BROKEN_OFF, FAILED, FINISHED, STOPPED, SUPERSEDED, wait_for_mlflow
+from ncf.commands.first_trials import stopper
 from ncf.commands.options import Options
 from ncf.commands.report_file import write_report
 from ncf.data.files import RESULTS
@@ -26,7 +27,7 @@ from ncf.serving.catalogue import Catalogue
 from ncf.study import journal, presence
 from ncf.study.again import train_again
 from ncf.study.confirmation import choose
-from ncf.study.coordinator import Coordinator, Space
+from ncf.study.coordinator import Event
 from ncf.study.cost import Cost, cost_of
 from ncf.study.lease import Lease, SupersededError
 from ncf.study.plan import Plan
@@ -53,6 +54,8 @@ def carry_out(
     folder: Path,
     options: Options,
     lease: Lease | None,
+    n_at_once: int,
+    events: Iterator[Event],
 ) -> int:
     """Trains the missing trials, finds the winner, tests and registers it, and prints all of it.
 
@@ -63,13 +66,15 @@ def carry_out(
         folder: The study's folder.
         options: The options of the command.
         lease: What keeps other machines from the study; None where its record is a file here.
+        n_at_once: How many trials the workers train at a time.
+        events: What happens to the trials, of which the first may have begun.
 
     Returns:
         The exit status of the command.
     """
     tracker = _open(options.tracking_uri or default_uri(), study, plan, lease)
     progress.say(f"watch it in the MLflow UI: {ui_command(tracker.uri)}\n  {tracker.ui_link()}")
-    presence.note(folder, plan.settings.n_trials, workers.n_idle)
+    presence.note(folder, plan.settings.n_trials, n_at_once)
     mirror = Mirror(guard(tracker.uri), n_threads_for(tracker.uri), SupersededError)
     split = plan.split
     shared = Catalogue.of(plan.interactions, split.whole, split.train)
@@ -80,7 +85,7 @@ def carry_out(
     conclusion: Conclusion | None = None
     written: Future[Published] = Future()
     try:
-        _train(study, plan, workers, models, tracker, mirror, options, lease)
+        _train(study, plan, workers, models, tracker, mirror, options, stopper(lease), events)
         confirmed = contest.confirm_best(study, plan, workers, folder, options)
         for one in confirmed:
             write = partial(log_confirmation, tracker, one)
@@ -140,44 +145,27 @@ def _train(
     tracker: Tracker,
     mirror: Mirror,
     options: Options,
-    lease: Lease | None,
+    is_stopped: Callable[[], bool],
+    events: Iterator[Event],
 ) -> None:
     """Runs the trials that the study lacks, and prints the best of all."""
-    experiment = plan.experiment
     settings = plan.settings
     searched = [*plan.identity["space"]]
     mirror.put("the study's view", lambda: tracker.save_view(searched, settings.objective))
     mirror.put("candidates and catalogue", partial(publication.share, plan, models, tracker))
     mirror.put("runs of a study's run that is gone", partial(adopt, tracker, models))
-    space = Space(
-        "trial",
-        experiment.defaults,
-        experiment.search_space,
-        settings.seed,
-        settings.n_trials,
-        settings.prune,
-        settings.timeout,
-        models.weights,
-    )
     trials = study.get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.state.is_finished()]
     kept = Kept(options.keep_models, settings.n_trials)
     for trial in ended:
         kept.note(trial)
     try:
-        with interrupt.first_noted() as is_noted:
-
-            def is_stopped() -> bool:
-                if lease is not None:
-                    lease.check()
-                return is_noted()
-
+        with interrupt.first_noted():
             _train_lost(ended, plan, workers, models, kept, tracker, is_stopped)
-            events = Coordinator(study, space, plan).run(workers, is_stopped)
             with closing(
                 trial_events.follow(events, ended, tracker, mirror, models, kept)
             ) as followed:
-                progress.follow(followed, ended, settings.n_trials, experiment.epochs)
+                progress.follow(followed, ended, settings.n_trials, plan.experiment.epochs)
     finally:
         terminal.show_trials(study.get_trials(deepcopy=False), settings.objective)
 

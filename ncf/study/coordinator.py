@@ -53,6 +53,11 @@ class Space:
     beside: Path | None = None
 
 
+def weights_in(folder: Path, number: int) -> Path:
+    """Returns the file in a study's folder for the weights of a trial."""
+    return folder / f"trial-{number:04d}.safetensors"
+
+
 @dataclass(frozen=True)
 class TrialStarted:
     """A trial was given to a worker, `at` seconds since 1970."""

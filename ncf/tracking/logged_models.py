@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from ncf.models.table import Setting
 from ncf.serving.catalogue import Catalogue
 from ncf.serving.packaged import write_model, write_pointer
+from ncf.study.coordinator import weights_in
 from ncf.tracking import notes, tag_names
 from ncf.tracking.packaging import DATA_FOLDER, package
 from ncf.tracking.tag_names import NOTE_TAG
@@ -42,7 +43,7 @@ class ModelFiles:
 
     def weights(self, number: int) -> Path:
         """Returns the file for a trial's weights."""
-        return self.folder / f"trial-{number:04d}.safetensors"
+        return weights_in(self.folder, number)
 
     def log(self, tracker: Tracker, run_id: str, outcome: Outcome, setting: Setting) -> str:
         """Logs the model of a trial's weights; returns its id."""

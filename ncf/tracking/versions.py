@@ -161,18 +161,21 @@ def run_of(client: MlflowClient, run_id: str, missing: str) -> Run:
 def listed(client: MlflowClient) -> list[dict[str, str]]:
     """Returns a row for each version of each model of this project, the newest first."""
     rows = []
+    of_model: dict[str, Mapping[str, Any]] = {}  # the version of each alias, by the model's name
     for version in client.search_model_versions(order_by=["creation_timestamp DESC"]):
-        metric = registry.objective_tag(version)
+        name, metric = version.name, registry.objective_tag(version)
         if metric is None:
             continue  # another project has made it
+        if name not in of_model:  # to ask for each version would take longer
+            of_model[name] = client.get_registered_model(name).aliases
+        aliases = [one for one, v in of_model[name].items() if str(v) == str(version.version)]
         tags = version.tags
         objective = metric.removeprefix(registry.OBJECTIVE)
         made = time.gmtime(version.creation_timestamp / 1000)
-        aliases = client.get_model_version(version.name, version.version).aliases
         is_champion = registry.CHAMPION in aliases
         rows.append(
             {
-                "version": f"{version.name}/{version.version}",
+                "version": f"{name}/{version.version}",
                 "alias": ", ".join(aliases),
                 "metric": label(objective),
                 "validation": f"{float(tags[metric]):.4f}",
