@@ -13,6 +13,7 @@ from ncf.data.datasets import find_file
 from ncf.data.interactions import from_columns
 from ncf.data.movielens import NAMES
 from ncf.data.ratings import read_ratings
+from ncf.data.times import resolution_of
 from ncf.protocol import given_split
 from ncf.protocol.choice import SplitChoice, SplitData, as_given, split_as
 from ncf.protocol.metrics import mean_by_user
@@ -27,7 +28,7 @@ class Facts:
         name: Of the data.
         counts: Rows of the file, those with an empty cell, those kept, users, items, interactions,
             evaluated users, train interactions.
-        period: First and last day; None where the file has no times.
+        period: First and last day of the rows that are kept; None where the file has no times.
         per_user: Interactions of each user, (U,).
         per_item: Interactions of each item, (I,).
         rising: Share of neighbours of equal time, within users, of which the later row has the
@@ -35,6 +36,8 @@ class Facts:
         cold: Share of a user's test items that nobody has in train or validation, mean over users.
         repeated: Share of the file's rows that repeat an earlier pair of user and item.
         n_untouched: The fewest items that a user has not touched.
+        resolution: How many seconds apart the moments are that the times can tell: 86,400 where
+            they are dates alone, 60 where they are whole minutes, else 1.
         sequence: What the order in time decides; None where the file has no times.
         is_given: Whether the split comes with the data.
         is_by_time: Whether it is a split by time.
@@ -54,6 +57,7 @@ class Facts:
     cold: float
     repeated: float
     n_untouched: int
+    resolution: int
     sequence: Sequence | None
     is_given: bool
     is_by_time: bool
@@ -93,7 +97,8 @@ def gather(
             )
         given = as_given(given_split.load_ready_made(train_file))
         n_rows = given.interactions.n_interactions
-        return _facts(given, n_rows, 0, n_rows, is_given=True)
+        times = given.interactions.timestamps
+        return _facts(given, (n_rows, 0, n_rows), times, is_given=True)
     name, path = find_file(data)
     ratings = read_ratings(path, columns, min_rating, drop_empty)
     interactions = from_columns(name, ratings.user_ids, ratings.item_ids, ratings.timestamps)
@@ -101,12 +106,24 @@ def gather(
     interactions = replace(
         interactions, columns_read=(*ratings.columns_read, *notes), remarks=ratings.remarks
     )
-    n_kept = len(ratings.user_ids)
+    counted = (ratings.n_rows, ratings.n_empty, len(ratings.user_ids))
+    times = interactions.timestamps if ratings.timestamps is None else ratings.timestamps
     data_split = split_as(choice or SplitChoice(), interactions)
-    return _facts(data_split, ratings.n_rows, ratings.n_empty, n_kept, is_given=False)
+    return _facts(data_split, counted, times, is_given=False)
 
 
-def _facts(data: SplitData, n_rows: int, n_empty: int, n_kept: int, is_given: bool) -> Facts:
+def _facts(
+    data: SplitData, n_rows: tuple[int, int, int], all_times: NDArray[np.int64], is_given: bool
+) -> Facts:
+    """Returns what is known of a data set.
+
+    Args:
+        data: The data set, split.
+        n_rows: The rows of the file, those of them with an empty cell, and those that are kept.
+        all_times: The time of each row that is kept; several may have one pair.
+        is_given: Whether the split comes with the data.
+    """
+    of_file, n_empty, n_kept = n_rows
     interactions, split = data.interactions, data.split
     per_user = np.diff(interactions.indptr)
     times = interactions.timestamps
@@ -117,14 +134,14 @@ def _facts(data: SplitData, n_rows: int, n_empty: int, n_kept: int, is_given: bo
     days = None
     if interactions.has_times:
         first, last = (
-            time.strftime("%Y-%m-%d", time.gmtime(t)) for t in (times.min(), times.max())
+            time.strftime("%Y-%m-%d", time.gmtime(t)) for t in (all_times.min(), all_times.max())
         )
         days = (first, last)
     is_new = split.train_and_validation.popularity[split.test.items] == 0
     return Facts(
         interactions.name,
         {
-            "rows": n_rows,
+            "rows": of_file,
             "empty": n_empty,
             "kept": n_kept,
             "users": interactions.n_users,
@@ -140,6 +157,7 @@ def _facts(data: SplitData, n_rows: int, n_empty: int, n_kept: int, is_given: bo
         float(mean_by_user(is_new.astype(float), split.test.users).mean()),
         1 - interactions.n_interactions / n_kept,
         int(interactions.n_items - per_user.max()),
+        resolution_of(times) if interactions.has_times else 1,
         measure(interactions, split) if interactions.has_times else None,
         is_given,
         split.test_period is not None,

@@ -14,6 +14,7 @@ from ncf.protocol.splitting import MIN_INTERACTIONS
 __all__ = ["Facts", "gather", "in_words", "warnings"]
 
 _BAR = 36  # characters of the longest bar
+_DAY = 86_400  # seconds
 FEW_USERS = 500  # of which the best of many trials may be the best by luck
 
 
@@ -87,14 +88,20 @@ def _order_in_words(facts: Facts, found: Sequence) -> list[str]:
     elif found.followed > max(0.01, 1.5 * found.followed_shuffled):
         verdict = "the order says much of the next item, so that models which know it gain"
     test = "" if facts.is_given else f"the test item of {found.tied_test:.0%} of the users and "
-    sessions = f"{found.in_session:.0%} of the validation items came within {SESSION} seconds of "
+    before = "the user's item before"
     if facts.is_by_time:
-        found_first = [f"  sessions: {sessions}the latest item that is known of the user"]
+        before = "the latest item that is known of the user"
+    sessions = f"  sessions: {_within(facts, found)}{before}"
+    if facts.resolution == _DAY:
+        sessions += ": the times are dates alone, and do not tell sessions"
+    elif not facts.is_by_time:
+        sessions += "; leave-one-out rewards continuing such a session"
+    if facts.is_by_time:
+        found_first = [sessions]
         leak = "none: all that is trained on is earlier than what is asked for"
     else:
         found_first = [
-            f"  sessions: {sessions}the user's item before; leave-one-out rewards continuing such "
-            "a session",
+            sessions,
             f"  ties: the order of rows with equal times decides {test}the validation item of "
             f"{found.tied_validation:.0%}",
         ]
@@ -112,6 +119,18 @@ def _order_in_words(facts: Facts, found: Sequence) -> list[str]:
     ]
 
 
+def _within(facts: Facts, found: Sequence) -> str:
+    """Returns how many validation items came how soon after another item, a sentence's beginning.
+
+    Of times that are whole minutes, those within a session's seconds are equal or neighbours.
+    """
+    how = {
+        _DAY: "on the same day as ",
+        60: "in the same minute as, or the minute after, ",
+    }.get(facts.resolution, f"within {SESSION} seconds of ")
+    return f"{found.in_session:.0%} of the validation items came {how}"
+
+
 def warnings(facts: Facts) -> list[str]:
     """Returns what would mislead a reader of the results, worst first."""
     n = facts.counts
@@ -123,11 +142,10 @@ def warnings(facts: Facts) -> list[str]:
             "--columns timestamp=..."
         )
     sequence = facts.sequence
-    if sequence is not None and sequence.in_session >= 0.25:
+    if sequence is not None and sequence.in_session >= 0.25 and facts.resolution < _DAY:
         found.append(
-            f"{sequence.in_session:.0%} of the validation items came within {SESSION} seconds of "
-            "the user's item before: results tell more of continuing a session than of what a "
-            "person wants another day"
+            f"{_within(facts, sequence)}the user's item before: results tell more of "
+            "continuing a session than of what a person wants another day"
         )
     is_left_out = not facts.is_given and not facts.is_by_time
     if sequence is not None and sequence.tied_test >= 0.05 and is_left_out:

@@ -61,7 +61,7 @@ def read_times(column: pa.Array) -> tuple[Times, NDArray[np.bool_]]:
     elif pa.types.is_timestamp(kind):
         nanoseconds = _scaled(_integers(column.cast(pa.timestamp(kind.unit))), kind.unit)
     elif pa.types.is_date(kind):
-        days = _integers(column.cast(pa.date32(), safe=False))
+        days = _integers(column.cast(pa.date32()).cast(pa.int32()))  # pyarrow has no way to int64
         nanoseconds = _checked(days, 86_400 * 10**9)
     elif pa.types.is_integer(kind):
         nanoseconds = _of_integers(_integers(column))
@@ -81,6 +81,15 @@ def read_times(column: pa.Array) -> tuple[Times, NDArray[np.bool_]]:
 def last_second(times: Times) -> int:
     """Returns the latest of times in seconds since 1970."""
     return int(np.asarray(times.max(), "datetime64[s]").astype(np.int64))
+
+
+def resolution_of(times: NDArray[np.int64]) -> int:
+    """Returns how many seconds apart the moments are that times can tell: 86,400, 60 or 1.
+
+    >>> resolution_of(np.array([0, 172_800])), resolution_of(np.array([0, 1_020]))
+    (86400, 60)
+    """
+    return next((step for step in (86_400, 60) if not (times % step).any()), 1)
 
 
 def unit_of(value: Any) -> str | None:

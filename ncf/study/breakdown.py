@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ncf.data.times import resolution_of
 from ncf.protocol.gaps import gaps
 from ncf.protocol.metrics import summarize
 from ncf.study.plan import Plan
 
+_SAME = {1: "the same second", 60: "the same minute", 86_400: "the same day"}
+"""What a gap of 0 is called, by the seconds that the times can tell apart."""
 _GAPS = {
-    "the same second": 1,
     "under a minute": 60,
     "under ten minutes": 600,
     "under a day": 86_400,
@@ -107,7 +109,8 @@ def _parts(plan: Plan) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     if plan.interactions.has_times:
         by = "time since the user's latest known item"
         gap = gaps(plan.interactions, known, split.test)
-        for (name, end), start in zip(_GAPS.items(), [0, *_GAPS.values()], strict=False):
+        below = {_SAME[resolution_of(plan.interactions.timestamps)]: 1, **_GAPS}
+        for (name, end), start in zip(below.items(), [0, *below.values()], strict=False):
             yield by, name, (gap >= start) & (gap < end)
         if (gap < 0).any():
             yield by, "nothing is known of the user", gap < 0

@@ -97,6 +97,32 @@ def test_each_pitfall_is_named(tmp_path: Path) -> None:
     assert "only 21% of the users have the 3 items" in warned(tmp_path, many_short)
 
 
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (86_400, "on the same day as the user's item before: the times are dates alone, and do "),
+        (60, "in the same minute as, or the minute after, the user's item before; leave-one-out "),
+        (1, "within 60 seconds of the user's item before; leave-one-out rewards continuing "),
+    ],
+)
+def test_times_are_told_as_finely_as_the_file_has_them(
+    tmp_path: Path, step: int, said: str
+) -> None:
+    start = 86_400 * 12_000
+    rows = [f"{user},{item},{start + step * (item // 3)}" for user in "abcd" for item in range(6)]
+    facts = facts_of(tmp_path, "\n".join(["user,item,timestamp", *rows]))
+    assert facts.resolution == step
+    assert f"  sessions: 100% of the validation items came {said}" in in_words(facts)
+    is_warned = any("results tell more of continuing a session" in one for one in warnings(facts))
+    assert is_warned == (step < 86_400)
+
+
+def test_the_period_is_that_of_repeats_too(tmp_path: Path) -> None:
+    assert facts_of(tmp_path, TOY + "a,1,1000400000\n").period == ("2001-09-09", "2001-09-13")
+    again = TOY.replace("b,3,1000313600\n", "b,3,1000313600\nb,3,1000000\n")
+    assert facts_of(tmp_path, again).period == ("1970-01-12", "2001-09-12")
+
+
 def test_good_data_have_no_warning(tmp_path: Path) -> None:
     lines = ["user,item,timestamp"]
     for user in range(600):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from ncf.data.interactions import Interactions
 from ncf.protocol.splitting import Split, leave_one_out
 from ncf.protocol.time_split import split_by_time
 from ncf.study.breakdown import Breakdown, break_down, breakdown_of
@@ -18,9 +20,9 @@ from tests.study.planted import plan_of
 DATA = planted(160, 80, seed=1)
 
 
-def broken_down(split: Split) -> tuple[Breakdown, list[int]]:
+def broken_down(split: Split, data: Interactions = DATA) -> tuple[Breakdown, list[int]]:
     """Returns the parts of random ranks, and the ranks."""
-    plan = replace(plan_of(split), interactions=DATA)
+    plan = replace(plan_of(split), interactions=data)
     rng = np.random.default_rng(0)
     sampled, full = rng.integers(1, 20, (2, len(split.test.users))).astype(np.int32)
     ranks = {"a_sampled": sampled, "a_full": full}
@@ -53,6 +55,19 @@ def test_each_part_has_its_items_and_their_metric(split: Split) -> None:
             assert part.n == sum(map(len, users.values()))
             wanted = np.mean([np.mean(values) for values in users.values()])
             assert part.metrics["a"][0] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("step", "name"), [(1, "the same second"), (60, "the same minute"), (86_400, "the same day")]
+)
+def test_a_gap_of_0_is_called_what_the_times_can_tell(step: int, name: str) -> None:
+    data = replace(DATA, timestamps=DATA.timestamps // 4 * step)
+    split = leave_one_out(data)
+    found, _ = broken_down(split, data)
+    times = [data.timestamps[start:stop] for start, stop in pairwise(data.indptr)]
+    n_ties = sum(int(mine[-1] == mine[-2]) for mine in times if len(mine) >= 3)
+    assert n_ties > 0
+    assert (found.parts[0].name, found.parts[0].n) == (name, n_ties)
 
 
 def test_head_and_tail_are_told_by_what_is_known() -> None:
