@@ -6,8 +6,11 @@ column such as `is_read` or `click` that may say of a row that nothing was consu
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
+
+from ncf.data.labels import find_label
 
 ROLES = ("user", "item", "rating", "timestamp")
 """In the order of a file without a header."""
@@ -42,25 +45,6 @@ _LESS_USUAL = {
 }
 """Names of public files, taken where there is no usual one."""
 
-_LABELS = (
-    *("label", "target", "click", "clicked", "isclick", "isclicked", "like", "liked", "islike"),
-    *("isread", "read", "iswatched", "watched", "purchased", "ispurchased", "bought", "played"),
-    *("interaction", "feedback", "isrecommended", "recommended", "votedup", "converted"),
-    *(
-        "purchase",
-        "buy",
-        "favorite",
-        "favourite",
-        "isfavorite",
-        "subscribed",
-        "installed",
-        "viewed",
-    ),
-)
-
-NO = {"0", "0.0", "-1", "-1.0", "false", "no", "n", "f"}
-YES = {"1", "1.0", "true", "yes", "y", "t"}
-
 
 @dataclass(frozen=True)
 class Columns:
@@ -81,17 +65,23 @@ class Columns:
 USUAL_NAMES = Columns()
 
 
-_OF_TIME = {"time", "timestamp", "datetime", "date", "ts", "when", "day", "epoch", "stamp"}
+_OF_TIME = {
+    *("time", "timestamp", "timestamps", "datetime", "date", "dates", "dt", "ts", "when"),
+    *("day", "epoch", "stamp", "created", "updated", "modified"),
+    *("zeit", "uhrzeit", "zeitpunkt", "zeitstempel", "datum"),
+}
+_PAST = r"\w+ed|bought|made|paid|put|read|seen|sent|sold"
 
 
 def could_be_time(name: str) -> bool:
     """Returns whether the name of a column tells that it probably has times.
 
-    >>> could_be_time("ts_ms"), could_be_time("orderedAt"), could_be_time("sentiment")
+    >>> could_be_time("ts_ms"), could_be_time("orderedAt"), could_be_time("add-on")
     (True, True, False)
     """
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
-    return bool(_OF_TIME & {*words}) or (len(words) > 1 and words[-1] in ("at", "on"))
+    is_moment = len(words) > 1 and words[-1] in ("at", "on") and re.fullmatch(_PAST, words[-2])
+    return words == ["times"] or bool(_OF_TIME & {*words}) or bool(is_moment)
 
 
 def parse_columns(option: str | None) -> Columns:
@@ -164,12 +154,23 @@ def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str
             what = f"{role} column" if wanted is None else f"{role} column {wanted!r}"
             raise ValueError(
                 f"{place}: no {what} among {', '.join(map(repr, names))}; "
-                f"name it: --columns {role}=..."
+                f"{nearest(wanted, names)}name it: --columns {role}=..."
             )
-    label = _label(names, found)
+    label = find_label([*map(plain, names)], found.values(), "rating" in found)
     if label is not None and columns.rating is None:
         found["label"] = label
     return _taken_once(found, names, place)
+
+
+def nearest(wanted: str | None, names: Sequence[str]) -> str:
+    """Returns a question with the name most like a given one, empty where none is like it.
+
+    >>> nearest("kunde", ["Kunde", "Artikel"])
+    "did you mean 'Kunde'? "
+    """
+    by_plain = {plain(name): name for name in names}
+    found = get_close_matches(plain(wanted or ""), by_plain, n=1)
+    return f"did you mean {by_plain[found[0]]!r}? " if found else ""
 
 
 def _fitting(names: Sequence[str], role: str, wanted: str | None) -> list[int]:
@@ -185,15 +186,6 @@ def _fitting(names: Sequence[str], role: str, wanted: str | None) -> list[int]:
     return []
 
 
-def _label(names: Sequence[str], found: Mapping[str, int]) -> int | None:
-    """Returns the column that may say no: by its name, or as the only one beside the others."""
-    others = [index for index in range(len(names)) if index not in found.values()]
-    for index in others:
-        if plain(names[index]) in _LABELS:
-            return index
-    return others[0] if len(others) == 1 and "rating" not in found else None
-
-
 def _taken_once(found: dict[str, int], names: Sequence[str], place: str) -> dict[str, int]:
     taken: dict[int, str] = {}
     for role, index in found.items():
@@ -204,13 +196,6 @@ def _taken_once(found: dict[str, int], names: Sequence[str], place: str) -> dict
             )
         taken[index] = role
     return found
-
-
-def without_other_label(places: dict[str, int], values: Iterable[str]) -> dict[str, int]:
-    """Returns the places without that of the label where its values are no yes and no."""
-    if all(value.strip().lower() in NO | YES for value in values):
-        return places
-    return {role: place for role, place in places.items() if role != "label"}
 
 
 def option_for(places: Mapping[str, int], names: Sequence[str] | None) -> str:

@@ -82,6 +82,10 @@ def name_of(path: Path) -> str:
     >>> name_of(Path("data/2024.01.csv.gz")), name_of(Path("100% new?.parquet"))
     ('2024.01', '100_ new_')
     """
+    if path.name in ("", ".."):
+        path = path.resolve()
+    if not path.name:
+        return "data"
     if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst", ".zip"):
         path = path.with_suffix("")
     if path.name.endswith(".train.rating"):  # a ready-made split

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ncf.data.columns import ROLES, Columns, option_for
+from ncf.data.columns import ROLES, Columns, nearest, option_for
 
 NUMBER = r"\s*[-+]?\d+(\.\d+)?\s*"
 _DATE = r"\s*(?:\d{4}[-/]\d\d[-/]\d\d|\d\d?\.\d\d?\.\d{4}).*"
@@ -76,8 +76,9 @@ def check_no_header(
     if not given and 2 <= len(names) <= 4 and not looks_like_names(names, rows[1:]):
         return
     absent = " and no ".join(map(repr, sorted(given.values()))) or "known column"
+    meant = "".join(nearest(name, names) for name in given.values())
     raise ValueError(
-        f"{place}: no {absent} among {', '.join(map(repr, names))}; name them: "
+        f"{place}: no {absent} among {', '.join(map(repr, names))}; {meant}name them: "
         "--columns user=...,item=..., or, without a header, give their positions: "
         "--columns user=1,item=2"
     )

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ncf.data.labels import MISSING_WORDS
+
 Part: TypeAlias = "NDArray[np.int32] | NDArray[np.int64] | pa.DictionaryArray"
 """Own ids of some rows of a file."""
 
@@ -25,9 +27,6 @@ _WHOLE = r"^(0|-?[1-9][0-9]{0,15})(\.0+)?$"
 _LOST_DIGITS = r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 _INEXACT = r"^-?[0-9]{16,}\.0+$"  # a whole float that is too large to be exact
 _EXACT_BELOW = 2**53  # as doubles
-_MISSING_WORDS = (
-    *("null", "nan", "none", "na", "n/a", "#n/a", "<na>", "nil", "\\n", "undefined", "-1"),
-)
 
 
 def read_ids(role: str, column: pa.Array, is_typed: bool) -> tuple[Part, NDArray[np.bool_]]:
@@ -92,7 +91,7 @@ def remarks_on_ids(role: str, ids: NDArray[Any] | pd.Categorical) -> list[str]:
     missing: dict[str, int] = {}
     if isinstance(ids, pd.Categorical):
         values = pa.array(ids.categories, pa.string())
-        is_word = pc.is_in(pc.utf8_lower(values), value_set=pa.array(_MISSING_WORDS))
+        is_word = pc.is_in(pc.utf8_lower(values), value_set=pa.array(MISSING_WORDS))
         for code in np.flatnonzero(_numpy(is_word)).tolist():
             n_rows = int(np.count_nonzero(ids.codes == code))
             missing |= {ids.categories[code]: n_rows} if n_rows else {}

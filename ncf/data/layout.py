@@ -22,9 +22,9 @@ from ncf.data.columns import (
     option_for,
     positions,
     role_of,
-    without_other_label,
 )
 from ncf.data.headerless import NUMBER, assumed_places, check_no_header, looks_like_names
+from ncf.data.labels import without_other_label
 from ncf.data.lines import first_lines, split
 
 _DELIMITERS = ("::", "\t", ";", ",", "|", " ")

@@ -5,15 +5,21 @@ A person who names a column by an option is taken at their word.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from ncf.data.columns import NO, YES, Columns, could_be_time, option_for
+from ncf.data.columns import Columns, could_be_time, option_for, plain
 from ncf.data.interactions import OwnIds
+from ncf.data.labels import NO, YES
 from ncf.data.sources import Collected, Source
 from ncf.data.times import unit_of
 
+_EVENTS = {
+    *("event", "eventtype", "eventname", "action", "actiontype", "activity", "activitytype"),
+    *("behavior", "behaviour", "behaviortype", "behaviourtype", "interactiontype", "feedbacktype"),
+}
 _JANUARY_1970 = 31 * 86_400  # seconds
 _RATINGS_BELOW = 1e8  # as seconds 1973
 
@@ -96,8 +102,16 @@ def describe(source: Source, found: Collected, min_rating: float | None) -> tupl
     ]
     if others:
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
-        lines.append(f"not read: {', '.join(others[:6])}{more}")
+        lines.append(f"not read: {', '.join(others[:6])}{more}{_on_events(source, places)}")
     return tuple(lines)
+
+
+def _on_events(source: Source, places: Mapping[str, int]) -> str:
+    """Returns that kinds of events are not told apart, where a column that is not read has them."""
+    for place, name in enumerate(source.names or ()):
+        if place not in places.values() and plain(name) in _EVENTS:
+            return f"; every row counts alike, whatever its {name!r} says"
+    return ""
 
 
 def _with_date(value: str, time: str) -> str:

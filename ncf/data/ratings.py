@@ -7,6 +7,7 @@ order the rows and are then dropped.
 
 import logging
 import math
+import re
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ from ncf.data.empty_cells import EmptyCells, are_empty, rule_of_empty
 from ncf.data.files import files_of
 from ncf.data.ids import join_ids, read_ids, remarks_on_ids
 from ncf.data.interactions import OwnIds
+from ncf.data.labels import labels_of
 from ncf.data.layout import find_layout
 from ncf.data.meaning import check_meaning, check_one_header, describe, remarks_on_times
 from ncf.data.rating_values import read_rating_values
@@ -149,7 +151,9 @@ def _open_text(path: Path, columns: Columns) -> Source:
     if json_lines.is_json(path):
         return json_lines.open_json(path, columns)
     layout = find_layout(path, columns)
-    return Source(layout.places, layout.names, False, layout.notes, read_batches(layout))
+    batches = read_batches(layout)
+    has_commas = layout.delimiter == ";"  # as a spreadsheet separates where a comma is decimal
+    return Source(layout.places, layout.names, False, layout.notes, batches, has_commas)
 
 
 def _collect(source: Source, min_rating: float | None, left_out: EmptyCells | None) -> Collected:
@@ -173,8 +177,8 @@ def _collect(source: Source, min_rating: float | None, left_out: EmptyCells | No
         if not found.examples:
             found.take_examples(batch.columns, values.get("timestamp"))
         labels = batch.columns.get("label")
-        if labels is not None and len(found.labels) < 10:
-            found.labels |= {str(one).strip().lower() for one in pc.unique(labels).to_pylist()[:10]}
+        if labels is not None and len(found.labels) < 20:
+            found.labels |= labels_of(pc.unique(labels).to_pylist()[:20])
         if "timestamp" in values:
             found.latest = max(found.latest, last_second(values["timestamp"]))
         ratings = values.pop("rating", None)
@@ -204,7 +208,7 @@ def _values(source: Source, batch: Batch) -> dict[str, Any]:
             elif role == "timestamp":
                 values[role], bad = read_times(column)
             else:
-                values[role] = read_rating_values(column)
+                values[role] = read_rating_values(column, source.has_decimal_commas)
                 bad = ~np.isfinite(values[role])
         except ValueError as error:
             raise ValueError(f"{batch.path}, {error}") from error
@@ -217,6 +221,8 @@ def _values(source: Source, batch: Batch) -> dict[str, Any]:
             value = f"{value[:80]}..."
         notes = "".join(f"; {note}" for note in source.notes)
         rule = _RULES[role]
+        if role == "rating" and re.fullmatch(r"'\s*[-+]?\d+,\d+\s*'", value):
+            rule = "has a comma; where it is decimal, write a dot for it in all ratings, as in 7.25"
         if are_empty(batch.columns[role])[row]:
             rule = rule_of_empty(chain([batch], source.batches))
         raise ValueError(f"{batch.path}, {batch.place(row)}: {role} {value} {rule}{notes}")

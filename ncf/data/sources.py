@@ -40,6 +40,8 @@ class Source:
     """What a person should know of the layout that was found."""
     batches: Iterator[Batch]
     """The rows, read as they are asked for."""
+    has_decimal_commas: bool = False
+    """Whether a comma in a number may be a decimal one, as in 7,25."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_empty_cells_are_counted_and_left_out_only_where_that_is_asked(
     assert found.columns_read[-1] == (
         "left out by --drop-empty: 4 of 6 rows, with an empty user in 2, item in 2, rating in 1"
     )
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_not_a_number_is_empty_in_json(tmp_path: Path, is_list: bool) -> None:
+    path = tmp_path / "shop.json"
+    rows = [
+        {"user": "a", "item": 7, "rating": 5, "time": "2001-09-09"},
+        {"user": math.nan, "item": math.nan, "rating": 4, "time": "2001-09-10"},
+        {"user": "b", "item": 8, "rating": math.nan, "time": "2001-09-11"},
+        {"user": "c", "item": 9, "rating": 1, "time": math.nan},
+        {"user": "nan", "item": 9, "rating": 1, "time": "2001-09-12"},
+    ]
+    path.write_text(json.dumps(rows) if is_list else "\n".join(map(json.dumps, rows)))
+    rule = (
+        r" 2: user None must not be empty; 3 rows have an empty cell \(user in 1, item in 1, "
+        r"rating in 1, timestamp in 1\)"
+    )
+    with pytest.raises(ValueError, match=rule):
+        read_ratings(path)
+    found = read_ratings(path, drop_empty=True)
+    assert np.asarray(found.user_ids).tolist() == ["a", "nan"]  # text is what it says
+    assert np.asarray(found.item_ids).tolist() == [7, 9]
+    assert found.n_empty == 3
 
 
 def test_numbers_stay_numbers_where_rows_are_left_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import codecs
 import gzip
 import io
 import json
+import math
 import random
 import shlex
 import zipfile
@@ -209,6 +210,27 @@ def test_a_delimiter_within_the_first_row_does_not_count(tmp_path: Path) -> None
     assert not read.has_times
 
 
+@pytest.mark.parametrize("header", ["Kunde,Artikel", "kunde_nr,artikel_nr"])
+def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path, "r.csv", f"{header}\na,x\nb,y\n")
+    name = header.partition(",")[0]
+    with pytest.raises(ValueError, match=f"did you mean {name!r}\\? "):
+        load_interactions(str(path), parse_columns("user=kunde,item=ArtikelX"))
+    path = write(tmp_path, "r.csv", f"{header},user\na,x,1\nb,y,1\n")
+    with pytest.raises(ValueError, match=f"no user column 'kundE' .*did you mean {name!r}\\? name"):
+        load_interactions(str(path), parse_columns("user=kundE"))
+
+
+def test_kinds_of_events_are_said_to_count_alike(tmp_path: Path) -> None:
+    kinds = ["view", "cart", "buy"] * N
+    users, items, _, times = zip(*ROWS, strict=True)
+    columns = {"user_id": users, "item_id": items, "ts": times, "event_type": kinds[:N]}
+    pq.write_table(pa.table(columns), tmp_path / "clicks.parquet")
+    assert load_interactions(str(tmp_path / "clicks.parquet")).columns_read[-1] == (
+        "not read: 'event_type'; every row counts alike, whatever its 'event_type' says"
+    )
+
+
 def test_two_columns_may_begin_with_0_and_1(tmp_path: Path) -> None:
     assert load_interactions(str(write(tmp_path, "r.csv", "0,1\n0,2\n1,2\n"))).n_interactions == 3
 
@@ -313,6 +335,35 @@ def test_a_column_of_yes_and_no_must_be_decided_upon(
     assert load_interactions(str(path)).n_interactions == N
 
 
+@pytest.mark.parametrize("drop_empty", [False, True])
+@pytest.mark.parametrize("place", [3, 500])
+@pytest.mark.parametrize("kind", ["csv", "NA", "jsonl", "NaN", "parquet", "floats"])
+def test_an_empty_cell_does_not_hide_a_no(
+    tmp_path: Path, kind: str, place: int, drop_empty: bool
+) -> None:
+    empty: Any = {"csv": "", "NA": "NA", "NaN": math.nan}.get(kind)
+    rows: list[dict[str, Any]] = [
+        {"user_id": user, "item_id": item, "timestamp": time, "clicked": n % 2}
+        for n, (user, item, _, time) in enumerate(ROWS)
+    ]
+    rows[place]["clicked"] = empty
+    path = tmp_path / "clicks"
+    if kind in ("csv", "NA"):
+        text = "\n".join(
+            ",".join(map(str, row.values())) for row in [{n: n for n in rows[0]}, *rows]
+        )
+        path.write_text(text)
+    elif kind in ("jsonl", "NaN"):
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        table = pa.Table.from_pylist(rows)
+        if kind == "floats":
+            table = pa.Table.from_pandas(pd.DataFrame(rows).astype({"clicked": float}))
+        pq.write_table(table, path)
+    with pytest.raises(ValueError, match=r"column 'clicked' holds only 0.* and 1.*; keep the rows"):
+        load_interactions(str(path), drop_empty=drop_empty)
+
+
 def test_ratings_of_0_and_1_must_be_decided_upon(tmp_path: Path) -> None:
     rows = [f"{user},{item},{int(rating > 2)}" for user, item, rating, _ in ROWS]
     path = write(tmp_path, "r.csv", "\n".join(rows))
@@ -368,7 +419,13 @@ def test_dates_with_dots_are_told_without_a_header(tmp_path: Path) -> None:
     assert read.item_ids[read.items].tolist() == [6, 5, 5]
 
 
-@pytest.mark.parametrize("name", ["ts_ms", "ordered at", "orderedAt", "order_date", "day"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ts_ms", "ordered at", "orderedAt", "order_date", "day", "created", "order_dt", "times"),
+        *("Zeit", "datum", "sold_on"),
+    ],
+)
 def test_a_column_that_may_have_the_times_is_named(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, "r.csv", f"who,what,{name}\na,x,9\nb,y,8\n")
     read = load_interactions(str(path), Columns(user="who", item="what"))
@@ -377,8 +434,9 @@ def test_a_column_that_may_have_the_times_is_named(tmp_path: Path, name: str) ->
     assert remark == (
         f"no column of times is read, and {name!r} may be one: give --columns {shlex.quote(option)}"
     )
-    other = write(tmp_path, "o.csv", "who,what,sentiment\na,x,9\nb,y,8\n")
-    assert load_interactions(str(other), Columns(user="who", item="what")).remarks == ()
+    for absent in ("sentiment", "add-on", "times_played"):
+        other = write(tmp_path, "o.csv", f"who,what,{absent}\na,x,9\nb,y,8\n")
+        assert load_interactions(str(other), Columns(user="who", item="what")).remarks == ()
 
 
 def test_titles_are_no_column_of_ratings() -> None:
@@ -430,7 +488,30 @@ def test_text_ids_of_json_stay_text(tmp_path: Path) -> None:
         ('{"user": 1, "item": 2}\n{"user": 1,\n{"user": 2, "item": 2}\n', "line 2: not JSON"),
         ('{"user": 1, "item": 2}\n\n{"user": 1}\n{"user": 2, "item": 2}\n', "line 3: item None"),
         ("{'user': 1, 'item': 2}\n", "line 1: .* Python and not JSON: write it again with"),
-        ('{"user": {"0": 1}, "item": {"0": 2}}\n', "a value is dict and not text or a number"),
+        (
+            '{"user": {"0": 1}, "item": {"0": 2}}\n',
+            r"json, line 1: user 'user' holds a whole column; write one object a row, as to_json\(",
+        ),
+        (
+            '{"user": 1, "item": 2}\n\n{"user": 1, "item": {"sku": 2}}\n{"user": 2, "item": 2}\n',
+            r"line 3: item 'item' is nested, an object .* pandas.json_normalize.* item=item\.sku",
+        ),
+        (
+            '[{"user": 1, "item": 2},\n{"user": 1, "item": [2, 3]}]\n',
+            r"r.json, row 2: item 'item' is nested, a list .* DataFrame.explode\('item'\)",
+        ),
+        (
+            '{"user": "a", "item": 2}\n{"user": "\\ud800", "item": 2}\n',
+            r"line 2: user 'user' holds half a character \('\\ud800'\), .*; correct the value",
+        ),
+        (
+            '{"user": 1, "item": 2}\n{"user": 1, "more": ' + "[" * 10**5 + "]" * 10**5 + "}\n\n",
+            "json, line 2: objects or lists within each other, too many .*; flatten or remove",
+        ),
+        (
+            '[{"user": 1, "more": ' + "[" * 10**5 + "]" * 10**5 + "}]",
+            "json: objects or lists within each other, too many .*; flatten or remove the row",
+        ),
         ('{"who": 1, "item": 2}\n', "line 1: no user column among 'who', 'item'; name it"),
         ('{"user": 1, "item": 2}\n[1, 2]\n', "line 2: not an object; correct or remove"),
     ],
@@ -531,3 +612,15 @@ def test_files_of_months_are_data_sets_of_their_own(tmp_path: Path) -> None:
     names = ["2024.01.csv", "2024.02.csv", "2024.03.csv.zip", "a%20b?.csv", "ml-1m.train.rating"]
     found = [name_of(tmp_path / name) for name in names]
     assert found == ["2024.01", "2024.02", "2024.03", "a_20b_", "ml-1m"]
+
+
+def test_the_folder_one_is_in_has_the_name_of_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plays" / "more").mkdir(parents=True)
+    write(tmp_path / "plays", "a.csv", PLAIN)
+    monkeypatch.chdir(tmp_path / "plays")
+    assert load_interactions(".").name == "plays"
+    monkeypatch.chdir(tmp_path / "plays" / "more")
+    assert name_of(Path("..")) == "plays"
+    assert name_of(Path("/")) == "data"

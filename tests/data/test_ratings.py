@@ -143,6 +143,30 @@ def test_parquet(tmp_path: Path, times: str) -> None:
     assert read(tmp_path / "r.parquet") == expected
 
 
+def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user;item;rating\n1;5;7,25\n2;5;7\n1;6;-0,5\n2;6;7,3\n")
+    found = read_ratings(tmp_path / "r.csv", min_rating=7.25)
+    assert np.asarray(found.user_ids).tolist() == [1, 2]
+    assert np.asarray(found.item_ids).tolist() == [5, 6]
+    (tmp_path / "r.csv").write_text("user;item;rating\n1;5;7,25\n2;5;\n1;6;7,3\n")
+    with pytest.raises(ValueError, match="line 3: rating '' must not be empty; 1 row has an empty"):
+        read_ratings(tmp_path / "r.csv")
+    assert read_ratings(tmp_path / "r.csv", drop_empty=True).n_empty == 1
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64()])
+def test_parquet_of_dates(tmp_path: Path, kind: pa.DataType) -> None:
+    days = pa.array([18_262, 18_263, 18_320], pa.int32()).cast(pa.date32()).cast(kind)
+    table = pa.table({"user": [1, 2, 1], "item": [5, 5, 6], "date": days})
+    pq.write_table(table, tmp_path / "r.parquet")
+    times = [day * 86_400 for day in (18_262, 18_263, 18_320)]
+    assert read(tmp_path / "r.parquet") == [(1, 5, times[0]), (2, 5, times[1]), (1, 6, times[2])]
+    table = table.set_column(2, "date", pa.array([days[0].as_py(), None, days[2].as_py()], kind))
+    pq.write_table(table, tmp_path / "r.parquet")
+    with pytest.raises(ValueError, match="row 2: timestamp None must not be empty; 1 row has an"):
+        read(tmp_path / "r.parquet")
+
+
 @pytest.mark.parametrize("kind", ["text", "category", "int32", "int category"])
 def test_parquet_ids(tmp_path: Path, kind: str) -> None:
     frame = pd.DataFrame(ROWS, columns=["user", "item", "rating", "time"])
@@ -269,7 +293,9 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             "r.csv, line 1: 'user' and 'uid' could each be the use",
         ),
         ("r.txt", "1\n2\n", "r.txt, line 1: one column only; separate users and items by a comma"),
-        ("r.csv", "1;2;3,5\n", "r.csv, line 1: rating '3,5' must be a finite number; correct it"),
+        ("r.csv", "1;2;3,5\n1;3;3.5\n", "r.csv, line 1: rating '3,5' has a comma; where it is "),
+        ("r.csv", "1;2;3,500\n", "r.csv, line 1: rating '3,500' has a comma; where it is decimal,"),
+        ("r.csv", '1,2,"3,5"\n', "r.csv, line 1: rating '3,5' has a comma; where it is decimal, w"),
         ("r.csv", "1,2,3\n1,2,\n", "r.csv, line 2: rating '' must not be empty; 1 row has an "),
         ("r.csv", "1,2,3\n1,2,x\n", "r.csv, line 2: rating 'x' must be a finite number; correct"),
         ("r.csv", "1,2,3\n1,2,1_0\n", "r.csv, line 2: rating '1_0' must be a finite number; corre"),
