@@ -19,10 +19,10 @@ def main() -> None:
         of = parsed.data or f"the data of {parsed.experiment.name}"
         print(f"reading {redacted(of)} ...", file=sys.stderr, flush=True)
     try:
-        from ncf.commands.search import run  # only now, so that --help is quick
-    except RuntimeError as error:  # numba's
-        sys.exit(f"error: {error}{compiled_cache.advice(error)}")
-    try:
+        try:
+            from ncf.commands.search import run  # only now, so that --help is quick
+        except RuntimeError as error:  # numba's
+            sys.exit(f"error: {error}{compiled_cache.advice(error)}")
         status = run(parsed)
         output.tell_of_loss()
         sys.exit(status)

@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     promote.set_defaults(run=_promote)
     register = commands.add_parser("register", help="register any trial's model", parents=[store])
-    register.add_argument("run_id", metavar="RUN_ID", help="id of the trial's run in MLflow")
+    register.add_argument(
+        "run_id", metavar="TRIAL", help="STUDY/NUMBER, or the id of the trial's run in MLflow"
+    )
     register.add_argument("--name", help="name in the model registry (default: gmf-<data>)")
     register.set_defaults(run=_register)
     studies.add_commands(commands, as_rows, store)
@@ -127,10 +129,16 @@ def _compare(first: str, second: str, tracking_uri: str | None, json: bool) -> N
     found = [marks.find(client, text) for text in (first, second)]
     rows = comparison.compare(client, *found)
     fitted = {version.tags["fitted_on"] for version in found}
+    if len(fitted) > 1:
+        print(
+            "WARNING: one was fitted on train alone, and does not know each user's validation "
+            "item, as the other does: it is at a disadvantage below, however good its setting is. "
+            "`python -m ncf trials A B` compares two trials fairly, on validation.",
+            file=sys.stderr,
+        )
     print(
         "On test: the difference is the first less the second, low and high are the ends of its "
-        "95% interval over users; to choose by test again and again fits it."
-        + (" One was fitted on train alone, the other on validation too." * (len(fitted) > 1)),
+        "95% interval over users; to choose by test again and again fits it.",
         file=sys.stderr,
     )
     tables.show_rows(rows, json)
@@ -154,6 +162,7 @@ def _register(run_id: str, tracking_uri: str | None, name: str | None) -> None:
     if name is not None:
         check_name("--name", name)
     client = _client(tracking_uri)
+    run_id = versions.run_id_of(client, run_id)
     with registry_lock(str(client.tracking_uri)):
         missing_model.make(client, run_id)
         version = marks.mark(client, versions.register_run(client, run_id, name))

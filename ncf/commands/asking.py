@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,13 +38,13 @@ def add_commands(
     parents = [model, rows, store]
     recommend = commands.add_parser("recommend", help="the best items for users", parents=parents)
     whom = recommend.add_mutually_exclusive_group()
-    whom.add_argument("--user", action="append", metavar="ID", help="a user id of the data")
+    whom.add_argument("--user", action="append", metavar="ID", help="a user id; may be repeated")
     whom.add_argument("--users", type=Path, metavar="FILE", help="text with a user id on each line")
     whom.add_argument("--all", action="store_true", help="every known user, into the file --out")
     recommend.add_argument(
         "--items", metavar="ID,ID,...", help="own item ids of a new user in the order of time, "
-        "latest last; with --user, newer items of that user"
-        " (models with n_recent > 0, item-kNN, EASE, Markov, mixtures)",
+        "latest last, in double quotes where an id has a comma; with --user, newer items of that "
+        "user (models with n_recent > 0, item-kNN, EASE, Markov, mixtures)",
     )  # fmt: skip
     recommend.add_argument("--out", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv")
     recommend.add_argument(
@@ -102,10 +103,9 @@ def _recommend(
     if out is not None:
         _write_all(recommender, out, k, include_seen, listed, barred)
         return
-    given = None if items is None else [item.strip() for item in items.split(",") if item.strip()]
+    given = None if items is None else _listed(items)
     _tell_unknown("", given or [], catalogue)
-    if users is not None:
-        _tell_unknown_users(asked, catalogue)
+    _tell_unknown_users("--user" if users is None else "--users", asked, catalogue)
     answers = recommender.recommend(
         asked, k, include_seen, items=given, only=listed, exclude=barred
     )
@@ -177,7 +177,17 @@ def _ids_in(option: str, path: Path) -> list[str]:
     return ids
 
 
-def _tell_unknown_users(user_ids: Sequence[str], catalogue: Catalogue) -> None:
+def _listed(items: str) -> list[str]:
+    """Returns the ids of a list with commas, in which quotes keep an id with a comma together.
+
+    >>> _listed('50, 181'), _listed('"shelf, oak",50')
+    (['50', '181'], ['shelf, oak', '50'])
+    """
+    (fields,) = csv.reader([items], skipinitialspace=True)
+    return [field.strip() for field in fields if field.strip()]
+
+
+def _tell_unknown_users(option: str, user_ids: Sequence[str], catalogue: Catalogue) -> None:
     """Prints to stderr how many users the model does not know."""
     unknown = [
         user_id for user_id in user_ids if not catalogue.is_fitted(catalogue.user_of(user_id))
@@ -185,7 +195,7 @@ def _tell_unknown_users(user_ids: Sequence[str], catalogue: Catalogue) -> None:
     if unknown:
         known = catalogue.user_ids[catalogue.fitted_users[:2]].tolist()
         print(
-            f"--users: {len(unknown):,} of {len(user_ids):,} users are unknown to the model and "
+            f"{option}: {len(unknown):,} of {len(user_ids):,} users are unknown to the model and "
             f"get the most popular items: {_some(unknown)}; it knows users such as "
             f"{' and '.join(map(str, known))}",
             file=sys.stderr,

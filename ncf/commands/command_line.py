@@ -116,8 +116,9 @@ def _add_contest(parser: argparse.ArgumentParser) -> None:
     add(
         "--baselines",
         default=",".join(BASELINES),
-        help="what else can win, each tuned on as many settings as there are trials; what the "
-        f"study has tuned stays in its contest (default: {','.join(BASELINES)}; none)",
+        help="what else can win, each tuned on as many settings as there are trials, at least 20 "
+        "(slist and mixture on 20); what the study has tuned stays in its contest (default: "
+        f"{','.join(BASELINES)}; none)",
     )
     add(
         "--register-best",

@@ -68,7 +68,7 @@ def search(
     trials: int = 50,
     study: str | None = None,
     experiment: str | Path | None = None,
-    columns: str | None = None,
+    columns: Mapping[str, str] | str | None = None,
     min_rating: float | None = None,
     drop_empty: bool = False,
     titles: pd.DataFrame | str | Path | None = None,
@@ -102,7 +102,8 @@ def search(
         trials: The trials that the study has in the end.
         study: The name of the study; a table needs one.
         experiment: A file with the search space; None means experiments/ml_100k.py.
-        columns: Which column is what, "user=...,item=...,rating=...,timestamp=...".
+        columns: Which column is what, {"user": ..., "item": ..., "rating": ..., "timestamp": ...},
+            or the same as text, "user=...,item=...".
         min_rating: The lowest rating that counts as an interaction.
         drop_empty: Whether rows with an empty user, item, rating or time are left out; without it,
             they are an error.
@@ -143,6 +144,8 @@ def search(
     if titles is not None and not isinstance(titles, str | Path):
         titles = kept_tables.keep(titles, study, "-titles")
     source = None if data is None else str(data)
+    if isinstance(columns, Mapping):
+        columns = ",".join(f"{role}={column}" for role, column in columns.items())
     if isinstance(baselines, str):
         baselines = named(baselines)
     chosen: dict[str, Any] = {} if experiment is None else {"experiment": Path(experiment)}

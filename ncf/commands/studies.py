@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 
+START_SECONDS = 60.0  # how long `stop` waits for a search that is just starting
 STOP_SECONDS = 600.0  # how long `stop` waits for the search to end its epochs
 
 
@@ -131,14 +132,19 @@ def _stop(study: str | None) -> None:
     from ncf.study import journal, presence
 
     name = _name(study)
-    search = presence.last_search(name)
-    if search is None or not presence.is_searched(name):
-        print(f"study {name}: nobody is searching it")
-        return
-    if search.host != platform.node():
-        raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
-    if not search.is_alive:  # another search has the study, and has not noted itself yet
-        raise ValueError(f"study {name}: its search is just starting; give the command again")
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        search = presence.last_search(name)
+        if search is None or not presence.is_searched(name):
+            print(f"study {name}: nobody is searching it")
+            return
+        if search.host != platform.node():
+            raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
+        if search.is_alive:
+            break
+        if time.monotonic() > deadline:  # another search has the study, and has not noted itself
+            raise ValueError(f"study {name}: its search is just starting; give the command again")
+        time.sleep(0.2)
     os.kill(search.pid, signal.SIGTERM)  # a shell's background jobs ignore SIGINT
     print(f"study {name}: its search ends the epochs that are running ...", flush=True)
     deadline = time.monotonic() + STOP_SECONDS

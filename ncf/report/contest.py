@@ -38,7 +38,7 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
         where = f"By test {metric.label} on the sampled candidates, with p after Holm's correction"
         sentences.append(_contest(where, title, names, sampled))
     if baselines and len(full) == len(baselines):
-        where = "Over the full catalogue, with the lead, its 95% interval, and p in the same way"
+        where = "Over the full catalogue, with the lead, its 95% interval, and p corrected alone"
         sentences.append(_contest(where, title, names, full, has_leads=True))
         sentences += _orders(conclusion.results, metric)
     if baselines:
@@ -118,12 +118,15 @@ def _contest(
         differences: The winner's difference to each of them, as in `Result.difference`.
         has_leads: Whether the differences are to stand in the sentence, as no table has them.
     """
+    raw = [difference[3] for difference in differences]
+    corrected = holm(raw)
 
     def judged(difference: Sequence[float], p_value: float) -> str:
-        words = f"p {p_in_words(p_value, difference[3])}"
+        # a corrected value may be that of a smaller one, whose bound it then has
+        smallest = min(one for one, p in zip(raw, corrected, strict=True) if p == p_value)
+        words = f"p {p_in_words(p_value, smallest)}"
         return f"{with_ends(difference)}, {words}" if has_leads else words
 
-    corrected = holm([difference[3] for difference in differences])
     groups = _groups(differences)
     parts = []
     for group, words, word in (

@@ -145,6 +145,11 @@ def load(uri: str | None, tracking_uri: str) -> tuple[str, Recommender]:
     uri = uri or _latest_champion(client)
     if ":" not in uri and uri.count("/") + uri.count("@") == 1:  # as `models` names versions
         uri = f"models:/{uri}"
+    if ":" not in uri and "/" not in uri and not Path(uri).exists():
+        raise ValueError(
+            f"--model {uri}: the name of a model alone says no version; give {uri}/VERSION or "
+            f"{uri}@{CHAMPION}, as `python -m ncf models` lists them"
+        )
     try:
         return uri, read(client, uri)
     except ValueError as error:

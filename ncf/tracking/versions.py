@@ -15,6 +15,7 @@ from ncf.models.table import Setting, describe, model_of, title
 from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
 from ncf.tracking import next_steps, notes, registry
+from ncf.tracking.paging import all_runs
 from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tag_names import PARENT_TAG, STUDY_TAG, TRIAL_TAG
 from ncf.tracking.tracker import Tracker
@@ -142,6 +143,27 @@ def study_run(client: MlflowClient, run: Run) -> Run:
     study = run.data.tags.get(PARENT_TAG, str(run.info.run_id))
     missing = f"{run.info.run_id}: the run of its study, {study}, was deleted in MLflow"
     return run_of(client, study, f"{missing}; this needs what it had")
+
+
+def run_id_of(client: MlflowClient, text: str) -> str:
+    """Returns the id of the run that a text names: itself, or that of trial NUMBER, STUDY/NUMBER.
+
+    Raises:
+        ValueError: The store has no run of that trial.
+    """
+    study, separator, number = text.rpartition("/")
+    if not separator:
+        return text
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    query = f"tags.`{TRIAL_TAG}` = '{number}'"
+    runs = all_runs(client, experiments, query) if number.isdecimal() else []
+    found = [run for run in runs if run.data.tags.get(STUDY_TAG) == study]
+    if not found:
+        raise ValueError(
+            f"{text}: this store has no run of trial {number!r} of a study {study!r}; "
+            "`python -m ncf trials` lists the trials"
+        )
+    return str(found[0].info.run_id)
 
 
 def run_of(client: MlflowClient, run_id: str, missing: str) -> Run:

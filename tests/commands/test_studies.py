@@ -17,6 +17,7 @@ import pytest
 
 import ncf
 from ncf.__main__ import main
+from ncf.commands import studies
 from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.study.storage import lock_record, lock_study
@@ -73,8 +74,11 @@ def test_stop_says_that_nobody_searches(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_stop_ends_no_process_that_was_given_the_number_of_a_search(
-    capsys: pytest.CaptureFixture[str], searched: tuple[Path, str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    searched: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(studies, "START_SECONDS", 0.0)
     folder = searched[0] / "mlruns" / "studies" / "stale"
     folder.mkdir(exist_ok=True)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:

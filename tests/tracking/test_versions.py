@@ -137,7 +137,8 @@ def test_a_registered_trial_stands_alone_and_answers_as_before(
     command(capsys, "register", trial.info.run_id, "--name", "alone")
     folder = folder_of("models:/alone/1")
     files = {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
-    command(capsys, "register", trial.info.run_id, "--name", "alone")  # again, writes nothing
+    by_number = f"shop/{trial.data.tags['ncf.trial']}"
+    command(capsys, "register", by_number, "--name", "alone")  # again, writes nothing
     assert {
         path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")
     } == files  # fmt: skip
@@ -264,6 +265,12 @@ def test_lists_of_some_users_and_of_some_items(
         (("promote", "absent@champion"), "absent@champion: no such version"),
         (("compare", "gmf-shop/1", "other/1"), "other/1: no such version"),
         (("register", "nonsense"), "nonsense: no such run"),
+        (("register", "shop/999"), "shop/999: this store has no run of trial '999' of a study"),
+        (("register", "shop/one"), "shop/one: this store has no run of trial 'one' of a study"),
+        (
+            ("recommend", "--user", "c0", "--model", "gmf-shop"),
+            "--model gmf-shop: the name of a model alone says no version; give gmf-shop/VERSION",
+        ),
         (("similar", "--item", "SKU-none"), "SKU-none: unknown to the model"),
         (("recommend", "--all"), "--all needs --out"),
         (("recommend", "--all", "--out", "lists.xlsx"), "must end in .parquet or .csv"),
