@@ -46,7 +46,8 @@ def winner_first(
 ) -> list[Contestant]:
     """Tunes the other models, and returns all that could be fitted, the winner first.
 
-    What an earlier contest of the study had beside them stays in it, as it was tuned then.
+    What an earlier contest of the study had beside them stays in it, as it was tuned then; but
+    the mixture is one with the best trial of now, and has as many fresh seeds.
     """
     n_trials, n_seeds = options.confirm, options.confirm_seeds
     found = [best_trial]
@@ -57,19 +58,15 @@ def winner_first(
         _follow(name, baselines.tune(name, study, plan, workers), plan)
         if (contestant := baselines.contestant(name, study)) is not None:
             found.append(contestant)
-    if mixing.NAME in options.baselines:
+    for name in kept:
+        if name != mixing.NAME and (contestant := baselines.contestant(name, study)) is not None:
+            found.append(contestant)
+    if mixing.NAME in [*options.baselines, *kept]:
         counts = next((one for one in found if one.name == "markov"), None)
-        parts = best_trial, counts, study, plan, workers, folder, n_trials, n_seeds
+        parts = best_trial, counts, study, plan, workers, folder, n_trials
         _follow(mixing.NAME, mixing.tune(*parts), plan)
         if (contestant := mixing.contestant(best_trial, study, plan)) is not None:
             found.append(contestant)
-    for name in kept:
-        contestant = (
-            mixing.contestant(best_trial, study, plan)
-            if name == mixing.NAME
-            else baselines.contestant(name, study)
-        )
-        found += [] if contestant is None else [contestant]
     if kept:
         terminal.show_kept(kept, [one.name for one in found])
         found[1:] = baselines.as_before(study, found[1:])

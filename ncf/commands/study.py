@@ -44,6 +44,7 @@ from ncf.tracking.publication import Published
 from ncf.tracking.recovery import adopt, not_logged
 from ncf.tracking.store import default_uri, ui_command
 from ncf.tracking.tracker import Tracker
+from ncf.tracking.winners import is_of_another
 from ncf.trials.workers import Stopped, Workers
 
 
@@ -194,13 +195,19 @@ def _train_lost(
 
 
 def _published_digest(study: optuna.Study, tracker: Tracker) -> str:
-    """Returns the digest of the conclusion that the study's run holds; empty for none."""
+    """Returns the digest of the conclusion that the study's run holds; empty for none.
+
+    It holds none where the published model is gone, or may be that of another winner.
+    """
     recorded = study.user_attrs.get("published", {})
     run_id, digest, _ = recorded.get("key", ("", "", ""))
     if run_id != tracker.parent:
         return ""
     model_id = recorded["published"]["model_uri"].removeprefix("models:/")
-    return str(digest) if is_whole(tracker.client, model_id) else ""
+    if not is_whole(tracker.client, model_id):
+        return ""
+    at = study.user_attrs["conclusion"]["at"]
+    return "" if is_of_another(tracker.client, model_id, at) else str(digest)
 
 
 def _publish(
@@ -215,11 +222,9 @@ def _publish(
 ) -> Future[Published]:
     """Has the mirror log and register the winner, as far as MLflow lacks that."""
     recorded = study.user_attrs.get("published", {})
-    is_same = recorded.get("key") == [tracker.parent, conclusion.digest, name]
-    decided = recorded["published"]["version"] if is_same else ""
-    publish = partial(
-        publication.publish, conclusion, cost, plan, catalogue, tracker, name, decided
-    )
+    is_same = recorded.get("key", [])[:2] == [tracker.parent, conclusion.digest]
+    before = Published(**recorded["published"]) if is_same else None
+    publish = partial(publication.publish, conclusion, cost, plan, catalogue, tracker, name, before)
     return mirror.put("results on test", publish)
 
 
@@ -229,7 +234,7 @@ def _close(
     """Records that the winner is published, and prints where it is and what can be done next."""
     key = [tracker.parent, conclusion.digest, published.name]
     study.set_user_attr("published", {"key": key, "published": asdict(published)})
-    terminal.show_model(published.name, published.version, published.decision)
+    terminal.show_model(published.in_words)
     one = published
     questions = next_steps.questions(one.name, one.version, one.model_uri, one.champion)
     terminal.show_next_steps(ui_command(tracker.uri), tracker.ui_link(), questions)

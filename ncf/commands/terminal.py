@@ -194,11 +194,11 @@ def show_verdict(sentences: Sequence[str]) -> None:
         print(_filled(sentence, "  "))
 
 
-def show_model(name: str, version: str, decision: str) -> None:
-    """Prints which version was registered, if any, and whether it became champion."""
-    if name:
+def show_model(registered: str) -> None:
+    """Prints which version was registered, in words that are empty where none was."""
+    if registered:
         print()
-        _say(f"Registered: {name} version {version}; {decision}")
+        _say(registered)
 
 
 def show_next_steps(ui_command: str, ui_link: str, questions: Sequence[tuple[str, str]]) -> None:

@@ -16,7 +16,7 @@ import optuna
 
 from ncf.models.table import model_of, title
 from ncf.protocol.metrics import Objective
-from ncf.study import baselines
+from ncf.study import baselines, mixing
 from ncf.study.confirmation import choose, confirm
 from ncf.study.plan import Plan
 from ncf.study.results import Contestant, Result
@@ -35,6 +35,8 @@ def confirm_others(
 ) -> list[Contestant]:
     """Returns the contestants; one that could win only by a lucky seed is trained again.
 
+    The mixture is not: it is judged by as many seeds as the best trial from the beginning.
+
     Args:
         contestants: The best trial of the study, then the others.
         study: The study, beside which the others have their records.
@@ -47,7 +49,8 @@ def confirm_others(
     sure = max(one.value(objective) for one in contestants if one.is_trial or one.is_confirmed)
     found = []
     for one in contestants:
-        if not one.is_trial and not one.is_confirmed and one.value(objective) > sure:
+        is_sure = one.is_trial or one.is_confirmed or one.name == mixing.NAME
+        if not is_sure and one.value(objective) > sure:
             record = baselines.record_of(one.name, study)
             if again := confirm(record, plan, workers, n_trials, n_seeds):
                 best = choose(record, again)

@@ -45,7 +45,6 @@ def tune(
     workers: Workers,
     folder: Path,
     n_trials: int,
-    n_seeds: int,
 ) -> Generator[Event, None, None]:
     """Tries the settings of the mixture, trains the best again, and yields what happens.
 
@@ -57,14 +56,17 @@ def tune(
         plan: The plan of the study, which makes the tasks.
         workers: The workers that train.
         folder: The study's folder, where models of the best trial may lie.
-        n_trials: How many of the best settings are confirmed; 0 for none.
-        n_seeds: By how many fresh seeds of the best trial.
+        n_trials: How many of the best settings are confirmed, where the best trial is: by as many
+            fresh seeds as it. What the record has from an earlier call is not forgotten.
     """
     record = record_of(best_trial, study)
-    n_seeds = len(best_trial.seed_values) and n_seeds
-    if record.user_attrs.get(_DONE) != [n_trials, n_seeds]:
+    n_seeds = len(best_trial.seed_values)
+    done: list[int] | None = record.user_attrs.get(_DONE)
+    before = done or [0, 0]
+    wanted = [max(n_trials if n_seeds else 0, before[0]), max(n_seeds, before[1])]
+    if done != wanted:
         try:
-            yield from _tune(record, best_trial, counts, plan, workers, folder, n_trials, n_seeds)
+            yield from _tune(record, best_trial, counts, plan, workers, folder, *wanted)
         except RuntimeError as error:  # the results of the search are of use without the mixture
             _logger.warning("%s: %s", NAME, error)
     for file in folder.glob("beside-*"):
@@ -92,17 +94,24 @@ def _tune(
     _fit_beside(best_trial, plan, workers, folder, n_seeds)
     yield from Coordinator(record, space, plan).run(workers)
     fresh = partial(weights_of, folder, best_trial.number)
-    confirm(record, plan, workers, n_trials if n_seeds else 0, n_seeds, beside=fresh)
+    confirm(record, plan, workers, n_trials, n_seeds, beside=fresh)
     record.set_user_attr(_DONE, [n_trials, n_seeds])
 
 
 def contestant(best_trial: Contestant, study: optuna.Study, plan: Plan) -> Contestant | None:
-    """Returns the best setting of the tuned mixture; None where none could be fitted."""
+    """Returns the best setting of the tuned mixture, judged by fresh seeds where the best trial is.
+
+    It is None where none could be fitted, and so where the best trial has fresh seeds and the
+    mixture none: one seed that may be lucky is not held against a mean.
+    """
     record = record_of(best_trial, study)
     if _DONE not in record.user_attrs:
         return None
-    n_trials, n_seeds = record.user_attrs[_DONE]
-    best = choose(record, confirmed_of(record, plan, n_trials if n_seeds else 0))
+    n_trials, _ = record.user_attrs[_DONE]
+    confirmed = confirmed_of(record, plan, n_trials) if best_trial.seed_values else []
+    if best_trial.seed_values and not confirmed:
+        return None
+    best = choose(record, confirmed)
     seconds = journal.seconds_of(record.get_trials(deepcopy=False))
     note = (
         f"{best_trial.name} trial {best_trial.number} with Markov counts, "

@@ -21,9 +21,9 @@ from ncf.tracking import notes, registry, versions
 from ncf.tracking.outcome_metrics import CONFIRMED, validation_of
 from ncf.tracking.recorded import setting_of_run
 from ncf.tracking.tag_names import MODEL_TAG, PARENT_TAG, STUDY_TAG, TRIAL_TAG, key_of
+from ncf.tracking.winners import parts_of
 
 _logger = logging.getLogger(__name__)
-_WINNER = "winner"  # what the key of a winner's model begins with
 
 
 def find(client: MlflowClient, text: str) -> ModelVersion:
@@ -115,12 +115,8 @@ def _winner_of(client: MlflowClient, model: LoggedModel, run: Run) -> tuple[Sett
     Raises:
         ValueError: It is no winner's model.
     """
-    kind, *of_others = key_of(model.tags).split("-")
-    if kind != _WINNER or len(of_others) not in (2, 3):
-        raise ValueError(f"{model.model_id}: not the model of a winner")
-    number = of_others[-2]
-    if len(of_others) == 3:  # winner-mixture-3-0
-        name = of_others[0]
+    name, number = parts_of(key_of(model.tags))
+    if name:
         return setting_of(name, model.params or {}), f"{number} of {title(name)}"
     query = f"tags.`{TRIAL_TAG}` = '{number}' and tags.`{PARENT_TAG}` = '{run.info.run_id}'"
     trials = client.search_runs([run.info.experiment_id], query, max_results=1)

@@ -28,6 +28,7 @@ from ncf.tracking.outcome_metrics import best_name, confirmed_metrics, prefixed
 from ncf.tracking.packaging import package
 from ncf.tracking.tag_names import READINGS_TAG
 from ncf.tracking.tracker import Tracker
+from ncf.tracking.winners import key_of_winner
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Published:
         version: Its version in the registry.
         decision: Whether the version became champion and why, as a sentence.
         champion: The version that is champion after the decision.
+        is_new: Whether the version was made now, and not found as an earlier search has made it.
+        was_champion: Whether it was champion already.
     """
 
     model_uri: str
@@ -47,6 +50,19 @@ class Published:
     version: str = ""
     decision: str = ""
     champion: str = ""
+    is_new: bool = True
+    was_champion: bool = False
+
+    @property
+    def in_words(self) -> str:
+        """Which version was registered and whether it is champion; empty where none was."""
+        if not self.name:
+            return ""
+        if self.is_new:
+            return f"Registered: {self.name} version {self.version}; {self.decision}"
+        champion = f"version {self.version} is the champion"
+        decision = champion if self.was_champion else self.decision
+        return f"Registered before: {self.name} version {self.version}; {decision}"
 
 
 def share(plan: Plan, models: ModelFiles, tracker: Tracker) -> None:
@@ -79,7 +95,7 @@ def publish(
     catalogue: Catalogue,
     tracker: Tracker,
     name: str,
-    decided: str = "",
+    before: Published | None = None,
 ) -> Published:
     """Logs all contestants with their results on test, and registers the winner.
 
@@ -92,10 +108,13 @@ def publish(
         catalogue: The catalogue of the winner's model.
         tracker: Writes to MLflow.
         name: The name to register the winner under; empty where it is not to be registered.
-        decided: The version of which it was decided before whether it becomes champion. It does
-            not take the place of another that has become champion since.
+        before: Where an earlier call has published this conclusion; None where none has. A version
+            of which it was decided then does not take the place of one that is champion since.
     """
-    model_id = _log_winner(conclusion, tracker, catalogue)
+    if before is not None and not conclusion.folder.exists():  # MLflow has the model
+        model_id = before.model_uri.removeprefix("models:/")
+    else:
+        model_id = _log_winner(conclusion, tracker, catalogue)
     if conclusion.folder.exists():  # or MLflow has the ranks from an earlier call
         tracker.keep(conclusion.folder / RANKS)
     objective = plan.settings.objective
@@ -116,8 +135,11 @@ def publish(
     published = Published(f"models:/{model_id}")
     if name:
         with registry_lock(tracker.uri):
+            found = registry.version_of(tracker.client, name, model_id)
+            is_new = tracker.is_repeated(f"{name} of {model_id}") or found is None
             version = versions.register_winner(tracker, name, model_id, plan, conclusion)
-            published = _decided(tracker, version, published, decided)
+            decided = before.version if before is not None and before.name == name else ""
+            published = _decided(tracker, version, replace(published, is_new=is_new), decided)
     _crown(tracker, runs[0], plan.study_name, published)
     rank(tracker, runs[0], objective)
     tracker.save_view([*plan.identity["space"]], objective, is_ranked=True)
@@ -130,6 +152,7 @@ def _decided(
     """Returns what was published with its version, after the decision about the champion."""
     name = str(version.name)
     champion = registry.champion(tracker.client, name)
+    was_champion = champion is not None and str(champion.version) == str(version.version)
     if champion is not None and str(version.version) == decided != str(champion.version):
         told = version.tags.get(gate.DECISION, "")  # with its reason, where that is still so
         is_so = told.startswith(f"version {champion.version} stays")
@@ -143,6 +166,7 @@ def _decided(
         version=str(version.version),
         decision=decision,
         champion="" if champion is None else str(champion.version),
+        was_champion=was_champion,
     )
 
 
@@ -211,9 +235,7 @@ def _log_winner(conclusion: Conclusion, tracker: Tracker, catalogue: Catalogue) 
     """Logs the winner's model with the study's run; returns the model's id."""
     winner = conclusion.winner
     packaged = conclusion.folder / "winner"
-    if conclusion.folder.exists():  # or MLflow has the model from an earlier call
-        package(packaged, conclusion.folder / WEIGHTS, winner.setting, catalogue)
-    of_others = "" if winner.is_trial else f"{winner.name}-"
-    key = f"winner-{of_others}{winner.number}-{winner.epochs}"
+    package(packaged, conclusion.folder / WEIGHTS, winner.setting, catalogue)
+    key = key_of_winner(conclusion)
     params = asdict(winner.setting)
     return log_model(tracker, tracker.parent, key, "winner", packaged, params, winner.epochs)

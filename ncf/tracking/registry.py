@@ -56,12 +56,10 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = f"models:/{model_id}"
-    versions = client.search_model_versions(f"name='{name}' and source_path='{source}'")
-    version = next(iter(versions), None) or client.create_model_version(
+    version = version_of(client, name, model_id) or client.create_model_version(
         # A server needs the model's id beside the source, though the source holds it.
         name,
-        source,
+        f"models:/{model_id}",
         run_id=run_id,
         tags=dict(tags),
         description=description,
@@ -71,6 +69,12 @@ def register(
     known = json.dumps([{"name": name, "version": str(version.version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": known})
     return version
+
+
+def version_of(client: MlflowClient, name: str, model_id: str) -> ModelVersion | None:
+    """Returns the version of `name` that a logged model was made; None where it was made none."""
+    query = f"name='{name}' and source_path='models:/{model_id}'"
+    return next(iter(client.search_model_versions(query)), None)
 
 
 def protocol(identity: Mapping[str, Any], is_confirmed: bool) -> str:

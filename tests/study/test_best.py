@@ -93,3 +93,12 @@ def test_one_that_could_not_win_is_left_as_it_is(plan: Plan, study: optuna.Study
     unconfirmed = [replace(GMF, seed_values=()), tuned]
     assert confirm_others(unconfirmed, study, plan, workers, 0, 3) == unconfirmed
     assert not workers.tasks
+
+
+def test_the_mixture_is_left_to_its_own_record(plan: Plan, study: optuna.Study) -> None:
+    workers = AnsweringWorkers(lambda task: outcome(task.number, 0.5))
+    found = [replace(GMF, seed_values=()), other("mixture", 0.65)]
+    assert confirm_others(found, study, plan, workers, 2, 3) == found
+    assert not workers.tasks
+    names = {str(one.study_name) for one in study._storage.get_all_studies()}
+    assert names == {"x", "x/ials"}  # and no empty one of a mixture

@@ -51,13 +51,18 @@ def answer(task: Task) -> Outcome:
 
 
 def contest(
-    study: optuna.Study, plan: Plan, folder: Path, reply: Callable[[Task], Outcome | Failure]
+    study: optuna.Study,
+    plan: Plan,
+    folder: Path,
+    reply: Callable[[Task], Outcome | Failure],
+    n_trials: int = 1,
+    n_seeds: int = 2,
 ) -> tuple[Contestant | None, list[Task]]:
-    """Confirms the best trial by two seeds and tunes the mixture; returns it and the tasks."""
+    """Confirms the best trial by fresh seeds and tunes the mixture; returns it and the tasks."""
     workers = AnsweringWorkers(reply)
     files = lambda number, index: mixing.weights_of(folder, number, index)  # noqa: E731
-    best = choose(study, confirm(study, plan, workers, 1, 2, files))
-    for _ in mixing.tune(best, MARKOV, study, plan, workers, folder, 3, 2):
+    best = choose(study, confirm(study, plan, workers, n_trials, n_seeds, files))
+    for _ in mixing.tune(best, MARKOV, study, plan, workers, folder, n_trials and 3):
         pass
     tasks = [task for task in workers.tasks if isinstance(task, Task)]
     return mixing.contestant(best, study, plan), tasks
@@ -86,6 +91,38 @@ def test_it_is_tuned_with_the_best_trial_and_confirmed_with_its_fresh_seeds(
     assert (found.name, found.epochs, found.is_trial, found.n_settings) == ("mixture", 0, False, 20)
     assert found.note.startswith("GMF trial 1 with Markov counts, 20 settings in ")
     assert contest(study, plan, tmp_path, answer) == (found, [])  # nothing is trained again
+
+
+def test_it_has_as_many_fresh_seeds_as_its_trial_and_forgets_none(
+    study: optuna.Study, plan: Plan, tmp_path: Path
+) -> None:
+    def seeds_of(found: Contestant | None) -> int:
+        assert found is not None
+        return len(found.seed_values)
+
+    first, _ = contest(study, plan, tmp_path, answer, n_trials=0)  # as `--confirm 0`
+    assert seeds_of(first) == 0
+    confirmed, _ = contest(study, plan, tmp_path, answer)
+    assert seeds_of(confirmed) == 2
+    again, tasks = contest(study, plan, tmp_path, answer, n_trials=0)
+    assert (again, tasks) == (first, [])  # neither is judged by the fresh seeds
+    assert contest(study, plan, tmp_path, answer) == (confirmed, [])  # of which none is forgotten
+    more, _ = contest(study, plan, tmp_path, answer, n_seeds=4)
+    assert seeds_of(more) == 4
+    fewer, tasks = contest(study, plan, tmp_path, answer, n_seeds=3)  # the trial has four as well
+    assert (fewer, tasks) == (more, [])
+
+
+def test_one_without_fresh_seeds_is_not_held_against_a_mean(
+    study: optuna.Study, plan: Plan, tmp_path: Path
+) -> None:
+    contest(study, plan, tmp_path, answer, n_trials=0)
+
+    def fail(task: Task) -> Outcome | Failure:
+        is_mixture = isinstance(task.setting, MixtureHyperparameters)
+        return Failure(task.number, "no room") if is_mixture else answer(task)
+
+    assert contest(study, plan, tmp_path, fail)[0] is None
 
 
 def test_a_search_that_was_killed_goes_on_with_models_that_are_trained_again(
