@@ -56,16 +56,19 @@ def left_from_before(study: optuna.Study, asked: Sequence[str]) -> list[str]:
 
     They stay in the contest: test has been read of them, and one of them may be better.
     """
-    results = study.user_attrs.get("conclusion", {}).get("results", [])
-    names = [str(result["name"]) for result in results]
-    return [name for name in names if name in BASELINES and name not in asked]
+    return [name for name in _names_before(study) if name in BASELINES and name not in asked]
 
 
 def as_before(study: optuna.Study, contestants: Sequence[Contestant]) -> list[Contestant]:
     """Returns contestants in the order of the study's earlier contest, and then the new ones."""
-    results = study.user_attrs.get("conclusion", {}).get("results", [])
-    names = [str(result["name"]) for result in results]
+    names = _names_before(study)
     return sorted(contestants, key=lambda one: [*names, one.name].index(one.name))
+
+
+def _names_before(study: optuna.Study) -> list[str]:
+    """Returns the names of the contestants of the study's earlier contest, if there was one."""
+    results = study.user_attrs.get("conclusion", {}).get("results", [])
+    return [str(result["name"]) for result in results]
 
 
 def tune(
