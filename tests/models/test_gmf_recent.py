@@ -284,6 +284,18 @@ def test_a_spectral_start_has_the_same_factors_before_a_target_and_as_one() -> N
     np.testing.assert_array_equal(alone.item_embedding, alone.recent_embedding)
 
 
+@pytest.mark.parametrize("initialization", ["spectral", "gaussian"])
+def test_the_factors_begin_with_a_line_of_the_cache(initialization: str) -> None:
+    history, _ = ordered()
+    parameters = start(history, replace(SETTING, initialization=initialization), 0)
+    for factors in (
+        parameters.user_embedding,
+        parameters.item_embedding,
+        parameters.recent_embedding,
+    ):
+        assert factors.ctypes.data % 64 == 0  # else a row of 16 columns lies in two lines
+
+
 def test_an_order_that_is_not_known_is_an_error() -> None:
     history, _ = ordered()
     unordered = History(history.indptr, history.items, N_ITEMS)

@@ -176,6 +176,7 @@ def update(
                 prefetch(user_rows, np.int64(users[g + 2]) * user_dim + d)
             for d in range(0, dim, 16):
                 prefetch(item_rows, np.int64(positives[g + 2]) * dim + d)
+            prefetch(item_bias, np.int64(positives[g + 2]))
             for a in range(recents.shape[1]):
                 j = np.int64(recents[g + 2, a])
                 for d in range(0, recent_dim if j >= 0 else 0, 16):
@@ -192,6 +193,7 @@ def update(
             if n > 0 and ahead < len(upcoming):
                 for d in range(0, dim, 16):
                     prefetch(item_rows, np.int64(upcoming[ahead]) * dim + d)
+                prefetch(item_bias, np.int64(upcoming[ahead]))
             s = _logit(p, item_embedding, i, w, item_bias[i] + b)
             against = -s if n == 0 else s  # the logit of the wrong answer
             rate = learning_rate if n == 0 else -learning_rate

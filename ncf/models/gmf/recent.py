@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.positives import items_by_time
+from ncf.models.prefetch import prefetch
 from ncf.protocol.random import read_only
 from ncf.protocol.splitting import History
+
+AHEAD = 8  # visits between the request for a user's items and their use
 
 
 def recent_weights(setting: Hyperparameters) -> NDArray[np.float32]:
@@ -80,6 +83,12 @@ def _fill_before(
     recents: NDArray[np.int32],
 ) -> None:
     for b in range(len(users)):
+        if b + 2 * AHEAD < len(users):
+            prefetch(indptr, np.int64(users[b + 2 * AHEAD]))
+        if b + AHEAD < len(users):
+            visited = indptr[users[b + AHEAD]] + np.int64(positions[b + AHEAD])
+            prefetch(by_time, visited)
+            prefetch(by_time, visited - recents.shape[1])
         start, position = indptr[users[b]], np.int64(positions[b])
         for a in range(min(position, recents.shape[1])):
             recents[b, a] = by_time[start + position - 1 - a]

@@ -97,8 +97,8 @@ def samples(
         )
         positives, recents = visited, np.empty((len(users), 0), np.int32)
         if setting.n_recent:
-            positives = items_at(history, users, visited)
             recents = items_before(history, users, visited, setting.n_recent)
+            positives = items_at(history, users, visited)  # which lie beside them, in the cache
         yield Samples(*map(read_only, (users, positives, negatives, recents)))
 
 

