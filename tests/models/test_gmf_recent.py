@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -285,7 +286,9 @@ def test_a_spectral_start_has_the_same_factors_before_a_target_and_as_one() -> N
 
 
 @pytest.mark.parametrize("initialization", ["spectral", "gaussian"])
-def test_the_factors_begin_with_a_line_of_the_cache(initialization: str) -> None:
+def test_the_factors_begin_with_a_line_of_the_cache(
+    initialization: Literal["spectral", "gaussian"],
+) -> None:
     history, _ = ordered()
     parameters = start(history, replace(SETTING, initialization=initialization), 0)
     for factors in (
