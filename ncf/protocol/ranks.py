@@ -10,6 +10,7 @@ KDD 2020).
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,34 +79,59 @@ def some_users(held_out: HeldOut, n_users: int = MOST_USERS, seed: int = 0) -> H
     return HeldOut(held_out.users[is_chosen], held_out.items[is_chosen])
 
 
-def full_ranks(scorer: Scorer, held_out: HeldOut, seen: History) -> NDArray[np.int32]:
+def full_ranks(
+    scorer: Scorer, held_out: HeldOut, seen: History, n_threads: int = 1
+) -> NDArray[np.int32]:
     """Returns the rank (V,) of each held-out item among all items that the user has not seen.
 
     The held-out item itself counts as not seen, whether or not `seen` holds it. Memory is bounded:
-    a block of users at a time.
+    a block of users at a time for each thread.
+
+    Args:
+        scorer: The scorer.
+        held_out: The items to rank, V of them.
+        seen: The items that a user's are not ranked among.
+        n_threads: How many blocks are ranked at once.
     """
+    from threadpoolctl import threadpool_limits  # here, as commands that rank nothing do without
+
     ranks = np.empty(len(held_out.users), np.int32)
     block = max(1, BLOCK_BYTES // (seen.n_items * 4))
-    for start in range(0, len(ranks), block):
-        users = held_out.users[start : start + block]
-        # A user with several held-out items is scored once: with a long history that takes a while.
-        distinct, place = np.unique(users, return_inverse=True)
-        is_repeated = len(distinct) < len(users)
-        scores = scorer.score_all(distinct)[place] if is_repeated else scorer.score_all(users)
-        rows = np.arange(len(users))
-        positives = held_out.items[start : start + block]
-        positive = scores[rows, positives]
-        n_lower = np.count_nonzero(scores < positive[:, None], axis=1)
-        # Seen items are taken out of the count again, by their flat positions in `seen`.
-        lengths = seen.indptr[users + 1] - seen.indptr[users]
-        row_of = np.repeat(rows, lengths)
-        first = np.repeat(seen.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
-        items = seen.items[first + np.arange(len(row_of))]
-        is_other = items != positives[row_of]
-        row_of, items = row_of[is_other], items[is_other]
-        n_seen = np.bincount(row_of, minlength=len(users))
-        seen_lower = np.bincount(
-            row_of, weights=scores[row_of, items] < positive[row_of], minlength=len(users)
-        )
-        ranks[start : start + block] = seen.n_items - n_seen - (n_lower - seen_lower)
+
+    def rank(start: int) -> None:
+        rows = slice(start, start + block)
+        ranks[rows] = _block_ranks(scorer, held_out.users[rows], held_out.items[rows], seen)
+
+    starts = range(0, len(ranks), block)
+    limit = 1 if n_threads > 1 else None  # threads of BLAS would compete with these
+    with threadpool_limits(limit, "blas"), ThreadPoolExecutor(n_threads) as pool:
+        for start in starts[:1]:  # by itself, since a scorer may make what it keeps for the others
+            rank(start)
+        for _ in pool.map(rank, starts[1:]):  # which raises what a thread has raised
+            pass
     return ranks
+
+
+def _block_ranks(
+    scorer: Scorer, users: NDArray[np.int32], positives: NDArray[np.int32], seen: History
+) -> NDArray[np.int64]:
+    """Returns the ranks (B,) of the items of some users, all of whose scores are held at once."""
+    # A user with several held-out items is scored once: with a long history that takes a while.
+    distinct, place = np.unique(users, return_inverse=True)
+    is_repeated = len(distinct) < len(users)
+    scores = scorer.score_all(distinct)[place] if is_repeated else scorer.score_all(users)
+    rows = np.arange(len(users))
+    positive = scores[rows, positives]
+    n_lower = np.count_nonzero(scores < positive[:, None], axis=1)
+    # Seen items are taken out of the count again, by their flat positions in `seen`.
+    lengths = seen.indptr[users + 1] - seen.indptr[users]
+    row_of = np.repeat(rows, lengths)
+    first = np.repeat(seen.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
+    items = seen.items[first + np.arange(len(row_of))]
+    is_other = items != positives[row_of]
+    row_of, items = row_of[is_other], items[is_other]
+    n_seen = np.bincount(row_of, minlength=len(users))
+    seen_lower = np.bincount(
+        row_of, weights=scores[row_of, items] < positive[row_of], minlength=len(users)
+    )
+    return np.asarray(seen.n_items - n_seen - (n_lower - seen_lower), np.int64)

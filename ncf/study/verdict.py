@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -186,7 +187,7 @@ def _read_test(
     for contestant, file in zip(contestants, weights, strict=True):
         scorer = load_scorer(load_file(file))  # the scorer that a registered model answers with
         sampled = sampled_ranks(scorer, plan.split.test.users, plan.test_candidates)
-        full = full_ranks(scorer, plan.split.test, seen)
+        full = full_ranks(scorer, plan.split.test, seen, n_threads=os.cpu_count() or 1)
         ranks |= {f"{contestant.name}_sampled": sampled, f"{contestant.name}_full": full}
         lists = best_items(scorer, listed, known, plan.settings.objective.k)
         covered[contestant.name] = coverage(lists, known.n_items)

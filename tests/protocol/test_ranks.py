@@ -164,8 +164,18 @@ def test_blocks_of_any_size_give_the_same_ranks(monkeypatch: pytest.MonkeyPatch)
         assert max(case.scorer.asked) == n
         case.scorer.asked.clear()
         monkeypatch.setattr(ranks, "BLOCK_BYTES", n * row_bytes[1])
-        assert full_ranks(case.scorer, case.held_out, case.seen).tolist() == full.tolist()
+        for n_threads in (1, 3):
+            again = full_ranks(case.scorer, case.held_out, case.seen, n_threads)
+            assert again.tolist() == full.tolist()
         assert max(case.scorer.asked) == n
+
+
+def test_what_goes_wrong_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = random_case(99)
+    monkeypatch.setattr(ranks, "BLOCK_BYTES", case.seen.n_items * 4)  # a user at a time
+    broken = table(case.scorer.scores[:5])  # has no scores of the users after it
+    with pytest.raises(IndexError):
+        full_ranks(broken, case.held_out, case.seen, n_threads=2)
 
 
 def test_some_users_are_always_the_same_with_all_of_their_items() -> None:
