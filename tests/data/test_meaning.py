@@ -219,6 +219,9 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, header: str) -
     path = write(tmp_path, "r.csv", f"{header},user\na,x,1\nb,y,1\n")
     with pytest.raises(ValueError, match=f"no user column 'kundE' .*did you mean {name!r}\\? name"):
         load_interactions(str(path), parse_columns("user=kundE"))
+    path = write(tmp_path, "r.csv", ",user,what\n0,a,x\n1,b,y\n")  # as pandas writes its index
+    with pytest.raises(ValueError, match="no item column among '', 'user', 'what'; name it: "):
+        load_interactions(str(path))
 
 
 def test_kinds_of_events_are_said_to_count_alike(tmp_path: Path) -> None:
