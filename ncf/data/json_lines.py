@@ -59,6 +59,11 @@ def _read(path: Path, wanted: Mapping[str, str]) -> Iterator[Batch]:
         columns = {}
         for role, name in wanted.items():
             values = [_filled(row.get(name)) for row in rows]
+            if role == "label":  # which may be a column of anything, and then does not matter
+                values = [
+                    None if value is None else str(value).encode(errors="replace").decode()
+                    for value in values
+                ]
             try:
                 columns[role] = _array(values, role)
             except ValueError as error:

@@ -367,6 +367,19 @@ def test_an_empty_cell_does_not_hide_a_no(
         load_interactions(str(path), drop_empty=drop_empty)
 
 
+@pytest.mark.parametrize("tags", [["a"], {"a": 1}, "\ud800", 7])
+def test_a_column_that_says_neither_yes_nor_no_may_hold_anything(tmp_path: Path, tags: Any) -> None:
+    rows: list[dict[str, Any]] = [{"user": u, "item": i, "time": t} for u, i, _, t in ROWS]
+    late = [row | {"tags": None} for row in rows]
+    late[-1]["tags"] = tags  # after the rows that tell the columns
+    path = write(tmp_path, "r.jsonl", "\n".join(map(json.dumps, late)))
+    assert triples(load_interactions(str(path))) == EXPECTED
+    if tags != "\ud800":
+        table = pa.Table.from_pylist([row | {"tags": tags} for row in rows])
+        pq.write_table(table, tmp_path / "r.parquet")
+        assert triples(load_interactions(str(tmp_path / "r.parquet"))) == EXPECTED
+
+
 def test_ratings_of_0_and_1_must_be_decided_upon(tmp_path: Path) -> None:
     rows = [f"{user},{item},{int(rating > 2)}" for user, item, rating, _ in ROWS]
     path = write(tmp_path, "r.csv", "\n".join(rows))
