@@ -498,6 +498,20 @@ def test_text_ids_of_json_stay_text(tmp_path: Path) -> None:
     assert load_interactions(str(write(tmp_path, "r.json", text))).user_ids[0] == "1000"
 
 
+@pytest.mark.parametrize("is_list", [False, True])
+def test_large_integers_of_json_stay_exact_beside_floats(tmp_path: Path, is_list: bool) -> None:
+    rows = [
+        {"user": 2**53 + 1, "item": 10**30, "time": 1_600_000_000_000_000_003},
+        {"user": 2.0, "item": 5.0, "time": 1_600_000_001.5},
+        {"user": 2, "item": 10**30, "time": 1_600_000_000},
+    ]
+    text = json.dumps(rows) if is_list else "\n".join(map(json.dumps, rows))
+    read = load_interactions(str(write(tmp_path, "r.json", text)))
+    assert read.user_ids.tolist() == ["2", str(2**53 + 1)]
+    assert read.item_ids.tolist() == [str(10**30), "5"]
+    assert read.timestamps.tolist() == [1_600_000_000, 1_600_000_001, 1_600_000_000]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
