@@ -90,6 +90,9 @@ def are_empty(column: pa.Array) -> NDArray[np.bool_]:
     if str(column.type) in ("string", "large_string", "string_view"):
         trimmed = pc.utf8_trim(column.cast(pa.string()), characters=BLANKS)
         is_empty = pc.or_(is_empty, pc.fill_null(pc.equal(trimmed, ""), True))
+    elif str(column.type) in ("binary", "large_binary"):  # text that is not marked as such
+        is_blank = pc.match_substring_regex(column, r"^\s*$")
+        is_empty = pc.or_(is_empty, pc.fill_null(is_blank, True))
     return _numpy(is_empty)
 
 

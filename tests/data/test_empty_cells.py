@@ -141,7 +141,9 @@ def test_prepared_data_are_of_the_way_they_were_read(
         (pa.array([None, None], pa.string()).dictionary_encode(), [True, True]),
         (pa.array([0.0, float("nan"), None]), [False, True, True]),
         (pa.array([0, None]), [False, True]),
-        (pa.array([b"a", None]), [False, True]),
+        (pa.array([b"a", b"", b" \n", b"\xff", None]), [False, True, True, False, True]),
+        (pa.array([b"a", b"", b"a"]).dictionary_encode(), [False, True, False]),
+        (pa.array([b"", b"a"], pa.large_binary()), [True, False]),
         (pa.array([None, None]), [True, True]),
     ],
 )
