@@ -473,6 +473,23 @@ def test_numbers_may_be_dates(tmp_path: Path) -> None:
     rows = "user,item,date\n1,5,20200229\n1,6,20191231\n2,5,20200101\n"
     read = load_interactions(str(write(tmp_path, "r.csv", rows)))
     assert read.timestamps.tolist() == [1577750400, 1582934400, 1577836800]
+    floats = rows.replace("31\n", "31.0\n").replace("29\n", "29.0\n").replace("01\n", "01.0\n")
+    empty = floats + "2,6,\n"  # as pandas writes integers with a gap
+    found = load_interactions(str(write(tmp_path, "r.csv", empty)), drop_empty=True)
+    assert found.timestamps.tolist() == read.timestamps.tolist()
+    mixed = load_interactions(str(write(tmp_path, "r.csv", rows.replace("20191231", "2019-12-31"))))
+    assert mixed.timestamps.tolist() == read.timestamps.tolist()
+
+
+@pytest.mark.parametrize("value", ["20200230", "0", "99999999", "1582934400"])
+@pytest.mark.parametrize("end", ["", ".0"])
+def test_what_is_no_date_among_dates_is_not_read_as_seconds(
+    tmp_path: Path, value: str, end: str
+) -> None:
+    rows = "".join(f"{n % 2},{n},{day}{end}\n" for n, day in enumerate([20200229, value, 20200101]))
+    path = write(tmp_path, "r.csv", f"user,item,date\n{rows}")
+    with pytest.raises(ValueError, match=f"line 3: timestamp '{value}{end}' must be "):
+        load_interactions(str(path))
 
 
 # Other formats
