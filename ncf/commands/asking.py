@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ncf.serving.catalogue import Catalogue
     from ncf.serving.recommender import Recommender
 
-_HEADINGS = {"userid", "itemid", "user", "item", "id"}  # of a file of ids, less its signs
+_HEADINGS = {"userid", "itemid", "user", "item", "id"}  # of a file of ids, less blanks and signs
 _SHOWN = 5  # of unknown ids
 
 
@@ -170,7 +170,7 @@ def _ids_in(option: str, path: Path) -> list[str]:
     except OSError as error:
         raise OSError(f"{option} {path}: cannot be read: {error.strerror}") from error
     ids = [line.strip() for line in lines if line.strip()]
-    if ids and "".join(filter(str.isalpha, ids[0].lower())) in _HEADINGS:
+    if ids and "".join(filter(str.isalnum, ids[0].lower())) in _HEADINGS:
         del ids[0]
     if not ids:
         raise ValueError(f"{option} {path}: no ids are in it; write one on each line")
