@@ -180,11 +180,13 @@ def _ids_in(option: str, path: Path) -> list[str]:
 def _listed(items: str) -> list[str]:
     """Returns the ids of a list with commas, in which quotes keep an id with a comma together.
 
+    A line's end separates too, as where the list comes from a file.
+
     >>> _listed('50, 181'), _listed('"shelf, oak",50')
     (['50', '181'], ['shelf, oak', '50'])
     """
-    (fields,) = csv.reader([items], skipinitialspace=True)
-    return [field.strip() for field in fields if field.strip()]
+    rows = csv.reader(items.splitlines(), skipinitialspace=True)
+    return [field.strip() for row in rows for field in row if field.strip()]
 
 
 def _tell_unknown_users(option: str, user_ids: Sequence[str], catalogue: Catalogue) -> None:

@@ -42,3 +42,10 @@ def test_the_first_id_of_a_file_is_not_taken_for_a_heading(
     lines, said = ask(capsys, "--users", str(file))
     assert [line.split(",")[0] for line in lines] == ["user1", "user3"]
     assert said == ""
+
+
+@pytest.mark.parametrize("items", ['item_1,"shelf, oak"', 'item_1\n"shelf, oak"\r\n'])
+def test_items_are_separated_by_commas_and_lines(
+    capsys: pytest.CaptureFixture[str], items: str
+) -> None:
+    assert ask(capsys, "--items", items) == ([",True,1,item_2,1.0,"], "")
