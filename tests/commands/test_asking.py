@@ -49,3 +49,19 @@ def test_items_are_separated_by_commas_and_lines(
     capsys: pytest.CaptureFixture[str], items: str
 ) -> None:
     assert ask(capsys, "--items", items) == ([",True,1,item_2,1.0,"], "")
+
+
+def test_a_user_whose_items_are_given_is_not_said_to_get_the_most_popular(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("--user", "stranger", "--items")
+    lines, said = ask(capsys, *asked, "item_1")
+    assert lines[0].startswith("stranger,True,")
+    assert said == ""
+    lines, said = ask(capsys, *asked, "lamp")
+    assert lines[0].startswith("stranger,False,")
+    assert said == (
+        "unknown to the model and passed over: lamp\n--user: 1 of 1 users are unknown to the model "
+        "and get the most popular items: stranger; it knows users such as user1 and user2\n"
+    )
+    assert ask(capsys, "--items", "lamp")[1] == "unknown to the model and passed over: lamp\n"
