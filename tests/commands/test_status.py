@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import optuna
 import pytest
 
 from ncf.__main__ import main
 from ncf.commands import studies
-from ncf.study.storage import lock_study
+from ncf.study.storage import lock_study, open_storage
 
 
 @pytest.fixture
@@ -32,3 +33,11 @@ def test_the_first_search_of_a_study_is_not_denied_while_it_starts(
         lock.release()
     assert main(["stop", "shop"]) == 0
     assert "study shop: nobody is searching it" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_record_of_a_baseline_has_a_status(capsys: pytest.CaptureFixture[str]) -> None:
+    storage = open_storage("mlruns/optuna.journal")
+    optuna.create_study(storage=storage, study_name="shop/ease", direction="maximize")
+    assert main(["status", "shop/ease"]) == 0
+    assert "study shop/ease: 0 trials; 0 finished" in capsys.readouterr().out
