@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ncf.serving.answers import Recommendations
     from ncf.serving.catalogue import Catalogue
     from ncf.serving.recommender import Recommender
 
-_HEADINGS = {"userid", "itemid", "user", "item", "id"}  # of a file of ids, less its signs
+_HEADINGS = {"userid", "itemid", "user", "item", "id"}  # of a file of ids, less blanks and signs
 _SHOWN = 5  # of unknown ids
 
 
@@ -105,10 +106,11 @@ def _recommend(
         return
     given = None if items is None else _listed(items)
     _tell_unknown("", given or [], catalogue)
-    _tell_unknown_users("--user" if users is None else "--users", asked, catalogue)
     answers = recommender.recommend(
         asked, k, include_seen, items=given, only=listed, exclude=barred
     )
+    if asked:
+        _tell_unknown_users("--user" if users is None else "--users", answers, catalogue)
     tables.show_recommendations(answers, json)
 
 
@@ -170,7 +172,7 @@ def _ids_in(option: str, path: Path) -> list[str]:
     except OSError as error:
         raise OSError(f"{option} {path}: cannot be read: {error.strerror}") from error
     ids = [line.strip() for line in lines if line.strip()]
-    if ids and "".join(filter(str.isalpha, ids[0].lower())) in _HEADINGS:
+    if ids and "".join(filter(str.isalnum, ids[0].lower())) in _HEADINGS:
         del ids[0]
     if not ids:
         raise ValueError(f"{option} {path}: no ids are in it; write one on each line")
@@ -180,22 +182,24 @@ def _ids_in(option: str, path: Path) -> list[str]:
 def _listed(items: str) -> list[str]:
     """Returns the ids of a list with commas, in which quotes keep an id with a comma together.
 
+    A line's end separates too, as where the list comes from a file.
+
     >>> _listed('50, 181'), _listed('"shelf, oak",50')
     (['50', '181'], ['shelf, oak', '50'])
     """
-    (fields,) = csv.reader([items], skipinitialspace=True)
-    return [field.strip() for field in fields if field.strip()]
+    rows = csv.reader(items.splitlines(), skipinitialspace=True)
+    return [field.strip() for row in rows for field in row if field.strip()]
 
 
-def _tell_unknown_users(option: str, user_ids: Sequence[str], catalogue: Catalogue) -> None:
-    """Prints to stderr how many users the model does not know."""
-    unknown = [
-        user_id for user_id in user_ids if not catalogue.is_fitted(catalogue.user_of(user_id))
-    ]
+def _tell_unknown_users(
+    option: str, answers: Sequence[Recommendations], catalogue: Catalogue
+) -> None:
+    """Prints to stderr how many users were answered by popularity, as the model knows them not."""
+    unknown = [answer.user_id for answer in answers if not answer.known]
     if unknown:
         known = catalogue.user_ids[catalogue.fitted_users[:2]].tolist()
         print(
-            f"{option}: {len(unknown):,} of {len(user_ids):,} users are unknown to the model and "
+            f"{option}: {len(unknown):,} of {len(answers):,} users are unknown to the model and "
             f"get the most popular items: {_some(unknown)}; it knows users such as "
             f"{' and '.join(map(str, known))}",
             file=sys.stderr,

@@ -117,7 +117,8 @@ def _delete(study: optuna.Study, parts: Parts, storage: str | None) -> None:
     for name in sorted(own, reverse=True):
         if name == study.study_name or name.startswith(f"{study.study_name}/"):
             optuna.delete_study(study_name=name, storage=opened)
-    parts.table.unlink(missing_ok=True)
+    for table in parts.tables:
+        table.unlink(missing_ok=True)
 
 
 def _delete_models(

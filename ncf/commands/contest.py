@@ -11,7 +11,6 @@ import optuna
 
 from ncf.commands import progress, terminal
 from ncf.commands.options import Options
-from ncf.models.table import title
 from ncf.study import baselines, best, mixing
 from ncf.study.agreement import note_agreement
 from ncf.study.confirmation import confirm
@@ -77,4 +76,4 @@ def winner_first(
 
 def _follow(name: str, events: Generator[Event, None, None], plan: Plan) -> None:
     with closing(events):
-        progress.follow_baseline(title(name), events, baselines.n_settings_of(name, plan))
+        progress.follow_baseline(name, events, baselines.n_settings_of(name, plan))

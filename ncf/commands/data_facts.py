@@ -15,7 +15,7 @@ from ncf.data.movielens import NAMES
 from ncf.data.ratings import read_ratings
 from ncf.data.times import resolution_of
 from ncf.protocol import given_split
-from ncf.protocol.choice import SplitChoice, SplitData, as_given, split_as
+from ncf.protocol.choice import SplitChoice, SplitData, read_given, split_as
 from ncf.protocol.metrics import mean_by_user
 from ncf.protocol.sequence import Sequence, measure
 
@@ -90,12 +90,8 @@ def gather(
     """
     train_file = given_split.find(data)
     if train_file is not None:
-        if choice not in (None, SplitChoice()) or drop_empty:
-            raise ValueError(
-                f"{train_file}: a ready-made split is taken as it is; leave out --split and "
-                "--drop-empty"
-            )
-        given = as_given(given_split.load_ready_made(train_file))
+        is_read_otherwise = bool(columns.given) or min_rating is not None or drop_empty
+        given = read_given(train_file, choice or SplitChoice(), is_read_otherwise)
         n_rows = given.interactions.n_interactions
         times = given.interactions.timestamps
         return _facts(given, (n_rows, 0, n_rows), times, is_given=True)

@@ -142,7 +142,7 @@ def search(
             titles = kept
         data = kept
     if titles is not None and not isinstance(titles, str | Path):
-        titles = kept_tables.keep(titles, study, "-titles")
+        titles = kept_tables.keep(titles, study, are_titles=True)
     source = None if data is None else str(data)
     if isinstance(columns, Mapping):
         columns = ",".join(f"{role}={column}" for role, column in columns.items())

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 
+from ncf.commands import kept_tables
 from ncf.data.files import RESULTS
 from ncf.study.holder import holder_of
 from ncf.tracking import cleaning, places, store
@@ -26,12 +27,12 @@ class Parts:
         models: The models of these runs.
         versions: The registered versions that are made of these models.
         folder: Its folder.
-        table: The table that it was searched on from Python, where there is one.
+        tables: The files of the tables that it was given from Python, as far as there are.
     """
 
     client: MlflowClient | None
     folder: Path
-    table: Path
+    tables: list[Path]
     runs: list[Run] = field(default_factory=list)
     models: list[LoggedModel] = field(default_factory=list)
     versions: list[ModelVersion] = field(default_factory=list)
@@ -40,19 +41,19 @@ class Parts:
     def size(self) -> int:
         """The bytes that it takes on this machine, less those of its record."""
         files = cleaning.size_of_folder(self.folder)
-        files += self.table.stat().st_size if self.table.exists() else 0
+        files += sum(table.stat().st_size for table in self.tables if table.exists())
         return files + cleaning.size_of(self.runs, self.models)
 
 
 def parts_of(client: MlflowClient | None, study: optuna.Study) -> Parts:
     """Returns what there is of a study, as far as a store is there."""
     folder = RESULTS / "studies" / study.study_name
-    table = RESULTS / "data" / f"{study.study_name}.parquet"
+    tables = kept_tables.files_of(study.study_name)
     if client is None or "id" not in study.user_attrs:
-        return Parts(client, folder, table)
+        return Parts(client, folder, tables)
     runs = cleaning.runs_of(client, study.user_attrs["id"])
     models = cleaning.models_of(client, runs)
-    return Parts(client, folder, table, runs, models, cleaning.versions_of(client, models))
+    return Parts(client, folder, tables, runs, models, cleaning.versions_of(client, models))
 
 
 def client_of(tracking_uri: str | None) -> MlflowClient | None:

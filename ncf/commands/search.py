@@ -131,9 +131,7 @@ def plan_of(options: Options) -> Plan:
 def _experiment(options: Options) -> Experiment:
     experiment = load_experiment(options.experiment)
     if options.data is not None and options.data != experiment.data:
-        experiment = replace(
-            experiment, data=options.data, name=name_of(Path(options.data)) or options.data
-        )
+        experiment = replace(experiment, data=options.data, name=name_of(Path(options.data)))
     if options.epochs is not None:
         experiment = replace(experiment, epochs=options.epochs)
     return experiment

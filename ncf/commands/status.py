@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 
 import optuna
 from optuna.trial import TrialState
@@ -31,12 +30,6 @@ def describe(name: str, storage: str | None) -> list[str]:
     """
     search = presence.last_search(name)
     is_running = presence.is_searched(name)
-    if storage is not None and "://" in storage:  # another machine may be searching it
-        from ncf.study.holder import holder_of
-
-        with suppress(ValueError):  # there is no such study
-            if (holder := holder_of(journal.load_study(name, storage))) is not None:
-                search, is_running = holder.search, True
     is_starting = is_running and (search is None or search.has_ended)
     try:
         study = journal.load_study(name, storage)
@@ -77,7 +70,8 @@ def describe(name: str, storage: str | None) -> list[str]:
 
 
 def _is_recorded(name: str, location: str) -> bool:
-    return "://" not in location and presence.is_recorded(name, location)
+    study = name.partition("/")[0]  # whose search writes the records of its baselines
+    return "://" not in location and presence.is_recorded(study, location)
 
 
 def _phase(study: optuna.Study, search: Search, n_trained: int, storage: str | None) -> str:

@@ -135,12 +135,12 @@ def _stop(study: str | None) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         search = presence.last_search(name)
-        if search is None or not presence.is_searched(name):
+        if not presence.is_searched(name):
             print(f"study {name}: nobody is searching it")
             return
-        if search.host != platform.node():
+        if search is not None and search.host != platform.node():
             raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
-        if search.is_alive:
+        if search is not None and search.is_alive:
             break
         if time.monotonic() > deadline:  # another search has the study, and has not noted itself
             raise ValueError(f"study {name}: its search is just starting; give the command again")

@@ -38,9 +38,8 @@ def show(study: optuna.Study, sort_by: str | None, only_changed: bool, as_json: 
         raise ValueError(f"--sort-by {sort_by}: the columns are {', '.join(map(str, table))}")
     else:
         # `value` is the objective of a finished trial; pruned and failed trials come after
-        table = table.sort_values(
-            sort_by or "value", ascending=False, kind="stable", na_position="last"
-        )
+        if (by := sort_by or "value") in table:  # not where all trials have failed
+            table = table.sort_values(by, ascending=False, kind="stable", na_position="last")
     if only_changed and len(table) > 1:
         table = table[[name for name in table if name in _ALWAYS or _differs(table[name])]]
     is_wide = as_json or not sys.stdout.isatty()
@@ -102,8 +101,8 @@ def _trained(study: optuna.Study, number: int) -> FrozenTrial:
 
     trials = study.get_trials(deepcopy=False)
     if number >= len(trials):
-        last = len(trials) - 1
-        raise ValueError(f"study {study.study_name} has no trial {number}: its last is {last}")
+        has = f"its last is {len(trials) - 1}" if trials else "it has none yet"
+        raise ValueError(f"study {study.study_name} has no trial {number}: {has}")
     if not journal.is_trained(trials[number]):
         state = trials[number].state.name.lower()
         raise ValueError(

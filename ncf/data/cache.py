@@ -17,7 +17,7 @@ from ncf.data.interactions import Interactions
 
 _log = logging.getLogger(__name__)
 
-_FORMAT_VERSION = 4  # raised when prepared data of an older version must not be used
+_FORMAT_VERSION = 5  # raised when prepared data of an older version must not be used
 CACHED_FROM_BYTES = 16 * 2**20
 _ARRAYS = ("indptr", "items", "timestamps", "user_ids", "item_ids", "titles")
 _RECORDED = ("name", "has_times", "columns_read", "remarks")

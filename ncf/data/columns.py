@@ -165,10 +165,10 @@ def find_columns(names: Sequence[str], columns: Columns, place: str) -> dict[str
 def nearest(wanted: str | None, names: Sequence[str]) -> str:
     """Returns a question with the name most like a given one, empty where none is like it.
 
-    >>> nearest("kunde", ["Kunde", "Artikel"])
-    "did you mean 'Kunde'? "
+    >>> nearest("kunde", ["Kunde", "Artikel"]), nearest(None, ["", "Artikel"])
+    ("did you mean 'Kunde'? ", '')
     """
-    by_plain = {plain(name): name for name in names}
+    by_plain = {plain(name): name for name in names if plain(name)}
     found = get_close_matches(plain(wanted or ""), by_plain, n=1)
     return f"did you mean {by_plain[found[0]]!r}? " if found else ""
 

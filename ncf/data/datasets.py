@@ -45,7 +45,7 @@ def load_interactions(
         "parts": [file.relative_to(path).as_posix() for file in files],
         "columns": asdict(columns),
         "min_rating": min_rating,
-        **({"drop_empty": True} if drop_empty else {}),  # so that what is kept stays in use
+        "drop_empty": drop_empty,
     }
     return prepared(
         [*files, *([] if titles is None else [titles])],

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ncf.data.columns import ROLES
 from ncf.data.ids import BLANKS
 from ncf.data.sources import Batch
+from ncf.data.streams import DAMAGED
 
 
 @dataclass
@@ -67,13 +68,20 @@ class EmptyCells:
 
 
 def rule_of_empty(batches: Iterable[Batch]) -> str:
-    """Returns the rule that an empty cell breaks, given the rows from its batch to the last."""
+    """Returns the rule that an empty cell breaks, given the rows from its batch to the last.
+
+    What breaks a rule in a later batch does not hide this one; the rows are counted up to there.
+    """
     found = EmptyCells()
-    found.count(batches)
+    least = ""
+    try:
+        found.count(batches)
+    except (ValueError, *DAMAGED):
+        least = "at least "
     rows = "row has an empty cell" if found.n_rows == 1 else "rows have an empty cell"
     return (
-        f"must not be empty; {found.n_rows:,} {rows} ({found.columns}): correct them, or leave "
-        "such rows out by --drop-empty"
+        f"must not be empty; {least}{found.n_rows:,} {rows} ({found.columns}): correct them, or "
+        "leave such rows out by --drop-empty"
     )
 
 
@@ -90,6 +98,9 @@ def are_empty(column: pa.Array) -> NDArray[np.bool_]:
     if str(column.type) in ("string", "large_string", "string_view"):
         trimmed = pc.utf8_trim(column.cast(pa.string()), characters=BLANKS)
         is_empty = pc.or_(is_empty, pc.fill_null(pc.equal(trimmed, ""), True))
+    elif str(column.type) in ("binary", "large_binary"):  # text that is not marked as such
+        is_blank = pc.match_substring_regex(column, r"^\s*$")
+        is_empty = pc.or_(is_empty, pc.fill_null(is_blank, True))
     return _numpy(is_empty)
 
 

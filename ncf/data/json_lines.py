@@ -59,6 +59,11 @@ def _read(path: Path, wanted: Mapping[str, str]) -> Iterator[Batch]:
         columns = {}
         for role, name in wanted.items():
             values = [_filled(row.get(name)) for row in rows]
+            if role == "label":  # which may be a column of anything, and then does not matter
+                values = [
+                    None if value is None else str(value).encode(errors="replace").decode()
+                    for value in values
+                ]
             try:
                 columns[role] = _array(values, role)
             except ValueError as error:
@@ -122,7 +127,13 @@ def _array(values: list[Any], role: str) -> pa.Array:
         except OverflowError:
             pass
     elif kinds and kinds <= {int, float}:
-        return pa.array(values, pa.float64())
+        try:
+            return pa.array(values, pa.float64())
+        except (OverflowError, pa.ArrowInvalid):  # an integer is too large to be exact as a float
+            values = [
+                int(value) if isinstance(value, float) and value.is_integer() else value
+                for value in values
+            ]
     written = (
         value if value is None or isinstance(value, str) else json.dumps(value) for value in values
     )

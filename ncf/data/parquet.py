@@ -44,12 +44,15 @@ def open_parquet(path: Path, columns: Columns) -> Source:
     files = files_of(path)
     try:
         with pa.parquet.ParquetFile(files[0]) as file:
-            own = file.schema_arrow.names
+            schema = file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise _torn(files[0], error) from error
     partitions = _partitions(path, files[0])
-    names = (*own, *(name for name in partitions if name not in own))
+    names = (*schema.names, *(name for name in partitions if name not in schema.names))
     places = find_columns(names, columns, f"{path}")
+    label = names[places["label"]] if "label" in places else ""
+    if label in schema.names and pa.types.is_nested(schema.field(label).type):
+        del places["label"]  # a list or an object says neither yes nor no
     wanted = {role: names[place] for role, place in places.items()}
     return Source(places, names, True, (), _read(path, files, wanted))
 

@@ -36,7 +36,6 @@ __all__ = ["Columns", "Ratings", "read_ratings"]
 
 _log = logging.getLogger(__name__)
 
-_SECONDS = np.dtype("datetime64[s]")
 _RULES = {
     "user": "must not hold a NUL; correct it or remove the row",
     "item": "must not hold a NUL; correct it or remove the row",
@@ -233,7 +232,8 @@ def _join_times(parts: list[Times]) -> tuple[NDArray[np.int64], NDArray[np.int64
     """Returns seconds, and the order that parts of a second give the rows, None for the file's."""
     if all(part.dtype == np.int64 for part in parts):
         return np.concatenate(parts), None
-    exact = np.concatenate([part.astype("datetime64[ns]").astype(np.int64) for part in parts])
-    exact = exact.astype("datetime64[ns]").astype(np.int64)  # the finer unit was taken
+    # a batch without parts of seconds has integers; joined, all are in the finer unit
+    times = [part.astype("datetime64[s]") if part.dtype == np.int64 else part for part in parts]
+    exact = np.concatenate(times).astype("datetime64[ns]").astype(np.int64)
     order = np.argsort(exact, kind="stable")
     return exact[order] // 10**9, order

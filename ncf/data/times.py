@@ -1,11 +1,11 @@
 """When something happened, in whatever way a file writes it.
 
 Numbers count from 1970: seconds up to 1e11, above that milliseconds, above 1e14 microseconds,
-above 1e17 nanoseconds. A whole column of numbers such as 20170215 holds dates. Text is an ISO 8601
-date, perhaps with a time, a zone, ` UTC`, or slashes for dashes, a date with dots, which has the
-day first, as `3.4.2012 18:00`, or a date that has the month by its English name, as
-`Tue Apr 03 18:00:09 +0000 2012`. Of `3/4/2012` nobody can tell which is the day. Times that name no
-zone are in UTC. All are from 1970 to 2100.
+above 1e17 nanoseconds. Where half the numbers of a column are such as 20170215, it holds dates.
+Text is an ISO 8601 date, perhaps with a time, a zone, ` UTC`, or slashes for dashes, a date with
+dots, which has the day first, as `3.4.2012 18:00`, or a date that has the month by its English
+name, as `Tue Apr 03 18:00:09 +0000 2012`. Of `3/4/2012` nobody can tell which is the day. Times
+that name no zone are in UTC. All are from 1970 to 2100.
 """
 
 from __future__ import annotations
@@ -112,10 +112,8 @@ def in_words(second: int) -> str:
 
 def _of_integers(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns nanoseconds since 1970; the least integer stands for what is no time."""
-    if len(numbers) and numbers.min() >= 19_700_101 and numbers.max() <= 20_991_231:
-        days = pd.to_datetime(pd.Series(numbers.astype(str)), format="%Y%m%d", errors="coerce")
-        if days.notna().all():
-            return days.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    if (dates := _of_dates(numbers)) is not None:
+        return dates
     nanoseconds = _checked(numbers, 10**9)
     for above, digits in _UNITS[::-1]:
         is_finer = numbers > above
@@ -124,7 +122,27 @@ def _of_integers(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return nanoseconds
 
 
+def _of_dates(numbers: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """Returns nanoseconds of numbers such as 20170215, None where most are no dates.
+
+    As seconds they are of August 1970. Of numbers that count rows, one in 27 is a date.
+    """
+    is_near = (numbers >= 19_700_101) & (numbers <= 20_991_231) & (numbers % 1 == 0)
+    n_numbers = len(numbers) - np.count_nonzero(np.isnan(numbers))
+    if not n_numbers or 2 * np.count_nonzero(is_near) < n_numbers:
+        return None
+    written = pd.Series(numbers[is_near].astype(np.int64).astype(str))
+    days = pd.to_datetime(written, format="%Y%m%d", errors="coerce")
+    if 2 * days.notna().sum() < n_numbers:
+        return None
+    nanoseconds = np.full(len(numbers), _MISSING)
+    nanoseconds[is_near] = days.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    return nanoseconds
+
+
 def _of_floats(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    if (dates := _of_dates(numbers)) is not None:
+        return dates
     for above, digits in _UNITS:
         numbers = np.where(numbers > above, numbers / 10**digits, numbers)
     is_good = (numbers >= 0) & (numbers <= LAST_SECOND)

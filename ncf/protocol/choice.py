@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ncf.data.interactions import Interactions
 from ncf.data.times import in_words
-from ncf.protocol.given_split import ReadyMade
+from ncf.protocol.given_split import load_ready_made
 from ncf.protocol.splitting import Split, leave_one_out
 from ncf.protocol.time_split import QUANTILES, TARGETS, cuts_of, split_by_time
 
@@ -113,8 +114,23 @@ def split_as(choice: SplitChoice, interactions: Interactions) -> SplitData:
     )
 
 
-def as_given(given: ReadyMade) -> SplitData:
-    """Returns a data set with the split that it comes with."""
+def read_given(train_file: Path, choice: SplitChoice, is_read_otherwise: bool) -> SplitData:
+    """Reads a data set with the split that it comes with, which is taken as it is.
+
+    Args:
+        train_file: Its train file.
+        choice: The split that a person has asked for.
+        is_read_otherwise: Whether a person has asked for other columns or for some of the rows.
+
+    Raises:
+        ValueError: A person has asked for something else, or a file breaks a rule.
+    """
+    if is_read_otherwise or choice != SplitChoice():
+        raise ValueError(
+            f"{train_file}: a ready-made split is taken as it is; leave out --columns, "
+            "--min-rating, --drop-empty and --split"
+        )
+    given = load_ready_made(train_file)
     protocol = (
         f"ready-made split, {given.test_candidates.shape[1] - 1} test negatives given "
         f"({given.n_dropped} dropped: candidates are distinct)"

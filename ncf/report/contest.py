@@ -38,7 +38,10 @@ def verdict(conclusion: Conclusion, objective: Objective) -> list[str]:
         where = f"By test {metric.label} on the sampled candidates, with p after Holm's correction"
         sentences.append(_contest(where, title, names, sampled))
     if baselines and len(full) == len(baselines):
-        where = "Over the full catalogue, with the lead, its 95% interval, and p corrected alone"
+        where = (
+            "Over the full catalogue, with the lead, its 95% interval, and p after Holm's "
+            "correction over these comparisons alone"
+        )
         sentences.append(_contest(where, title, names, full, has_leads=True))
         sentences += _orders(conclusion.results, metric)
     if baselines:

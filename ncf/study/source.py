@@ -11,7 +11,7 @@ from ncf.data.columns import parse_columns
 from ncf.data.datasets import load_interactions
 from ncf.data.titles import with_titles
 from ncf.protocol import given_split
-from ncf.protocol.choice import SplitChoice, SplitData, as_given, parse_split, split_as
+from ncf.protocol.choice import SplitChoice, SplitData, parse_split, read_given, split_as
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,9 @@ def read(source: Source) -> SplitData:
         if source.titles is not None:
             interactions = with_titles(interactions, Path(source.titles), columns.item)
         return split_as(source.split, interactions)
-    is_whole = source.min_rating is None and not source.drop_empty
-    if source.columns or not is_whole or source.split != SplitChoice():
-        raise ValueError(
-            f"{train_file}: a ready-made split is taken as it is; leave out --columns, "
-            "--min-rating, --drop-empty and --split"
-        )
-    given = given_split.load_ready_made(train_file)
+    is_read_otherwise = bool(columns.given) or source.min_rating is not None or source.drop_empty
+    given = read_given(train_file, source.split, is_read_otherwise)
     if source.titles is not None:
         titled = with_titles(given.interactions, Path(source.titles), columns.item)
         given = replace(given, interactions=titled)
-    return as_given(given)
+    return given

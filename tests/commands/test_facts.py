@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ncf.commands.facts import Facts, gather, in_words, warnings
 from ncf.data.columns import Columns
+from ncf.protocol.choice import SplitChoice
 
 # Users a, b, c and d have 4, 3, 3 and 1 items. The two latest of a and c have equal times, and so
 # have b's first two, the time of a's latest. Item 9 is c's latest and nobody else's. a has item 1
@@ -39,6 +41,24 @@ def test_rows_with_an_empty_cell_are_counted_apart(tmp_path: Path) -> None:
     found = gather(str(path), Columns(), drop_empty=True)
     assert (found.counts["rows"], found.counts["empty"], found.counts["kept"]) == (13, 2, 11)
     assert "13 rows in the file; 2 have an empty cell and are left out; 1 repeat" in in_words(found)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"columns": Columns(user="2", item="1")},
+        {"min_rating": 4.0},
+        {"drop_empty": True},
+        {"choice": SplitChoice((0.8, 0.9))},
+    ],
+)
+def test_a_ready_made_split_is_not_looked_at_in_another_way(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    file = tmp_path / "toy.train.rating"
+    file.write_text("0\t0\t1\n")
+    with pytest.raises(ValueError, match=r"taken as it is; leave out --columns, .* and --split"):
+        gather(str(file), **{"columns": Columns(), **asked})
 
 
 def test_a_file_counted_by_hand(tmp_path: Path) -> None:

@@ -108,6 +108,13 @@ def test_other_faults_are_told_all_the_same(tmp_path: Path) -> None:
         read_ratings(path, drop_empty=True)
 
 
+def test_the_first_fault_of_a_file_is_told_where_a_later_batch_has_another(tmp_path: Path) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text("user,item\na,x\n,y\nb")  # the last line, without an end, is a batch
+    with pytest.raises(ValueError, match=r"line 3: user '' must .* at least 1 row has an empty c"):
+        read_ratings(path)
+
+
 def test_a_file_without_empty_cells_is_read_alike(tmp_path: Path) -> None:
     path = tmp_path / "shop.csv"
     TABLE.replace(" ", "w").replace("", None).fillna(
@@ -141,7 +148,9 @@ def test_prepared_data_are_of_the_way_they_were_read(
         (pa.array([None, None], pa.string()).dictionary_encode(), [True, True]),
         (pa.array([0.0, float("nan"), None]), [False, True, True]),
         (pa.array([0, None]), [False, True]),
-        (pa.array([b"a", None]), [False, True]),
+        (pa.array([b"a", b"", b" \n", b"\xff", None]), [False, True, True, False, True]),
+        (pa.array([b"a", b"", b"a"]).dictionary_encode(), [False, True, False]),
+        (pa.array([b"", b"a"], pa.large_binary()), [True, False]),
         (pa.array([None, None]), [True, True]),
     ],
 )

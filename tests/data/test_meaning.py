@@ -219,6 +219,9 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, header: str) -
     path = write(tmp_path, "r.csv", f"{header},user\na,x,1\nb,y,1\n")
     with pytest.raises(ValueError, match=f"no user column 'kundE' .*did you mean {name!r}\\? name"):
         load_interactions(str(path), parse_columns("user=kundE"))
+    path = write(tmp_path, "r.csv", ",user,what\n0,a,x\n1,b,y\n")  # as pandas writes its index
+    with pytest.raises(ValueError, match="no item column among '', 'user', 'what'; name it: "):
+        load_interactions(str(path))
 
 
 def test_kinds_of_events_are_said_to_count_alike(tmp_path: Path) -> None:
@@ -364,6 +367,19 @@ def test_an_empty_cell_does_not_hide_a_no(
         load_interactions(str(path), drop_empty=drop_empty)
 
 
+@pytest.mark.parametrize("tags", [["a"], {"a": 1}, "\ud800", 7])
+def test_a_column_that_says_neither_yes_nor_no_may_hold_anything(tmp_path: Path, tags: Any) -> None:
+    rows: list[dict[str, Any]] = [{"user": u, "item": i, "time": t} for u, i, _, t in ROWS]
+    late = [row | {"tags": None} for row in rows]
+    late[-1]["tags"] = tags  # after the rows that tell the columns
+    path = write(tmp_path, "r.jsonl", "\n".join(map(json.dumps, late)))
+    assert triples(load_interactions(str(path))) == EXPECTED
+    if tags != "\ud800":
+        table = pa.Table.from_pylist([row | {"tags": tags} for row in rows])
+        pq.write_table(table, tmp_path / "r.parquet")
+        assert triples(load_interactions(str(tmp_path / "r.parquet"))) == EXPECTED
+
+
 def test_ratings_of_0_and_1_must_be_decided_upon(tmp_path: Path) -> None:
     rows = [f"{user},{item},{int(rating > 2)}" for user, item, rating, _ in ROWS]
     path = write(tmp_path, "r.csv", "\n".join(rows))
@@ -457,6 +473,23 @@ def test_numbers_may_be_dates(tmp_path: Path) -> None:
     rows = "user,item,date\n1,5,20200229\n1,6,20191231\n2,5,20200101\n"
     read = load_interactions(str(write(tmp_path, "r.csv", rows)))
     assert read.timestamps.tolist() == [1577750400, 1582934400, 1577836800]
+    floats = rows.replace("31\n", "31.0\n").replace("29\n", "29.0\n").replace("01\n", "01.0\n")
+    empty = floats + "2,6,\n"  # as pandas writes integers with a gap
+    found = load_interactions(str(write(tmp_path, "r.csv", empty)), drop_empty=True)
+    assert found.timestamps.tolist() == read.timestamps.tolist()
+    mixed = load_interactions(str(write(tmp_path, "r.csv", rows.replace("20191231", "2019-12-31"))))
+    assert mixed.timestamps.tolist() == read.timestamps.tolist()
+
+
+@pytest.mark.parametrize("value", ["20200230", "0", "99999999", "1582934400"])
+@pytest.mark.parametrize("end", ["", ".0"])
+def test_what_is_no_date_among_dates_is_not_read_as_seconds(
+    tmp_path: Path, value: str, end: str
+) -> None:
+    rows = "".join(f"{n % 2},{n},{day}{end}\n" for n, day in enumerate([20200229, value, 20200101]))
+    path = write(tmp_path, "r.csv", f"user,item,date\n{rows}")
+    with pytest.raises(ValueError, match=f"line 3: timestamp '{value}{end}' must be "):
+        load_interactions(str(path))
 
 
 # Other formats
@@ -480,6 +513,20 @@ def test_json(tmp_path: Path, name: str) -> None:
 def test_text_ids_of_json_stay_text(tmp_path: Path) -> None:
     text = "\n".join(json.dumps({"user": str(u), "item": i}) for u, i, _, _ in ROWS)
     assert load_interactions(str(write(tmp_path, "r.json", text))).user_ids[0] == "1000"
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_large_integers_of_json_stay_exact_beside_floats(tmp_path: Path, is_list: bool) -> None:
+    rows = [
+        {"user": 2**53 + 1, "item": 10**30, "time": 1_600_000_000_000_000_003},
+        {"user": 2.0, "item": 5.0, "time": 1_600_000_001.5},
+        {"user": 2, "item": 10**30, "time": 1_600_000_000},
+    ]
+    text = json.dumps(rows) if is_list else "\n".join(map(json.dumps, rows))
+    read = load_interactions(str(write(tmp_path, "r.json", text)))
+    assert read.user_ids.tolist() == ["2", str(2**53 + 1)]
+    assert read.item_ids.tolist() == [str(10**30), "5"]
+    assert read.timestamps.tolist() == [1_600_000_000, 1_600_000_001, 1_600_000_000]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zipfile
 from collections.abc import Callable, Iterator
@@ -141,6 +142,27 @@ def test_parquet(tmp_path: Path, times: str) -> None:
         expected = [(user, item, time + 10**9) for user, item, time in EXPECTED]
     frame.to_parquet(tmp_path / "r.parquet", row_group_size=2)
     assert read(tmp_path / "r.parquet") == expected
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_batch_of_whole_seconds_is_of_its_time_beside_parts_of_seconds(
+    tmp_path: Path, kind: str
+) -> None:
+    start = 1_600_000_000
+    rows = [(1, 5, start + 3), (2, 5, start + 1.5), (1, 6, start + 1.25), (2, 6, start + 2)]
+    path = tmp_path / f"r.{kind}"
+    if kind == "csv":  # its last line has no end, and so is a batch of its own
+        path.write_text(text(",", "user,item,time", rows).rstrip())
+    elif kind == "jsonl":
+        lines = (json.dumps(dict(zip(("user", "item", "time"), row, strict=True))) for row in rows)
+        path.write_text("\n".join(lines))
+    else:
+        path.mkdir()
+        for number, part in enumerate((rows[:1], rows[1:3], rows[3:])):
+            frame = pd.DataFrame(part, columns=["user", "item", "time"])
+            frame.to_parquet(path / f"{number}.parquet")
+    in_order = [(1, 6, start + 1), (2, 5, start + 1), (2, 6, start + 2), (1, 5, start + 3)]
+    assert read(path) == in_order
 
 
 def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:

@@ -66,10 +66,10 @@ def test_it_tells_better_from_what_cannot_be_told() -> None:
         "(p 0.68)."
     )
     assert lines[1] == (
-        "Over the full catalogue, with the lead, its 95% interval, and p corrected alone, GMF is "
-        "better than popularity (+0.0500 [+0.0400, +0.0600], p <= 0.0003) and item-kNN (+0.0200 "
-        "[+0.0100, +0.0300], p 0.004); it cannot be told from iALS (+0.0010 [-0.0100, +0.0120], "
-        "p 0.68)."
+        "Over the full catalogue, with the lead, its 95% interval, and p after Holm's correction "
+        "over these comparisons alone, GMF is better than popularity (+0.0500 [+0.0400, "
+        "+0.0600], p <= 0.0003) and item-kNN (+0.0200 [+0.0100, +0.0300], p 0.004); it cannot be "
+        "told from iALS (+0.0010 [-0.0100, +0.0120], p 0.68)."
     )
 
 
