@@ -57,10 +57,10 @@ def mark(client: MlflowClient, version: ModelVersion) -> ModelVersion:
         registry.make_whole(client, model_id)
     except ValueError as error:
         _logger.warning("%s/%s does not load: %s", version.name, version.version, error)
-    for name, value in tags.items():
-        client.set_model_version_tag(version.name, version.version, name, value)
     if not version.description:
         client.update_model_version(version.name, version.version, description)
+    for name, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, name, value)
     return client.get_model_version(version.name, version.version)
 
 
@@ -94,10 +94,11 @@ def _described(client: MlflowClient, model_id: str) -> tuple[dict[str, str], str
     fitted_on = "train" if is_trial else "train + validation"
     study = run.data.tags[STUDY_TAG]
     tags = {
-        registry.OBJECTIVE + objective.name: f"{value:.6f}",
         **tested,
         **seeds,
         **versions.tags_of(setting, fitted_on, number, study, identity, is_confirmed),
+        # The last, since who finds this one takes it that the others are there.
+        registry.OBJECTIVE + objective.name: f"{value:.6f}",
     }
     test = ", ".join(f"{label(name.removeprefix('test_'))} {tested[name]}" for name in tested)
     validation = f"{objective.label} {value:.4f}"

@@ -120,6 +120,43 @@ def test_a_version_whose_catalogue_is_gone_is_told_of_and_listed(
         client.delete_registered_model("orphan")
 
 
+@pytest.mark.parametrize("n_calls", [0, 1, 3, 9])
+def test_a_version_whose_marking_was_cut_short_is_marked_by_the_next_command(
+    n_calls: int,
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As by a kill, or by a server that is lost between two requests."""
+    ours = client.get_model_version("gmf-shop", "1")
+    client.create_registered_model("cut-short")
+    try:
+        client.create_model_version("cut-short", str(ours.source), ours.run_id)
+        write, written = MlflowClient.set_model_version_tag, list[str]()
+
+        def write_some(self: MlflowClient, name: str, version: str, key: str, value: str) -> None:
+            if len(written) == n_calls:
+                raise KeyboardInterrupt
+            written.append(key)
+            write(self, name, version, key, value)
+
+        with monkeypatch.context() as cut:
+            cut.setattr(MlflowClient, "set_model_version_tag", write_some)
+            with pytest.raises(KeyboardInterrupt):
+                marks.find(client, "cut-short/1")
+        assert len(written) == n_calls
+        assert main(["models", "--json"]) == 0
+        rows = {row["version"]: row for row in json.loads(capsys.readouterr().out)}
+        known, mine = rows["gmf-shop/1"], rows["cut-short/1"]
+        for column in ("metric", "validation", "test", "study", "trial", "model", "setting"):
+            assert mine[column] == known[column], column
+        tags = client.get_model_version("cut-short", "1").tags
+        for name in ("protocol", "fingerprint", "fitted_on", registry.SEEDS):
+            assert tags[name] == ours.tags[name], name
+    finally:
+        client.delete_registered_model("cut-short")
+
+
 def test_a_version_of_another_project_is_left_alone(client: MlflowClient) -> None:
     client.create_registered_model("foreign")
     try:
