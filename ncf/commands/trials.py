@@ -170,17 +170,19 @@ def _measured(
     runs = cleaning.runs_of(client, study.user_attrs["id"])
     models = cleaning.trials_with_models(client, runs, cleaning.models_of(client, runs))
     if missing := [number for number in numbers if number not in models]:
-        raise ValueError("; ".join(_why_missing(runs, number) for number in missing))
+        raise ValueError("; ".join(why_missing(runs, number) for number in missing))
     ids = {f"trial {number}": str(models[number][0].model_id) for number in numbers}
     return comparison.compare_trials(client, study.user_attrs["mlflow_run"], ids)
 
 
-def _why_missing(runs: Sequence[Run], number: int) -> str:
+def why_missing(runs: Sequence[Run], number: int) -> str:
     """Returns why MLflow has no model of a trial, and what makes it again."""
     from ncf.tracking import cleaning, next_steps
+    from ncf.tracking.recorded import was_trained
     from ncf.tracking.tag_names import NOTE_TAG, TRIAL_TAG
 
-    run = next((one for one in runs if one.data.tags.get(TRIAL_TAG) == str(number)), None)
+    of_trial = [one for one in runs if one.data.tags.get(TRIAL_TAG) == str(number)]
+    run = max(of_trial, key=was_trained, default=None)
     if run is None:
         return f"MLflow has no run of trial {number}, which the search command writes again"
     why = "is not among the best, of which alone models are kept, or was deleted in MLflow"

@@ -24,6 +24,7 @@ from ncf.tracking.outcome_metrics import (
     confirmed_metrics,
     spent_seconds,
 )
+from ncf.tracking.recorded import was_trained
 from ncf.tracking.tag_names import (
     MODEL_TAG,
     NOTE_TAG,
@@ -71,7 +72,7 @@ def run_of_trial(tracker: Tracker, number: int) -> str:
         LookupError: MLflow has none yet.
     """
     for run in tracker.runs(f"tags.`{TRIAL_TAG}` = '{number}'"):
-        if run.data.tags.get(STATE_TAG) in ("finished", "pruned"):
+        if was_trained(run):
             return str(run.info.run_id)
     raise LookupError(f"the run of trial {number} is not written yet")
 
@@ -141,7 +142,7 @@ def rank(tracker: Tracker, winner: str, objective: Objective) -> None:
     for run in tracker.runs(f"tags.`{MODEL_TAG}` != ''"):
         metrics = run.data.metrics
         value = metrics.get(CONFIRMED, metrics.get(best_name(objective)))
-        if value is not None and run.data.tags.get(STATE_TAG) in ("finished", "pruned"):
+        if value is not None and was_trained(run):
             found[str(run.info.run_id)] = value, metrics.get(RANK)
     ranking = sorted(found, key=lambda run_id: (run_id != winner, -found[run_id][0]))
     for number, run_id in enumerate(ranking[:_N_RANKED], start=1):

@@ -26,6 +26,14 @@ def logged_trials(tracker: Tracker) -> dict[int, Run]:
     }
 
 
+def was_trained(run: Run) -> bool:
+    """Returns whether what a run is of finished or was pruned.
+
+    A trial may have a second run, which a killed search left and which may have begun later.
+    """
+    return run.data.tags.get(STATE_TAG) in ("finished", "pruned")
+
+
 def complete(tracker: Tracker, run: Run, trial: FrozenTrial) -> None:
     """Adds what the study's view needs to the run of a trial that an older version has logged."""
     from ncf.study import journal  # only here: it needs Optuna, which `models` does without

@@ -16,7 +16,7 @@ from ncf.protocol.metrics import label
 from ncf.study.identity import objective_of
 from ncf.tracking import next_steps, notes, registry
 from ncf.tracking.paging import all_runs
-from ncf.tracking.recorded import setting_of_run
+from ncf.tracking.recorded import setting_of_run, was_trained
 from ncf.tracking.tag_names import PARENT_TAG, STUDY_TAG, TRIAL_TAG
 from ncf.tracking.tracker import Tracker
 
@@ -163,7 +163,7 @@ def run_id_of(client: MlflowClient, text: str) -> str:
             f"{text}: this store has no run of trial {number!r} of a study {study!r}; "
             "`python -m ncf trials` lists the trials"
         )
-    return str(found[0].info.run_id)
+    return str(max(found, key=was_trained).info.run_id)
 
 
 def run_of(client: MlflowClient, run_id: str, missing: str) -> Run:

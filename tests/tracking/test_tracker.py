@@ -15,10 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from ncf.commands.trials import why_missing
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.study.experiment import DataFacts
 from ncf.study.results import Confirmed, Contestant
-from ncf.tracking import cleaning, gate, mirror, registry, store, tag_names
+from ncf.tracking import cleaning, gate, mirror, registry, store, tag_names, versions
 from ncf.tracking.contest_runs import log_confirmation, log_contestant
 from ncf.tracking.logged_models import ModelFiles, log_model
 from ncf.tracking.mirror import Mirror
@@ -202,6 +203,23 @@ def test_what_a_kill_left_running_is_closed_and_its_model_deleted(
     write_trial(record(0, outcome(0)), again, models)
     assert [*logged_trials(again)] == [0]
     assert len(again.client.search_logged_models([again.experiment_id])) == 1
+
+
+def test_a_trial_is_found_by_its_number_beside_a_run_that_a_kill_left(
+    uri: str, models: ModelFiles, tmp_path: Path
+) -> None:
+    """As where MLflow was away when the trial ended: the next search writes it from the record."""
+    tracker = Tracker(uri, tmp_path, "toy", FACTS)
+    tracker.start_study("killed", "killed id", {"seed": 0})
+    killed = record(1, None)
+    killed.started_at += 1.0  # when it was handed out; the record has when it was decided
+    write_trial(killed, tracker, models)
+    tracker.start_study("killed", "killed id", {"seed": 0})
+    written = record(1, outcome(1))
+    write_trial(written, tracker, models)
+    assert versions.run_id_of(tracker.client, "killed/1") == written.run_id
+    runs = cleaning.runs_of(tracker.client, "killed id")
+    assert f" register {written.run_id}" in why_missing(runs, 1)
 
 
 def test_a_study_of_an_earlier_version_is_found_by_the_tags_that_it_was_begun_with(
