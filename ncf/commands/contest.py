@@ -68,7 +68,7 @@ def winner_first(
             found.append(contestant)
     if kept:
         terminal.show_kept(kept, [one.name for one in found])
-        found[1:] = baselines.as_before(study, found[1:])
+    found[1:] = baselines.as_before(study, found[1:])  # in whatever order they are asked for
     with progress.working("training again what could win by luck"):
         found = best.confirm_others(found, study, plan, workers, n_trials, n_seeds)
     return best.best_first(found, options.register_best, plan.settings.objective)
