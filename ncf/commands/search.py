@@ -164,7 +164,7 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
         plan = replace(plan, settings=replace(plan.settings, lag=lag))
         study = journal.open_study(storage, plan.study_name, plan.identity)
         terminal.show_full_ranking(full_ranking(plan))
-        _remove_scratch(folder)
+        _remove_scratch(folder, is_new=begun is None)
         n_workers = _n_workers(options, lag, n_jobs)
         n_to_train = _n_to_train(study, plan)
         try:
@@ -180,10 +180,14 @@ def _search(plan: Plan, options: Options, cluster: Cluster | None) -> int:
             _remove_scratch(folder)
 
 
-def _remove_scratch(folder: Path) -> None:
-    """Removes what a killed process may have left, but not weights and results for MLflow."""
-    shared = ("candidates.npz", "catalogue*.npz")
-    for pattern in ("data", "*.part", ".*.*", "trial-model*", "refit*", *shared):
+def _remove_scratch(folder: Path, is_new: bool = False) -> None:
+    """Removes what a killed process may have left, but not weights and results for MLflow.
+
+    These too where the study is new, of whose name there may have been another in the folder.
+    """
+    patterns = ["data", "*.part", ".*.*", "trial-model*", "refit*", "candidates.npz"]
+    patterns += ["catalogue*.npz", *(["trial-*", "beside-*", "conclusion-*"] if is_new else [])]
+    for pattern in patterns:
         for path in folder.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

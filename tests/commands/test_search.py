@@ -196,6 +196,24 @@ def test_fewer_baselines_do_not_take_out_of_the_contest_what_was_in_it(
     assert len(study_of(folder).user_attrs["test_readings"]) == 1
 
 
+def test_a_new_study_takes_nothing_that_another_of_its_name_has_left(
+    searched: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a search that was killed, and whose record was deleted to begin again."""
+    monkeypatch.chdir(tmp_path)
+    left = tmp_path / "mlruns" / "studies" / "again"
+    left.mkdir(parents=True)
+    for number in range(2):  # a model by another seed, which a mixture would be of
+        (left / f"beside-{number}-0.safetensors").write_text("of another")
+    (left / "trial-0099.safetensors").write_text("of another")
+    data = ["--data", str(searched[0] / "shop.csv"), *COMMON[2:], "--study", "again"]
+    few = ["--trials", "2", "--confirm", "0", "--baselines", "mixture", "--quiet"]
+    assert run(parse([*data, *few])) == 0
+    results = study_of(tmp_path, "again").user_attrs["conclusion"]["results"]
+    assert {result["name"] for result in results} == {"GMF", "mixture"}
+    assert not [*left.glob("*.safetensors")]
+
+
 @pytest.mark.slow
 def test_what_mlflow_lacks_is_written_by_the_same_command(
     searched: tuple[Path, str],
