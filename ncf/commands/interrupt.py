@@ -8,7 +8,7 @@ while a scheduler kills after half a minute; so an epoch has less than that afte
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -55,8 +55,8 @@ def has_come() -> bool:
 
 
 @contextmanager
-def first_noted() -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether a signal has come; a second Ctrl-C stops at once.
+def first_noted() -> Iterator[None]:
+    """Has the first signal only noted, as `has_come` tells; a second Ctrl-C stops at once.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came again, or the body has ended after a signal.
@@ -64,7 +64,7 @@ def first_noted() -> Iterator[Callable[[], bool]]:
     global _is_noting
     _is_noting = True
     try:
-        yield has_come
+        yield
     finally:
         _is_noting = False
     if _received:

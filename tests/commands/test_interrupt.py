@@ -38,10 +38,10 @@ def test_a_signal_ends_what_has_no_epochs_at_once(number: signal.Signals) -> Non
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_is_noted_where_epochs_are_to_end(number: signal.Signals) -> None:
     with interrupt.handled():
-        with pytest.raises(KeyboardInterrupt), interrupt.first_noted() as is_stopped:  # noqa: PT012
-            assert not is_stopped()
+        with pytest.raises(KeyboardInterrupt), interrupt.first_noted():  # noqa: PT012
+            assert not interrupt.has_come()
             signal.raise_signal(number)
-            assert is_stopped()
+            assert interrupt.has_come()
             for again in (signal.SIGTERM, signal.SIGHUP):  # schedulers and shells send several
                 signal.raise_signal(again)
         signal.raise_signal(signal.SIGTERM)  # nor do more of them disturb what closes the runs
@@ -59,8 +59,8 @@ def test_ctrl_c_again_stops_at_once() -> None:
 def test_what_the_process_was_started_to_ignore_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with interrupt.handled(), interrupt.first_noted() as is_stopped:
+        with interrupt.handled(), interrupt.first_noted():
             signal.raise_signal(signal.SIGHUP)
-            assert not is_stopped()
+            assert not interrupt.has_come()
     finally:
         signal.signal(signal.SIGHUP, before)
