@@ -86,11 +86,11 @@ def tune(
         return  # it was tuned by an older version, which kept it with the study
     model = MODELS[name]
     seed = spawn_int(plan.settings.seed, Purpose.BASELINE, BASELINES.index(name))
-    space = Space(name, model.defaults, model.space, seed, n_settings_of(name, plan))
+    space = Space(model.title, model.defaults, model.space, seed, n_settings_of(name, plan))
     try:
         yield from Coordinator(record_of(name, study), space, plan).run(workers)
     except RuntimeError as error:  # the results of the search are of use without this baseline
-        _logger.warning("%s: %s", table.title(name), error)
+        _logger.warning("%s: %s", model.title, error)
 
 
 def n_settings_of(name: str, plan: Plan) -> int:

@@ -31,7 +31,7 @@ class Space:
     """The search space of one coordinator, and its budget.
 
     Attributes:
-        name: The word for what is trained in messages: "trial", or the name of a baseline.
+        name: The word for what is trained in messages: "trial", or the title of a baseline.
         defaults: The setting that is trained first.
         suggest: Makes one setting of an Optuna trial.
         seed: The seed of the proposals and of the training.

@@ -73,7 +73,7 @@ def test_it_gets_as_many_settings_as_the_study_has_trials_and_continues_after_a_
 
 
 def test_popularity_has_one_setting_and_a_baseline_that_always_fails_is_none(
-    plan: Plan, study: optuna.Study
+    plan: Plan, study: optuna.Study, caplog: pytest.LogCaptureFixture
 ) -> None:
     workers = AnsweringWorkers(lambda task: outcome(task.number, 0.2, seconds=0.0))
     for _ in tune("popularity", study, plan, workers):
@@ -86,6 +86,7 @@ def test_popularity_has_one_setting_and_a_baseline_that_always_fails_is_none(
     for _ in tune("itemknn", study, plan, failing):
         pass
     assert contestant("itemknn", study) is None
+    assert f"item-kNN: {MAX_FAILURES} in a row failed (item-kNN " in caplog.text
     assert MAX_FAILURES <= len(failing.tasks) <= MAX_FAILURES + 2  # both workers are busy
 
 
