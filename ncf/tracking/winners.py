@@ -8,6 +8,7 @@ that trial and its epochs too. Earlier versions of this program left them out.
 from __future__ import annotations
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ncf.study import mixing
 from ncf.study.results import Conclusion
@@ -46,14 +47,18 @@ def is_of_another(client: MlflowClient, model_id: str, at: float) -> bool:
     """Returns whether a winner's model may be another mixture than the one that won.
 
     So it may where its key does not name the best trial, and it was made before test was read of
-    the winner: then an earlier version of this program has taken one for the other.
+    the winner: then an earlier version of this program has taken one for the other. Where the store
+    does not answer just now, which must not end a search, it counts as the one that won.
 
     Args:
         client: A client of the store, which has the model.
         model_id: The id of the model.
         at: When test was read of the winner, in seconds since 1970.
     """
-    model = client.get_logged_model(model_id)
+    try:
+        model = client.get_logged_model(model_id)
+    except MlflowException:
+        return False
     key = key_of(model.tags)
     is_told = _MIXED in key or not key.startswith(f"{_WINNER}-{mixing.NAME}-")
     return not is_told and model.creation_timestamp < at * 1000

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.table import MODELS
 from ncf.study.experiment import DataFacts
 from ncf.study.results import Conclusion, Contestant
-from ncf.tracking.logged_models import log_model
+from ncf.tracking.logged_models import is_whole, log_model
 from ncf.tracking.publication import Published
 from ncf.tracking.tracker import Tracker
 from ncf.tracking.winners import is_of_another, key_of_winner, parts_of
@@ -64,6 +66,15 @@ def test_a_mixture_that_was_made_before_test_was_read_of_it_may_be_another(tmp_p
     assert not is_another("winner-mixture-3-0", later=-1)  # so that nothing is made again
     assert not is_another("winner-mixture-3-0@5-7", later=60)
     assert not is_another("winner-ease-3-0", later=60)
+
+
+def test_a_server_that_was_lost_ends_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    client = MlflowClient(f"http://127.0.0.1:{port}")
+    assert is_whole(client, "m-1")  # as far as is known
+    assert not is_of_another(client, "m-1", at=0.0)
 
 
 def test_what_is_printed_of_a_version_that_was_there() -> None:
