@@ -72,7 +72,7 @@ def stands_alone(client: MlflowClient, model_id: str) -> bool:
 
 
 def complete(client: MlflowClient, model_id: str, data: Path, model: Recommender) -> None:
-    """Makes a logged model one that stands alone.
+    """Makes a logged model one that stands alone; a call that was cut short can be repeated.
 
     Args:
         client: A client of its store.
@@ -84,7 +84,9 @@ def complete(client: MlflowClient, model_id: str, data: Path, model: Recommender
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         _package(folder, data / "weights.safetensors", setting, model.catalogue, None)
+        last = (folder / DATA_FOLDER / "catalogue.npz").rename(Path(scratch) / "catalogue.npz")
         client.log_model_artifacts(model_id, str(folder))
+        client.log_model_artifact(model_id, str(last), str(DATA_FOLDER))  # all else is there
 
 
 def _package(

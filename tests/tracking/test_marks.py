@@ -101,6 +101,32 @@ def test_a_trial_that_the_button_registered_stands_alone_from_then_on(
             client.delete_registered_model(name)
 
 
+def test_a_model_whose_completion_was_cut_short_is_completed_by_the_next_command(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a kill while the files are copied, or a server that is lost: in whatever order."""
+    model_id = str(model_of_trial(client, 4).model_id)
+    log = MlflowClient.log_model_artifacts
+
+    def log_some(self: MlflowClient, model_id: str, folder: str) -> None:
+        (code,) = (Path(folder) / "code").iterdir()
+        (code / "packaged.py").unlink()
+        log(self, model_id, folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "log_model_artifacts", log_some)
+        with pytest.raises(KeyboardInterrupt):
+            registry.make_whole(client, model_id)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}"))
+    assert not [*folder.glob("code/*/packaged.py")]
+    assert load_recommender(folder / "data" / "model").recommend(["c7"], 1)[0].known
+    registry.make_whole(client, model_id)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}"))
+    assert [*folder.glob("code/*/packaged.py")]
+    assert stands_alone(client, model_id)
+
+
 def test_a_version_whose_catalogue_is_gone_is_told_of_and_listed(
     client: MlflowClient, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
