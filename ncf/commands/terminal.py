@@ -131,7 +131,7 @@ def show_kept(names: Sequence[str], contestants: Sequence[str]) -> None:
     there = ", ".join(title(name) for name in names if name in contestants)
     gone = [name for name in names if name not in contestants]
     if there:
-        print(f"\nStill in this study's contest, as tuned before: {there}")
+        print(f"\nStill in this study's contest, though not asked for: {there}")
     if gone:
         print(
             f"\nNo longer in this study's contest: {', '.join(map(title, gone))}; "

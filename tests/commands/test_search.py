@@ -189,7 +189,7 @@ def test_fewer_baselines_do_not_take_out_of_the_contest_what_was_in_it(
     fewer = ["--trials", str(N_TRIALS), "--baselines", "markov"]
     assert run(parse([*COMMON, *fewer])) == 0
     again = capsys.readouterr().out
-    assert "Still in this study's contest, as tuned before: popularity" in again
+    assert "Still in this study's contest, though not asked for: popularity" in again
     results = output[output.index("Winner") : output.index("Registered")]
     assert again[again.index("Winner") :].startswith(results)
     assert len(client.search_model_versions("name='gmf-shop'")) == 1
