@@ -16,6 +16,8 @@ from ncf.study.journal_file import JournalFile, backup_of, damage
 
 _logger = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 0.5  # a command that looks whether a study is searched has the lock for an instant
+
 
 def open_storage(location: str) -> BaseStorage:
     """Opens a journal file, or any storage URL that Optuna knows (`sqlite:///...`).
@@ -121,7 +123,7 @@ def lock_record(location: str, study: str) -> FileLock:
 def _locked(file: Path, what: str) -> FileLock:
     lock = FileLock(file)  # the system releases it, however the process ends
     try:
-        acquire(lock, timeout=0)
+        acquire(lock, _LOOK_SECONDS)
     except Timeout:
         raise RuntimeError(
             f"{what} is being searched by another process: wait for it, or begin another with "

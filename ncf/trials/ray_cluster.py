@@ -27,6 +27,7 @@ PATIENCE = 30.0  # seconds without an answer; after 60 Ray itself would end this
 _ASK_SECONDS = 1.0  # between two questions for the nodes
 _LONGEST_LOOK = 2.0  # seconds between two looks at what was answered that count as silence
 _CONNECT_SECONDS = 10.0  # for an address to answer, on which Ray would spend five minutes
+_LEAVE_SECONDS = 20.0  # for Ray to disconnect, which it would wait for without end
 
 
 class Cluster:
@@ -70,10 +71,15 @@ class Cluster:
         )
 
     def close(self) -> None:
-        """Disconnects."""
-        if not self._closed.is_set():
-            self._closed.set()
-            ray.shutdown()
+        """Disconnects, from a head that hangs after some seconds."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        leaving = threading.Thread(target=ray.shutdown, daemon=True, name="leaves the cluster")
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS)
+        if leaving.is_alive():
+            atexit.unregister(ray.shutdown)
 
     def _give_up(self) -> None:
         """Leaves a cluster that is lost, where Ray may wait for ever for an answer."""

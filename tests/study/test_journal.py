@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import Thread, Timer, current_thread, main_thread
 from typing import Any, Literal
 
 import optuna
@@ -451,6 +451,15 @@ def test_a_second_process_is_refused_and_the_lock_ends_with_its_process(tmp_path
     died = run_python(take, str(folder))  # without letting go of it
     assert (died.returncode, died.stdout) == (9, "taken\n")
     with lock_study(folder) as lock:
+        assert lock.is_locked
+
+
+def test_a_look_at_the_lock_does_not_refuse_a_search(tmp_path: Path) -> None:
+    """As `status` and `stop` look, whether somebody has it."""
+    look = FileLock(tmp_path / "lock", thread_local=False)
+    look.acquire()
+    Timer(0.05, look.release).start()
+    with lock_study(tmp_path) as lock:
         assert lock.is_locked
 
 

@@ -352,9 +352,18 @@ def test_a_head_that_hangs_ends_the_search(nodes: Nodes, workers: Any, tmp_path:
     """Were it killed, Ray would end this very process a minute later."""
     begin(workers, tmp_path, {4})
     (head,) = processes_of(nodes.head, "gcs_server")
-    head.suspend()
-    try:
-        with pytest.raises(ConnectionError, match="the same command goes on from here"):
-            until_ended(workers)
-    finally:
-        head.resume()
+    # Another search has its Ctrl-C while the head hangs, before it is given up.
+    code = "import sys\nfrom ncf.trials.ray_cluster import connected\n"
+    code += "with connected(sys.argv[1]):\n    print(flush=True)\n    input()\n"
+    command = [sys.executable, "-c", code, nodes.address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline()
+        head.suspend()
+        try:
+            with pytest.raises(ConnectionError, match="the same command goes on from here"):
+                until_ended(workers)
+            other.communicate(b"\n", timeout=DEADLINE)
+        finally:
+            head.resume()
+            other.kill()
+    assert other.returncode == 0
