@@ -26,8 +26,7 @@ LOCAL = "local"
 PATIENCE = 30.0  # seconds without an answer; after 60 Ray itself would end this process
 _ASK_SECONDS = 1.0  # between two questions for the nodes
 _LONGEST_LOOK = 2.0  # seconds between two looks at what was answered that count as silence
-_CONNECT_SECONDS = 10.0  # for an address to answer, on which Ray would spend five minutes
-_LEAVE_SECONDS = 20.0  # for Ray to disconnect, which it would wait for without end
+_CONNECT_SECONDS = 10.0  # for a head to answer, on which Ray would spend minutes
 
 
 class Cluster:
@@ -71,15 +70,24 @@ class Cluster:
         )
 
     def close(self) -> None:
-        """Disconnects, from a head that hangs after some seconds."""
+        """Disconnects; a head that hangs is left as it is, since Ray would wait for it for ever."""
         if self._closed.is_set():
             return
-        self._closed.set()
-        leaving = threading.Thread(target=ray.shutdown, daemon=True, name="leaves the cluster")
-        leaving.start()
-        leaving.join(_LEAVE_SECONDS)
-        if leaving.is_alive():
-            atexit.unregister(ray.shutdown)
+        answers = threading.Event()
+
+        def ask() -> None:
+            with suppress(Exception):
+                _alive()
+                answers.set()
+
+        asking = threading.Thread(target=ask, daemon=True, name="whether the head answers")
+        asking.start()
+        asking.join(_CONNECT_SECONDS)
+        if answers.is_set():
+            self._closed.set()
+            ray.shutdown()
+        else:
+            self._give_up()
 
     def _give_up(self) -> None:
         """Leaves a cluster that is lost, where Ray may wait for ever for an answer."""

@@ -357,7 +357,8 @@ def test_a_head_that_hangs_ends_the_search(nodes: Nodes, workers: Any, tmp_path:
     code += "with connected(sys.argv[1]):\n    print(flush=True)\n    input()\n"
     command = [sys.executable, "-c", code, nodes.address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout and other.stdout.readline()
+        assert other.stdout
+        assert other.stdout.readline()
         head.suspend()
         try:
             with pytest.raises(ConnectionError, match="the same command goes on from here"):
