@@ -10,7 +10,6 @@ import shutil
 import sys
 import time
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,7 +21,7 @@ from ncf.data.files import RESULTS
 from ncf.redaction import redacted
 from ncf.study import journal, presence
 from ncf.study.results import counted
-from ncf.study.storage import lock_record, lock_study, open_storage
+from ncf.study.storage import lock_record, lock_study, open_existing, open_storage
 from ncf.tracking import cleaning
 from ncf.tracking.database import registry_lock
 
@@ -31,12 +30,11 @@ def show(storage: str | None, tracking_uri: str | None, as_json: bool) -> None:
     """Prints a row for each study: its trials, the models that are kept, and what it takes."""
     client = client_of(tracking_uri)
     location = storage or str(RESULTS / "optuna.journal")
-    if "://" not in location and not Path(location).exists():
-        raise ValueError(f"{location}: no such record; run search.py here, or give --storage")
+    recorded = open_existing(location)
     store = "no MLflow store" if client is None else f"MLflow store {client.tracking_uri}"
     print(redacted(f"record {location}, {store}"), file=sys.stderr)
     rows = []
-    for name in _names(open_storage(location)):
+    for name in _names(recorded):
         study = journal.load_study(name, storage)
         parts = parts_of(client, study)
         search = presence.last_search(name)
@@ -101,7 +99,8 @@ def run(
             check_again(study, parts, storage)
             _delete(study, parts, storage)
         shutil.rmtree(folder, ignore_errors=True)  # while no search can have it
-    print(f"study {name}: deleted; MLflow keeps its runs in the bin, which `mlflow gc` empties")
+    in_bin = "; MLflow keeps its runs in the bin, which `mlflow gc` empties" if parts.runs else ""
+    print(f"study {name}: deleted{in_bin}")
 
 
 def _delete(study: optuna.Study, parts: Parts, storage: str | None) -> None:

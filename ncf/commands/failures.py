@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -61,12 +62,23 @@ def _status_after(error: Exception) -> int:
             f"MLflow failed: {one_line(error)[:_LONGEST]}; see that its store answers and is "
             "whole, or name another store with --tracking-uri"
         )
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        show_error(f"{error.filename}: {error.strerror}{_remedy(error)}")  # without its number
     elif isinstance(error, ValueError | OSError | RuntimeError):
         show_error(error)
     else:
         _logger.error("a defect of this program:", exc_info=error)
         return 1
     return 2
+
+
+def _remedy(error: OSError) -> str:
+    """Returns what a person can do about an error of the system, as the end of a sentence."""
+    from ncf.data.locks import is_read_only  # here, as only a few commands need locks
+
+    if is_read_only(error):
+        return "; see that you may write there, or work in another folder"
+    return "; make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
 
 
 def _is_of_store(error: Exception) -> bool:

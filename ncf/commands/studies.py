@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import signal
 import sys
-import time
 from contextlib import suppress
-
-START_SECONDS = 60.0  # how long `stop` waits for a search that is just starting
-STOP_SECONDS = 600.0  # how long `stop` waits for the search to end its epochs
 
 
 def add_commands(
@@ -55,7 +49,7 @@ def add_commands(
         "status", help="what a search is doing, from another terminal", parents=[study, record]
     )
     status.set_defaults(run=_status)
-    stop = commands.add_parser("stop", help="end a search as Ctrl-C would", parents=[study])
+    stop = commands.add_parser("stop", help="end a search as Ctrl-C would", parents=[study, record])
     stop.set_defaults(run=_stop)
     clean = commands.add_parser(
         "clean",
@@ -94,7 +88,7 @@ def _trials(
     names = [*(word for word in words if not word.isdecimal()), *filter(None, [study])]
     if len(names) > 1 or len(numbers) not in (0, 2):
         raise ValueError("give one study, and no trial or the numbers of two: trials ml-100k 0 3")
-    found = journal.load_study(_name(names[0] if names else None), storage)
+    found = journal.load_study(_name(names[0] if names else None, storage), storage)
     if numbers:
         trials.show_two(found, numbers, tracking_uri, json)
     else:
@@ -125,41 +119,13 @@ def _clean(
 def _status(study: str | None, storage: str | None) -> None:
     from ncf.commands import status
 
-    print("\n".join(status.describe(_name(study), storage)))
+    print("\n".join(status.describe(_name(study, storage), storage)))
 
 
-def _stop(study: str | None) -> None:
-    from ncf.study import journal, presence
+def _stop(study: str | None, storage: str | None) -> None:
+    from ncf.commands import stop
 
-    name = _name(study)
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        search = presence.last_search(name)
-        if not presence.is_searched(name):
-            print(f"study {name}: nobody is searching it")
-            return
-        if search is not None and search.host != platform.node():
-            raise ValueError(f"study {name} is being searched on {search.host}: stop it there")
-        if search is not None and search.is_alive:
-            break
-        if time.monotonic() > deadline:  # another search has the study, and has not noted itself
-            raise ValueError(f"study {name}: its search is just starting; give the command again")
-        time.sleep(0.2)
-    os.kill(search.pid, signal.SIGTERM)  # a shell's background jobs ignore SIGINT
-    print(f"study {name}: its search ends the epochs that are running ...", flush=True)
-    deadline = time.monotonic() + STOP_SECONDS
-    while presence.is_searched(name):
-        if time.monotonic() > deadline:
-            raise ValueError(
-                f"study {name}: process {search.pid} has not ended after {STOP_SECONDS:.0f} s; "
-                f"`kill {search.pid}` ends it at once, and what has ended is kept"
-            )
-        time.sleep(0.2)
-    ended = "stopped; the same command goes on with it"
-    with suppress(ValueError):  # its record is elsewhere
-        if journal.load_study(name).user_attrs.get("conclusion", {}).get("at", 0) > search.began:
-            ended = "its search had come to its end"
-    print(f"study {name}: {ended}")
+    stop.stop(_name(study, storage), storage)
 
 
 def _ui(tracking_uri: str | None, port: int) -> None:
@@ -187,15 +153,31 @@ def _ui(tracking_uri: str | None, port: int) -> None:
     os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
-def _name(study: str | None) -> str:
+def _name(study: str | None, storage: str | None) -> str:
     """Returns the study that is named, or the one that was searched last.
 
+    Of a database, which other folders search too, it is the only one that is recorded there.
+
     Raises:
-        ValueError: No study is named, and none was searched here.
+        ValueError: No study is named, and none was searched here, or several are recorded.
     """
     from ncf.study import presence
 
-    name = study or presence.last_searched()
+    if study is not None:
+        return study
+    if storage is not None and "://" in storage:
+        return _only_study(storage)
+    name = presence.last_searched()
     if name is None:
         raise ValueError("no study has been searched here yet: run search.py, or name a study")
     return name
+
+
+def _only_study(location: str) -> str:
+    from ncf.study.storage import open_existing
+
+    names = [one.study_name for one in open_existing(location).get_all_studies()]
+    names = [name for name in names if "/" not in name]  # which are the records of baselines
+    if len(names) != 1:
+        raise ValueError(f"{location}: name a study; it has {', '.join(names) or 'none yet'}")
+    return names[0]

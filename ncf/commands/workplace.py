@@ -99,7 +99,7 @@ def working(
         n_workers = max(1, min(n_workers, room(cluster.nodes, one)))
     check_room(cluster.nodes, one, n_workers)
     if n_to_train > 0:
-        terminal.show_estimate(one, min(n_workers, n_to_train))
+        terminal.show_estimate(one, min(n_workers, n_to_train), len(cluster.nodes))
     note_cpus = partial(study.set_user_attr, "cpus")
     with RayWorkers(cluster, n_workers, plan.trial_data, one, note_cpus) as workers:
         yield workers

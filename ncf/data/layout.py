@@ -93,6 +93,11 @@ def _begin(path: Path, columns: Columns) -> tuple[str, list[tuple[int, str]]]:
         )
     delimiter = wanted or _find_delimiter(path, [text for _, text in lines], columns)
     if delimiter is None:
+        if mixed := [at for at, text in lines if "\r" in text.rstrip("\r")]:
+            raise ValueError(
+                f"{path}, line {mixed[0]}: a carriage return is within the line; save the file "
+                "with one kind of line end"
+            )
         raise ValueError(
             f"{path}, line {number}: one column only; separate users and items by a comma, tab, "
             "semicolon or '::'"

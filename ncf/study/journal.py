@@ -12,7 +12,6 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -31,7 +30,7 @@ from ncf.data.files import RESULTS
 from ncf.models import table
 from ncf.models.table import Setting
 from ncf.study.results import Contestant
-from ncf.study.storage import open_storage
+from ncf.study.storage import open_existing
 from ncf.trials.messages import EpochReport, Failure, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -89,9 +88,7 @@ def load_study(name: str, location: str | None = None) -> optuna.Study:
         ValueError: There is no such record or no such study; the message names those there are.
     """
     location = location or str(RESULTS / "optuna.journal")
-    if "://" not in location and not Path(location).exists():
-        raise ValueError(f"{location}: no such record; run search.py here, or give --storage")
-    storage = open_storage(location)
+    storage = open_existing(location)
     known = [one.study_name for one in storage.get_all_studies()]
     if name not in known:
         names = ", ".join(one for one in known if "/" not in one)

@@ -48,9 +48,13 @@ class Search:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process is there, and not another one that has been given its number."""
+        """Whether its process is there, and not another one that has been given its number.
+
+        One that has ended stays as a zombie where whoever began it does not ask for its status.
+        """
         try:
-            return psutil.Process(self.pid).create_time() < self.began
+            process = psutil.Process(self.pid)
+            return process.create_time() < self.began and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 

@@ -19,6 +19,20 @@ _logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5  # a command that looks whether a study is searched has the lock for an instant
 
 
+def open_existing(location: str) -> BaseStorage:
+    """Opens a record, where there is one.
+
+    Raises:
+        ValueError: There is none, or as `open_storage`.
+    """
+    if "://" not in location and not Path(location).exists():
+        raise ValueError(
+            f"{location}: no such record; run search.py here first, or give the --storage that "
+            "the search was given"
+        )
+    return open_storage(location)
+
+
 def open_storage(location: str) -> BaseStorage:
     """Opens a journal file, or any storage URL that Optuna knows (`sqlite:///...`).
 

@@ -137,7 +137,8 @@ def judge(client: MlflowClient, old: ModelVersion, new: ModelVersion) -> Judgeme
     metric = str(registry.objective_tag(new))
     before, now = (float(version.tags[metric]) for version in (old, new))
     values = (
-        f"{metric} of version {old.version} is {before:.4f}, of version {new.version} {now:.4f}"
+        f"validation {label(metric.removeprefix(registry.OBJECTIVE))} of version {old.version} is "
+        f"{before:.4f}, of version {new.version} {now:.4f}"
     )
     worse = "" if now > before else values
     name = metric.removeprefix(registry.OBJECTIVE)

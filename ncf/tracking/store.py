@@ -33,6 +33,7 @@ for _name in ("mlflow", "alembic"):  # they log migrations and hints; errors are
 T = TypeVar("T")
 PATIENCE = 15.0  # seconds that a store may take to answer at first
 PAUSE = 1.0  # seconds between attempts
+_logger = logging.getLogger(__name__)
 _PACKAGES = ("ncf-search", "torch", "numpy", "numba", "optuna", "mlflow")
 
 
@@ -142,6 +143,7 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
     is_server = urlsplit(uri).scheme in ("http", "https")
     deadline = time.monotonic() + (PATIENCE if is_server else 0.0)
     database = file_of(uri)
+    is_told = False
     while True:
         if database is not None and database.exists():
             wait_for_lock(database)
@@ -151,18 +153,26 @@ def patiently(uri: str, action: Callable[[], T]) -> T:
             if isinstance(error, ValueError) and not (is_server and error.__cause__):
                 raise  # a mistake of the person, which waiting does not mend
             if time.monotonic() > deadline:
-                reason = one_line(error)[:400]
+                reason = one_line(error)
+                if "Failed to establish a new connection" in reason:  # after pages of urllib3
+                    reason = "nothing answers there"
                 raise ConnectionError(
-                    f"MLflow at {redacted(uri)} cannot be used ({reason}): start it, or "
+                    f"MLflow at {redacted(uri)} cannot be used ({reason[:400]}): start it, or "
                     "name another store with --tracking-uri; what the study has is kept"
                 ) from error
+            if not is_told:
+                _logger.warning(
+                    "MLflow at %s does not answer; waiting up to %.0f s for it",
+                    redacted(uri), PATIENCE,
+                )  # fmt: skip
+                is_told = True
         time.sleep(PAUSE)
 
 
 def ui_command(uri: str) -> str:
     """Returns the command that starts the UI on a store."""
     if urlsplit(uri).scheme in ("http", "https"):
-        return "(the tracking server shows it)"
+        return "the tracking server's address in a browser"
     return next_steps.command("ui")
 
 

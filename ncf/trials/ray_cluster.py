@@ -33,11 +33,11 @@ class Cluster:
     """A cluster that this process is connected to. A thread keeps its nodes up to date."""
 
     def __init__(self, address: str, patience: float) -> None:
-        self._address = address
         self._patience = patience
         context = ray.get_runtime_context()
         self._own_node = str(context.get_node_id())
         host, _, port = str(context.gcs_address).rpartition(":")
+        self._address = address if address == LOCAL else f"{host}:{port}"
         self._head = host, int(port)
         self._nodes = _alive()
         self._silence = 0.0  # seconds since it last answered, as `nodes` has counted them

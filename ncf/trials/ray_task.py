@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -66,11 +67,13 @@ class Begun:
 
     Attributes:
         node: The id of its node.
+        host: The name of that machine.
         pid: Its number there.
         cpu: The kind of processor that it compiles for.
     """
 
     node: str
+    host: str
     pid: int
     cpu: str
 
@@ -99,7 +102,7 @@ def train(
         beside: The model that a mixture is of.
         job: The search.
     """
-    yield Begun(_node(), os.getpid(), cpu_name())
+    yield Begun(_node(), platform.node(), os.getpid(), cpu_name())
     try:
         data, folder = _prepare(arrays, job)
         weights = None if task.weights is None else folder / f"weights-{os.getpid()}"

@@ -225,9 +225,9 @@ class RayWorkers:
 
     def _lose_node(self, messages: Any) -> list[Event]:
         """Returns what the death of a task's node means for it."""
-        if (begun := self._running[messages].begun) is not None:
+        if begun := self._running[messages].begun:
             self._gone.add(begun.node)
-        return self._set_back(messages, "its node has died")
+        return self._set_back(messages, f"its node{f' {begun.host}' if begun else ''} has died")
 
     def _set_back(self, messages: Any, reason: str) -> list[Event]:
         return [Setback(self._running.pop(messages).task.number, reason)]
@@ -243,7 +243,7 @@ class RayWorkers:
             if begun.node not in alive:
                 with suppress(RayError):  # a process may outlive its node, and would train on
                     ray.cancel(messages)
-                events += self._set_back(messages, "its node has died, or hangs")
+                events += self._set_back(messages, f"its node {begun.host} has died, or hangs")
             elif time.monotonic() - running.heard_at > self._patience:
                 silent[begun.node].append(begun.pid)
         self._stopped.look(alive, silent)

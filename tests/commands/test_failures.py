@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import subprocess
 import sys
 import traceback
@@ -141,6 +143,17 @@ def test_an_error_of_mlflow_is_told_with_a_remedy(capsys: pytest.CaptureFixture[
     assert failures.guarded(fail) == 2
     line = "error: MLflow failed: not there; see that its store answers and is whole, or name"
     assert capsys.readouterr().err.startswith(line)
+
+
+def test_an_error_of_the_system_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "mlruns/studies/shop/lock")
+
+    assert failures.guarded(fail) == 2
+    assert capsys.readouterr().err == (
+        "error: mlruns/studies/shop/lock: Read-only file system; see that you may write there, or "
+        "work in another folder\n"
+    )
 
 
 def test_a_defect_is_logged_with_its_traceback_and_no_password(

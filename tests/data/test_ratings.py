@@ -315,6 +315,7 @@ def test_milliseconds_order_the_rows_and_become_seconds(tmp_path: Path) -> None:
             "r.csv, line 1: 'user' and 'uid' could each be the use",
         ),
         ("r.txt", "1\n2\n", "r.txt, line 1: one column only; separate users and items by a comma"),
+        ("r.csv", "a,b\n1,2\r3,4\n", "r.csv, line 2: a carriage return is within the line; save"),
         ("r.csv", "1;2;3,5\n1;3;3.5\n", "r.csv, line 1: rating '3,5' has a comma; where it is "),
         ("r.csv", "1;2;3,500\n", "r.csv, line 1: rating '3,500' has a comma; where it is decimal,"),
         ("r.csv", '1,2,"3,5"\n', "r.csv, line 1: rating '3,5' has a comma; where it is decimal, w"),

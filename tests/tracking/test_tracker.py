@@ -292,10 +292,12 @@ def test_a_store_that_does_not_answer_is_one_line_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "PATIENCE", 0.0)
-    with pytest.raises(ConnectionError, match="--tracking-uri") as raised:
+    with pytest.raises(ConnectionError) as raised:
         Tracker("http://me:secret@127.0.0.1:9", tmp_path, "toy", FACTS)
-    assert "secret" not in str(raised.value)
-    assert "\n" not in str(raised.value)
+    assert str(raised.value) == (
+        "MLflow at http://***@127.0.0.1:9 cannot be used (nothing answers there): start it, or "
+        "name another store with --tracking-uri; what the study has is kept"
+    )
     (tmp_path / "mlflow.db").write_text("no database at all, whatever its name says" * 50)
     with pytest.raises(ValueError, match="file is not a database"):
         Tracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "toy", FACTS)

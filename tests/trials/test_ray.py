@@ -7,6 +7,7 @@ these tests are skipped: `pip install -e ".[test,cluster]" && pytest -m slow tes
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -336,7 +337,7 @@ def test_a_trial_of_a_lost_node_is_set_back_and_trained_elsewhere(
             process.kill() if what == "killed" else process.suspend()
         (setback,) = [one for one in until_ended(both) if not isinstance(one, EpochReport)]
         assert isinstance(setback, Setback)
-        assert "its node has died" in setback.reason
+        assert f"its node {platform.node()} has died" in setback.reason
         assert both.n_idle == 0  # there is one node now, which trains the other
         other.kill()
         until_ended(both)
