@@ -14,7 +14,7 @@ the other I - n:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -46,19 +46,28 @@ def check_sampleable(history: History) -> None:
         )
 
 
-def touched_filter(history: History) -> NDArray[np.uint32]:
-    """Returns bits that tell most untouched items from touched ones, laid out as the items are.
+class Touched(NamedTuple):
+    """Bits that tell untouched items from touched ones, for nearly all with one look at memory.
 
-    A user's n words hold 32 n bits. Where these cover the catalogue they are an exact bitmap, else
-    a Bloom filter (Bloom, CACM 1970) whose three bits of an item lie in one word, so that a look
-    asks for one line of memory. About 1 in 400 untouched items then looks touched.
+    A user's n words hold 32 n bits. Where these cover the catalogue, they are a bitmap by item.
+    Else the first half of the words is a bitmap of the most popular items, by rank, and the rest a
+    Bloom filter (Bloom, CACM 1970) of the others, whose three bits of an item lie in one word.
 
-    Returns:
-        (E,) words; user u's are `[indptr[u]:indptr[u + 1]]`.
+    Shapes: words (E,), of which user u's are `[indptr[u]:indptr[u + 1]]`; ranks (I,), 0 for the
+    most popular item.
     """
+
+    words: NDArray[np.uint32]
+    ranks: NDArray[np.int32]
+
+
+def touched_filter(history: History) -> Touched:
+    """Returns the bits of a history's items."""
     words = np.zeros(len(history.items), np.uint32)
-    _fill_filter(read_only(history.indptr), read_only(history.items), history.n_items, words)
-    return words
+    ranks = np.empty(history.n_items, np.int32)
+    ranks[np.argsort(-history.popularity, kind="stable")] = np.arange(history.n_items)
+    _fill_filter(read_only(history.indptr), read_only(history.items), read_only(ranks), words)
+    return Touched(read_only(words), read_only(ranks))
 
 
 def draw_negatives(
@@ -66,7 +75,7 @@ def draw_negatives(
     users: NDArray[np.int32],
     n_negatives: int,
     seed: int,
-    touched: NDArray[np.uint32] | None = None,
+    touched: Touched | None = None,
     popular_negatives: float = 0.0,
 ) -> NDArray[np.int32]:
     """Draws training negatives: for each user, items that are not in their history.
@@ -93,8 +102,7 @@ def draw_negatives(
     _fill_negatives(
         read_only(history.indptr),
         read_only(history.items),
-        read_only(touched),
-        history.n_items,
+        touched,
         read_only(users),
         splitmix_state(seed),
         np.uint64(round(popular_negatives * 2**32)),
@@ -127,44 +135,49 @@ def _is_in(row: NDArray[np.int32], item: int) -> bool:
 
 
 @njit(cache=True)
-def _word(item: int, n_words: int, n_items: int) -> Any:
-    """The place of an item's bits among its user's words."""
-    if 32 * n_words >= n_items:
-        return np.int64(item) >> 5
-    high = (np.uint64(item) * GOLDEN) >> np.uint64(32)
-    return np.int64((high * np.uint64(n_words)) >> np.uint64(32))
+def _look(item: int, n: int, ranks: NDArray[np.int32]) -> Any:
+    """Returns the place of an item's word among its user's n, its bits, and whether they suffice.
 
-
-@njit(cache=True)
-def _mask(item: int, n_words: int, n_items: int) -> Any:
-    """The item's bits in that word."""
-    if 32 * n_words >= n_items:
-        return np.uint32(1 << (item & 31))
-    low = np.int64((np.uint64(item) * GOLDEN) & LOW_32)  # of which the first bits are not random
-    return np.uint32(1 << (low >> 27) | 1 << (low >> 22 & 31) | 1 << (low >> 17 & 31))
+    They do not in the Bloom filter, where an untouched item may have the bits of others.
+    """
+    if 32 * n >= len(ranks):
+        return np.int64(item) >> 5, np.uint32(1 << (item & 31)), True
+    rank, n_exact = np.int64(ranks[item]), n >> 1
+    if rank < 32 * n_exact:
+        return rank >> 5, np.uint32(1 << (rank & 31)), True
+    bits = np.uint64(item) * GOLDEN
+    place = np.int64(((bits >> np.uint64(32)) * np.uint64(n - n_exact)) >> np.uint64(32))
+    low = np.int64(bits & LOW_32)  # of which the first bits are not random
+    mask = np.uint32(1 << (low >> 27) | 1 << (low >> 22 & 31) | 1 << (low >> 17 & 31))
+    return n_exact + place, mask, False
 
 
 @njit(cache=True)
 def _fill_filter(
-    indptr: NDArray[np.int64], items: NDArray[np.int32], n_items: int, words: NDArray[np.uint32]
+    indptr: NDArray[np.int64],
+    items: NDArray[np.int32],
+    ranks: NDArray[np.int32],
+    words: NDArray[np.uint32],
 ) -> None:
     for u in range(len(indptr) - 1):
         start, n = indptr[u], indptr[u + 1] - indptr[u]
         for item in items[start : start + n]:
-            words[start + _word(item, n, n_items)] |= _mask(item, n, n_items)
+            word, mask, _ = _look(item, n, ranks)
+            words[start + word] |= mask
 
 
 @njit(cache=True)
 def _fill_negatives(
     indptr: NDArray[np.int64],
     items: NDArray[np.int32],
-    touched: NDArray[np.uint32],
-    n_items: int,
+    touched: Touched,
     users: NDArray[np.int32],
     state: np.uint64,
     popular_negatives: np.uint64,
     negatives: NDArray[np.int32],
 ) -> None:
+    words, ranks = touched
+    n_items = len(ranks)
     n_users, n_negatives = negatives.shape
     further = np.uint64(AHEAD * n_negatives) * GOLDEN
     for ahead in range(n_users + AHEAD):
@@ -177,7 +190,7 @@ def _fill_negatives(
                 state += GOLDEN
                 item = _random_item(state, items, n_items, popular_negatives)
                 negatives[ahead, j] = item
-                prefetch(touched, start + _word(item, stop - start, n_items))
+                prefetch(words, start + _look(item, stop - start, ranks)[0])
                 if popular_negatives:  # some draws later, unless items are drawn again meanwhile
                     place = (random_bits(state + further) >> np.uint64(32)) * np.uint64(len(items))
                     prefetch(items, np.int64(place >> np.uint64(32)))
@@ -193,10 +206,10 @@ def _fill_negatives(
                 rank = random_below(state, n_items - n_touched)
                 item = rank + n_touched_below(items[start:stop], rank)
             while n_touched and 2 * n_touched <= n_items:
-                mask = _mask(item, n_touched, n_items)
-                if touched[start + _word(item, n_touched, n_items)] & mask != mask:
+                word, mask, is_exact = _look(item, n_touched, ranks)
+                if words[start + word] & mask != mask:
                     break
-                if 32 * n_touched < n_items and not _is_in(items[start:stop], item):
+                if not is_exact and not _is_in(items[start:stop], item):
                     break
                 state += GOLDEN
                 item = random_below(state, n_items)
