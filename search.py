@@ -25,7 +25,7 @@ def main() -> None:
             sys.exit(f"error: {error}{compiled_cache.advice(error)}")
         status = run(parsed)
         output.tell_of_loss()
-        sys.exit(status)
+        output.leave(status)
     except KeyboardInterrupt:  # before the search has begun
         sys.exit(130)
 

@@ -26,6 +26,7 @@ LOCAL = "local"
 PATIENCE = 30.0  # seconds without an answer; after 60 Ray itself would end this process
 _ASK_SECONDS = 1.0  # between two questions for the nodes
 _LONGEST_LOOK = 2.0  # seconds between two looks at what was answered that count as silence
+is_left = False  # whether a thread still waits for a head, amid which Python's own end crashes
 _CONNECT_SECONDS = 10.0  # for a head to answer, on which Ray would spend minutes
 
 
@@ -91,8 +92,10 @@ class Cluster:
 
     def _give_up(self) -> None:
         """Leaves a cluster that is lost, where Ray may wait for ever for an answer."""
+        global is_left
         self._closed.set()
         atexit.unregister(ray.shutdown)
+        is_left = True
         with suppress(OSError):
             try:
                 socket.create_connection(self._head, _CONNECT_SECONDS).close()

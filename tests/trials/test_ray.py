@@ -354,8 +354,9 @@ def test_a_head_that_hangs_ends_the_search(nodes: Nodes, workers: Any, tmp_path:
     begin(workers, tmp_path, {4})
     (head,) = processes_of(nodes.head, "gcs_server")
     # Another search has its Ctrl-C while the head hangs, before it is given up.
-    code = "import sys\nfrom ncf.trials.ray_cluster import connected\n"
-    code += "with connected(sys.argv[1]):\n    print(flush=True)\n    input()\n"
+    code = "import sys\nfrom ncf.commands.output import leave\n"
+    code += "from ncf.trials.ray_cluster import connected\n"
+    code += "with connected(sys.argv[1]):\n    print(flush=True)\n    input()\nleave(7)\n"
     command = [sys.executable, "-c", code, nodes.address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout
@@ -368,4 +369,4 @@ def test_a_head_that_hangs_ends_the_search(nodes: Nodes, workers: Any, tmp_path:
         finally:
             head.resume()
             other.kill()
-    assert other.returncode == 0
+    assert other.returncode == 7
