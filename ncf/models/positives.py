@@ -39,9 +39,11 @@ def draw_positives(history: History, recency: float, seed: int) -> NDArray[np.in
 
 def draw_positions(history: History, recency: float, seed: int) -> NDArray[np.int32]:
     """Returns the same visits as places in the user's items by time, 0 for the oldest, (E,)."""
+    if recency > 0:
+        return _visits(history, np.empty(0, np.int32), recency, seed)
     places = np.arange(len(history.items), dtype=np.int32)
     places -= np.repeat(history.indptr[:-1].astype(np.int32), np.diff(history.indptr))
-    return places if recency == 0 else _visits(history, places, recency, seed)
+    return places
 
 
 def recency_weights(history: History, recency: float) -> NDArray[np.float32]:
@@ -76,8 +78,11 @@ def items_by_time(history: History) -> NDArray[np.int32]:
 def _visits(
     history: History, rows: NDArray[np.int32], recency: float, seed: int
 ) -> NDArray[np.int32]:
-    """Returns the entries that an epoch visits, (E,), of `rows`, laid out as `by_time` is."""
-    visited = np.empty(len(rows), np.int32)
+    """Returns the entries that an epoch visits, (E,), of `rows`, laid out as `by_time` is.
+
+    Where there are no rows, these are places in the user's items by time.
+    """
+    visited = np.empty(len(history.items), np.int32)
     _fill_visited(
         read_only(history.indptr),
         read_only(rows),
@@ -123,4 +128,4 @@ def _fill_visited(
         for k in range(n):
             while a < n and cumulative[a - 1] <= (k + shift) * cumulative[n - 1] / n:
                 a += 1
-            visited[start + k] = rows[stop - a]
+            visited[start + k] = rows[stop - a] if len(rows) else n - a

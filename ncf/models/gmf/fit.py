@@ -18,7 +18,7 @@ from ncf.models.gmf.setting import Hyperparameters
 from ncf.models.gmf.sgd import sgd_epoch
 from ncf.models.gmf.start import start
 from ncf.models.model import Epoch
-from ncf.models.negatives import check_sampleable
+from ncf.models.negatives import check_sampleable, touched_filter
 from ncf.models.positives import draw_positions, draw_positives
 from ncf.models.training import Trainee, choose_device, train
 from ncf.protocol.splitting import History
@@ -59,11 +59,12 @@ def _sgd(
     parameters: Parameters, history: History, setting: Hyperparameters, device: str
 ) -> Trainee:
     draw = draw_positions if setting.n_recent else draw_positives
+    touched = touched_filter(history)
 
     def run_epoch(seed: int, learning_rate: float) -> float:
         # ~: another stream of random numbers than that of the epoch's order and negatives
         visits = draw(history, setting.recency, ~seed)
-        return sgd_epoch(history, parameters, setting, visits, learning_rate, seed)
+        return sgd_epoch(history, parameters, setting, visits, learning_rate, seed, touched)
 
     return _trainee(run_epoch, lambda: parameters, history, setting)
 

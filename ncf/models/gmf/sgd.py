@@ -24,12 +24,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ncf.models.gmf.kernel import Parameters, Samples, update
 from ncf.models.gmf.recent import items_at, items_before, recent_weights
 from ncf.models.gmf.setting import Hyperparameters
-from ncf.models.negatives import draw_negatives, touched_filter
+from ncf.models.negatives import Touched, draw_negatives, touched_filter
 from ncf.protocol.random import read_only, shuffle
 from ncf.protocol.splitting import History
 
@@ -43,6 +44,7 @@ def sgd_epoch(
     visits: NDArray[np.int32],
     learning_rate: float,
     seed: int,
+    touched: Touched | None = None,
 ) -> float:
     """Trains for one epoch, in place, and returns the mean loss, each sample's before its update.
 
@@ -56,6 +58,7 @@ def sgd_epoch(
             item, or with a recent block its position in the user's items by time.
         learning_rate: Step size of every update of this epoch.
         seed: Any 64-bit integer; equal seeds give equal epochs, bit for bit, on one machine.
+        touched: The history's `touched_filter`, to pass when training several epochs.
 
     Returns:
         Mean binary cross-entropy of the E (1 + N) samples.
@@ -65,7 +68,7 @@ def sgd_epoch(
     """
     check_parameters(parameters, history)
     loss, weights = 0.0, read_only(recent_weights(setting))
-    for block in samples(history, visits, setting, seed):
+    for block in samples(history, visits, setting, seed, touched):
         loss += update(
             block,
             parameters,
@@ -79,7 +82,11 @@ def sgd_epoch(
 
 
 def samples(
-    history: History, visits: NDArray[np.int32], setting: Hyperparameters, seed: int
+    history: History,
+    visits: NDArray[np.int32],
+    setting: Hyperparameters,
+    seed: int,
+    touched: Touched | None = None,
 ) -> Iterator[Samples]:
     """Yields an epoch's samples in blocks, in a random order of the visits."""
     n_blocks = -(-len(visits) // BLOCK)
@@ -87,9 +94,10 @@ def samples(
         1 + n_blocks, np.uint64
     )
     # pairs are shuffled, not indices: one walk through memory in random order, not three
-    pairs = np.stack([history.user_of, visits], axis=1)
+    pairs = np.empty((len(visits), 2), np.int32)
+    _fill_pairs(read_only(history.indptr), read_only(visits), pairs)
     shuffle(pairs.view(np.int64).reshape(-1), int(seeds[0]))
-    touched = touched_filter(history)
+    touched = touched_filter(history) if touched is None else touched
     for block, block_seed in enumerate(map(int, seeds[1:])):
         users, visited = pairs[block * BLOCK : (block + 1) * BLOCK].T.copy()
         negatives = draw_negatives(
@@ -100,6 +108,15 @@ def samples(
             recents = items_before(history, users, visited, setting.n_recent)
             positives = items_at(history, users, visited)  # which lie beside them, in the cache
         yield Samples(*map(read_only, (users, positives, negatives, recents)))
+
+
+@njit(cache=True)
+def _fill_pairs(
+    indptr: NDArray[np.int64], visits: NDArray[np.int32], pairs: NDArray[np.int32]
+) -> None:
+    for user in range(len(indptr) - 1):
+        for entry in range(indptr[user], indptr[user + 1]):
+            pairs[entry, 0], pairs[entry, 1] = user, visits[entry]
 
 
 def check_parameters(parameters: Parameters, history: History) -> None:
