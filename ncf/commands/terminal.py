@@ -57,15 +57,8 @@ def show_lag(lag: int, n_jobs: int) -> None:
     )
 
 
-def show_estimate(largest: Estimate, n_workers: int, n_nodes: int | None = None) -> None:
-    """Prints the memory and the time of the largest trial of the search space.
-
-    Args:
-        largest: The estimate of it.
-        n_workers: The trials at once.
-        n_nodes: The nodes of the cluster; None means this machine alone.
-    """
-    where = "" if n_nodes is None else f" on a cluster of {counted(n_nodes, 'node')}"
+def show_estimate(largest: Estimate, n_workers: int, where: str = "") -> None:
+    """Prints the memory and the time of the largest trial of the search space."""
     print(
         f"{counted(n_workers, 'trial')} at once{where}, each of up to about "
         f"{in_gib(largest.n_bytes)} and {largest.seconds_per_epoch:.2g} s per epoch"

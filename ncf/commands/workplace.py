@@ -18,6 +18,7 @@ from ncf.commands import terminal
 from ncf.commands.options import Options
 from ncf.data.files import wait_for_room
 from ncf.study.plan import Plan
+from ncf.study.results import counted
 from ncf.trials.estimate import check_fits, largest
 from ncf.trials.local import LocalWorkers
 from ncf.trials.nodes import check_room, room
@@ -99,7 +100,8 @@ def working(
         n_workers = max(1, min(n_workers, room(cluster.nodes, one)))
     check_room(cluster.nodes, one, n_workers)
     if n_to_train > 0:
-        terminal.show_estimate(one, min(n_workers, n_to_train), len(cluster.nodes))
+        where = f" on a cluster of {counted(len(cluster.nodes), 'node')}"
+        terminal.show_estimate(one, min(n_workers, n_to_train), where)
     note_cpus = partial(study.set_user_attr, "cpus")
     with RayWorkers(cluster, n_workers, plan.trial_data, one, note_cpus) as workers:
         yield workers

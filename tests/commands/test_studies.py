@@ -17,7 +17,7 @@ import pytest
 
 import ncf
 from ncf.__main__ import main
-from ncf.commands import studies
+from ncf.commands import stop
 from ncf.commands.command_line import parse
 from ncf.commands.search import run
 from ncf.study.storage import lock_record, lock_study
@@ -78,7 +78,7 @@ def test_stop_ends_no_process_that_was_given_the_number_of_a_search(
     searched: tuple[Path, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(studies, "START_SECONDS", 0.0)
+    monkeypatch.setattr(stop, "START_SECONDS", 0.0)
     folder = searched[0] / "mlruns" / "studies" / "stale"
     folder.mkdir(exist_ok=True)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:

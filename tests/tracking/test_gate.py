@@ -53,7 +53,7 @@ def test_validation_decides_and_test_may_only_object(monkeypatch: pytest.MonkeyP
     assert asked == ["test", "ndcg_10"]
     assert judgement == Judgement(
         "",
-        "validation_ndcg_10 of version 1 is 0.5000, of version 2 0.5100; on test, over the "
+        "validation nDCG@10 of version 1 is 0.5000, of version 2 0.5100; on test, over the "
         "same 943 users and candidates, nDCG@10 of version 2 less that of version 1 is +0.0010 "
         "[-0.0040, +0.0060], which establishes no difference",
     )
@@ -64,7 +64,7 @@ def test_validation_decides_and_test_may_only_object(monkeypatch: pytest.MonkeyP
     assert judgement.objection == "test finds version 1 better"
     assert judgement.in_words.endswith("[-0.0300, -0.0100], so that version 1 is better there")
     judgement, _ = judged(monkeypatch, BETTER, worse)  # test makes nothing better
-    assert judgement.objection == "validation_ndcg_10 of version 1 is 0.5000, of version 2 0.4900"
+    assert judgement.objection == "validation nDCG@10 of version 1 is 0.5000, of version 2 0.4900"
 
 
 def test_models_of_trials_are_scored_on_validation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,11 +103,11 @@ def test_trials_become_versions_and_the_better_one_is_promoted(
     assert noted["held_against"] == "version 1"
     assert f"mine: {noted['decision']}\n" == promoted
     error = command(capsys, "promote", "mine/1", expect=2)
-    assert "version 2 stays champion: validation_ndcg_10 of version 2 is" in error
+    assert "version 2 stays champion: validation nDCG@10 of version 2 is" in error
     assert "--force" in error
     assert "stayed champion" in client.get_model_version("mine", "1").tags["decision"]
     forced = command(capsys, "promote", "mine/1", "--force")
-    assert "in place of version 2 by --force, though validation_ndcg_10 of version 2 is" in forced
+    assert "in place of version 2 by --force, though validation nDCG@10 of version 2 is" in forced
     now = champion(client, "mine")
     assert now is not None
     assert str(now.version) == "1"
