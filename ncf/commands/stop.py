@@ -8,6 +8,8 @@ import signal
 import time
 from contextlib import suppress
 
+import optuna
+
 from ncf.study import journal, presence
 from ncf.study.presence import Search
 
@@ -26,11 +28,13 @@ def stop(study: str, storage: str | None) -> None:
     Raises:
         ValueError: It runs on another machine, or does not end, or there is no such study.
     """
+    # Opened once, as each opening of a database has connections of its own.
+    record = journal.load_study(study, storage) if _is_database(storage) else None
     deadline = time.monotonic() + START_SECONDS
     while True:
-        is_searched, search = _who_searches(study, storage)
+        is_searched, search = _who_searches(study, record)
         if not is_searched:
-            where = "" if _is_database(storage) else " from this folder"
+            where = " from this folder" if record is None else ""
             print(f"study {study}: nobody is searching it{where}")
             return
         if search is not None and search.host != platform.node():
@@ -43,7 +47,7 @@ def stop(study: str, storage: str | None) -> None:
     os.kill(search.pid, signal.SIGTERM)  # a shell's background jobs ignore SIGINT
     print(f"study {study}: its search ends the epochs that are running ...", flush=True)
     deadline = time.monotonic() + STOP_SECONDS
-    while _who_searches(study, storage)[0]:
+    while _who_searches(study, record)[0]:
         if time.monotonic() > deadline:
             raise ValueError(
                 f"study {study}: process {search.pid} has not ended after {STOP_SECONDS:.0f} s; "
@@ -58,13 +62,18 @@ def stop(study: str, storage: str | None) -> None:
     print(f"study {study}: {ended}")
 
 
-def _who_searches(study: str, storage: str | None) -> tuple[bool, Search | None]:
-    """Returns whether a study is being searched, and which search has noted itself last."""
-    if not _is_database(storage):
+def _who_searches(study: str, record: optuna.Study | None) -> tuple[bool, Search | None]:
+    """Returns whether a study is being searched, and which search has noted itself last.
+
+    Args:
+        study: The name of the study.
+        record: The study in its database; None where its record is a file.
+    """
+    if record is None:
         return presence.is_searched(study), presence.last_search(study)
     from ncf.study.holder import holder_of
 
-    holder = holder_of(journal.load_study(study, storage))
+    holder = holder_of(record)
     return holder is not None, None if holder is None else holder.search
 
 

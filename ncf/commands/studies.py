@@ -163,7 +163,7 @@ def _name(study: str | None, storage: str | None) -> str:
     """
     from ncf.study import presence
 
-    if study is not None:
+    if study:
         return study
     if storage is not None and "://" in storage:
         return _only_study(storage)
